@@ -1,0 +1,51 @@
+# What a person types. Each target sets up what it needs on first use
+# (tools/bootstrap.py) and starts at once after that. ARGS="…" is passed on.
+
+IN := @$(SHELL) tools/run.sh
+
+# The theme's notice of its successor is not about this site.
+export NO_MKDOCS_2_WARNING = 1
+
+.PHONY: help demo test check bench docs coverage constraints clean
+
+help:
+	@echo "make demo         start the chat demo and print its address"
+	@echo "make test         run every test          (ARGS='-k rooms' is passed to pytest)"
+	@echo "make check        lint, format, types, layers"
+	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
+	@echo "make docs         build the documentation into site/"
+	@echo "make coverage     branch coverage of the core"
+	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
+	@echo "make clean        remove everything that make has made"
+
+demo:
+	$(IN) demo python -m wsrooms.demo $(ARGS)
+
+test:
+	$(IN) test python -m pytest $(ARGS)
+
+check:
+	$(IN) check ruff check .
+	$(IN) check ruff format --check .
+	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
+	$(IN) check pyright --warnings
+	$(IN) check pyright --warnings --ignoreexternal --verifytypes wsrooms
+	$(IN) check lint-imports --no-logo
+	$(IN) check python tools/layers.py --check
+	$(IN) check python tools/constraints.py --check
+
+bench:
+	$(IN) bench python benchmarks/run.py $(ARGS)
+
+docs:
+	$(IN) docs mkdocs build --strict $(ARGS)
+
+coverage:
+	$(IN) coverage coverage run -m pytest tests/core $(ARGS)
+	$(IN) coverage coverage report
+
+constraints:
+	$(IN) constraints python tools/constraints.py $(ARGS)
+
+clean:
+	rm -rf .venv .deps .bootstrap site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,127 @@
+"""One message for many members, and its form between instances.
+
+A broadcast is encoded once for all clients and once for the bus, whoever and
+however many receive it. The payload between instances is the original's JSON;
+its data passes through undecoded, checked to be JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from wsrooms.connection import WsConnection, WsMember
+from wsrooms.wire import NO_RAW, decode_data, mend_surrogates
+
+if TYPE_CHECKING:
+    from wsrooms.wire import Codec, Params
+
+__all__ = ["Broadcast", "ForeignPayload", "Payload", "read_payload"]
+
+
+class ForeignPayload(ValueError):
+    """What came over the bus is no message of ours."""
+
+
+class Payload(Struct, gc=False, omit_defaults=True):
+    """What travels between instances; the names are the original's."""
+
+    event: str
+    path: str
+    data: Raw = NO_RAW
+    params: dict[str, str | list[str]] | None = None
+    excludeId: str | None = None
+
+
+_decode_payload = msgspec.json.Decoder(Payload).decode
+_encode_payload = msgspec.json.Encoder().encode
+
+
+def read_payload(payload: str) -> Payload:
+    """A message of another instance.
+
+    Raises:
+        ForeignPayload: It is none.
+    """
+    try:
+        document = payload.encode()
+        if b"\\ud" in document or b"\\uD" in document:
+            document = mend_surrogates(document)
+        return _decode_payload(document)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError, AttributeError) as error:
+        raise ForeignPayload(str(error)) from error
+
+
+class Broadcast:
+    """One message for many: encoded at most once a form, whoever receives it."""
+
+    __slots__ = ("_codec", "_decoded", "_frame", "data", "event", "params", "path")
+
+    def __init__(
+        self, codec: Codec, event: str, path: str, data: object, params: Params | None
+    ) -> None:
+        """Take the parts; nothing is encoded yet."""
+        self._codec = codec
+        self.event = event
+        self.path = path
+        self.data = data
+        self.params = params
+        self._frame: bytes | None = None
+        self._decoded: Any = UNSET
+
+    def encode(self) -> bytes:
+        """The frame that every client receives.
+
+        Raises:
+            TypeError: The data has no JSON form.
+            ValueError: Likewise.
+        """
+        if self._frame is None:
+            self._frame = self._codec.push(self.event, self.path, self.data, self.params)
+        return self._frame
+
+    def deliver(self, members: Iterable[WsMember], exclude: WsMember | str | None) -> None:
+        """Give it to ``members``, except for one of them."""
+        frame = self.encode()
+        if isinstance(exclude, str):
+            members = [member for member in members if member.id != exclude]
+            exclude = None
+        for member in members:
+            if member is exclude:
+                continue
+            if type(member) is WsConnection:
+                member.deliver(frame)
+            else:
+                self._send(member)
+
+    def _send(self, member: WsMember) -> None:
+        if self._decoded is UNSET and isinstance(self.data, Raw):
+            self._decoded = decode_data(self.data)
+        data = self._decoded if isinstance(self.data, Raw) else self.data
+        try:
+            member.send(self.event, self.path, data, self.params)
+        except Exception:
+            logging.getLogger("wsrooms").exception("member %s failed to take a message", member.id)
+
+    def payload(self, exclude: WsMember | str | None) -> bytes:
+        """Its form between instances.
+
+        Raises:
+            TypeError: The data has no JSON form.
+            ValueError: Likewise.
+        """
+        data = self.data
+        if data is UNSET:
+            raw = NO_RAW
+        elif isinstance(data, Raw):
+            raw = data
+        else:
+            raw = Raw(self._codec.data(data))
+        if exclude is not None and not isinstance(exclude, str):
+            exclude = exclude.id
+        params = dict(self.params) if self.params else None
+        return _encode_payload(Payload(self.event, self.path, raw, params, exclude))

@@ -1,0 +1,85 @@
+"""What is current: the one ContextVar, and what a composable finds in it.
+
+The session sets a :class:`Context` around every handler and hook. Tasks and
+threads that a handler starts inherit it, as Python's context variables do;
+nothing is ever left set for the next message.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from wsrooms.errors import OutsideContext
+
+if TYPE_CHECKING:
+    from wsrooms.connection import WsConnection
+    from wsrooms.instance import Instance
+    from wsrooms.message import WsMessage
+    from wsrooms.receipt import Receipt
+
+__all__ = ["Context", "current", "current_or_none", "enter", "note_join"]
+
+
+class Context:
+    """One run of a handler or hook.
+
+    Attributes:
+        instance: The running app.
+        connection: The client; None in lifespan and background tasks.
+        message: What is handled; None outside of messages.
+        params: The route's parameters.
+        joins: Receipts of joins that were not confirmed at once; the reply waits for them.
+    """
+
+    __slots__ = ("connection", "instance", "joins", "message", "params")
+
+    def __init__(
+        self,
+        instance: Instance,
+        connection: WsConnection | None = None,
+        message: WsMessage[Any] | None = None,
+        params: dict[str, str | list[str]] | None = None,
+    ) -> None:
+        self.instance = instance
+        self.connection = connection
+        self.message = message
+        self.params = params
+        self.joins: list[Receipt] | None = None
+
+
+_current: ContextVar[Context] = ContextVar("wsrooms_current")
+
+enter = _current.set
+"""Make a context current; to be called inside a copied ``contextvars.Context`` only."""
+
+
+def current_or_none() -> Context | None:
+    """What is current here, if anything."""
+    return _current.get(None)
+
+
+def current(composable: str, needs: str) -> Context:
+    """What is current here.
+
+    Raises:
+        OutsideContext: Nothing is.
+    """
+    context = _current.get(None)
+    if context is None:
+        raise OutsideContext(
+            composable,
+            needs,
+            "call it in a handler or hook, or in a task or thread that one started; "
+            "elsewhere use app.server, app.room(name) and app.broadcast()",
+        )
+    return context
+
+
+def note_join(receipt: Receipt) -> None:
+    """A join was made that is not confirmed: the current reply, or on_connect, waits for it."""
+    context = _current.get(None)
+    if context is not None and context.connection is not None:
+        if context.joins is None:
+            context.joins = []
+        context.joins.append(receipt)

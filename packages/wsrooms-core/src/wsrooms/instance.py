@@ -1,0 +1,353 @@
+"""One running instance of an app: its connections, its rooms, its figures.
+
+Made when the app starts and dropped when it has closed, so that an app may run
+again, and two apps share nothing. ``WsServer`` and ``WsRoom`` are its faces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+
+from msgspec import UNSET
+
+from wsrooms.broadcast import Broadcast
+from wsrooms.errors import NotRunning
+from wsrooms.loopthread import LoopThread
+from wsrooms.transports.protocols import TransportState, WsHealth
+from wsrooms.wire import Codec, Params, check_room
+
+if TYPE_CHECKING:
+    import logging
+
+    from wsrooms.connection import WsConnection
+    from wsrooms.receipt import Receipt
+    from wsrooms.rooms import WsRoomManager
+
+__all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WsLimits:
+    """What one client may cost.
+
+    Attributes:
+        outbox_bytes: Bytes that may wait for a client whose socket takes nothing.
+        outbox_messages: Likewise, in messages.
+        slow_client: What happens past that: "close" ends the connection with
+            4008, "drop_oldest" and "drop_newest" drop pushes. Replies are never dropped.
+        waiting_messages: Messages received and not yet handled; past it the
+            socket is not read.
+        rooms_per_connection: The most rooms a connection may be in.
+        room_name_bytes: The longest room name, in bytes of UTF-8.
+    """
+
+    outbox_bytes: int = 1_048_576
+    outbox_messages: int = 10_000
+    slow_client: Literal["close", "drop_oldest", "drop_newest"] = "close"
+    waiting_messages: int = 16
+    rooms_per_connection: int = 1000
+    room_name_bytes: int = 1024
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the instance started."""
+
+    connections_total: int = 0
+    connections_rejected: int = 0
+    handshakes_failed: int = 0
+    http_responses: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    writes: int = 0
+    replies: int = 0
+    errors: int = 0
+    handler_errors: int = 0
+    hook_errors: int = 0
+    tasks_failed: int = 0
+    slow_clients: int = 0
+    dropped_slow: int = 0
+    heartbeat_timeouts: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def drop(self, reason: str) -> None:
+        """Count an inbound message that was dropped."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+
+class Endable(Protocol):
+    """A session, as the instance sees it."""
+
+    def give_up(self) -> None:
+        """Cancel what runs and come to an end."""
+        ...
+
+
+class Instance:
+    """The state of a running app, on one loop."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        rooms: WsRoomManager,
+        limits: WsLimits,
+        logger: logging.Logger,
+        max_message_size: int,
+        max_concurrent_messages: int,
+        debug: bool,
+    ) -> None:
+        """Start empty, on the running loop."""
+        self.loop = asyncio.get_running_loop()
+        self.thread = LoopThread(self.loop)
+        self.codec = codec
+        self.rooms = rooms
+        self.limits = limits
+        self.logger = logger
+        self.max_message_size = max_message_size
+        self.max_concurrent_messages = max_concurrent_messages
+        self.debug = debug
+        self.counters = Counters()
+        self.connections: dict[str, WsConnection] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.sessions: set[Endable] = set()
+        self.base_context = copy_context()
+        """What handlers start from: each gets a copy, so nothing leaks into the next."""
+        self._all_gone: asyncio.Event | None = None
+        self._state: TransportState = "starting"
+        self._error: str | None = None
+        self._since = self.loop.time()
+        rooms.is_local = self.connections.__contains__
+
+    def set_state(self, state: TransportState, error: str | None) -> None:
+        """Serve, or say why not."""
+        if state != self._state:
+            self._since = self.loop.time()
+        self._state, self._error = state, error
+
+    def health(self) -> WsHealth:
+        """Whether this instance serves and hears the others."""
+        return WsHealth(self._state, self.loop.time() - self._since, self._error)
+
+    def start_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str, background: bool = True
+    ) -> asyncio.Task[T]:
+        """A task whose death is logged; ``background`` ones are cancelled at close."""
+        task = self.loop.create_task(coro, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._task_done if background else self.tasks.discard)
+        return task
+
+    def forget_session(self, session: Endable) -> None:
+        """A connection is over and forgotten."""
+        self.sessions.discard(session)
+        if not self.sessions and self._all_gone is not None:
+            self._all_gone.set()
+
+    async def sessions_over(self, timeout: float) -> bool:
+        """Wait until every connection is forgotten; False if some are not in time."""
+        if not self.sessions:
+            return True
+        self._all_gone = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._all_gone.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._all_gone = None
+        return True
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counters.tasks_failed += 1
+            self.logger.error("background task %s died", task.get_name(), exc_info=error)
+
+    def stats(self) -> dict[str, int]:
+        """Counters and gauges; docs/operations lists the keys."""
+        counters = self.counters
+        return {
+            "connections": len(self.connections),
+            "connections_total": counters.connections_total,
+            "connections_rejected": counters.connections_rejected,
+            "handshakes_failed": counters.handshakes_failed,
+            "http_responses": counters.http_responses,
+            "messages_in": counters.messages_in,
+            "messages_out": counters.messages_out,
+            "writes": counters.writes,
+            "replies": counters.replies,
+            "errors": counters.errors,
+            "handler_errors": counters.handler_errors,
+            "hook_errors": counters.hook_errors,
+            "tasks_failed": counters.tasks_failed,
+            "slow_clients": counters.slow_clients,
+            "dropped_slow": counters.dropped_slow,
+            "heartbeat_timeouts": counters.heartbeat_timeouts,
+            "dropped": sum(counters.dropped.values()),
+            **{f"dropped_{reason}": count for reason, count in sorted(counters.dropped.items())},
+            **self.rooms.stats(),
+        }
+
+
+class Running(Protocol):
+    """Where the faces find the instance, for as long as there is one."""
+
+    def __call__(self) -> Instance | None:
+        """The running instance, or None."""
+        ...
+
+
+def _required(running: Running) -> Instance:
+    instance = running()
+    if instance is None:
+        raise NotRunning(
+            "the app is not running: use it between start and close, "
+            "inside 'async with app.serving()' or after 'await app.listen()'"
+        )
+    return instance
+
+
+class WsServer:
+    """All clients: what ``use_ws_server()`` and ``app.server`` give.
+
+    Queries answer for this instance; what is sent reaches the fleet unless
+    ``local``. Usable from any thread; before start and after close every method
+    raises ``NotRunning``.
+    """
+
+    __slots__ = ("_running",)
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def connections(self) -> frozenset[WsConnection]:
+        """Every connection of this instance: a snapshot."""
+        instance = _required(self._running)
+        return instance.thread.ask(lambda: frozenset(instance.connections.values()))
+
+    def get_connection(self, id: str) -> WsConnection | None:
+        """The connection with this id, if it is on this instance."""
+        instance = _required(self._running)
+        return instance.thread.ask(lambda: instance.connections.get(id))
+
+    def room_connections(self, room: str) -> frozenset[WsConnection]:
+        """Who is in ``room`` on this instance: a snapshot."""
+        instance = _required(self._running)
+        return instance.thread.ask(lambda: _members(instance, room))
+
+    def room(self, name: str) -> WsRoom:
+        """A room by its name, whether or not anybody is in it.
+
+        Raises:
+            InvalidRoom: It is no room's name.
+        """
+        check_room(name, _required(self._running).limits.room_name_bytes)
+        return WsRoom(name, self._running)
+
+    def broadcast(
+        self,
+        event: str,
+        path: str,
+        data: object = UNSET,
+        *,
+        params: Params | None = None,
+        local: bool = False,
+    ) -> Receipt:
+        """Send to every client of every instance, the sender too.
+
+        Args:
+            event: The event of the push.
+            path: The path of the push.
+            data: What JSON can carry; left out where not given.
+            params: Left out where empty.
+            local: Only this instance's clients.
+
+        Raises:
+            TypeError: ``data`` has no JSON form.
+            ValueError: Likewise.
+            PayloadTooLarge: Over the transport's limit; nobody received it.
+        """
+        instance = _required(self._running)
+        broadcast = Broadcast(instance.codec, event, path, data, params)
+        if instance.thread.inside:
+            return instance.rooms.broadcast_all(broadcast, local=local)
+        broadcast.encode()
+        return instance.thread.post_receipt(
+            lambda: instance.rooms.broadcast_all(broadcast, local=local)
+        )
+
+
+def _members(instance: Instance, room: str) -> frozenset[WsConnection]:
+    members = cast("frozenset[WsConnection]", instance.rooms.connections(room))
+    return frozenset(member for member in members if member.accepted)
+
+
+class WsRoom:
+    """One room: who is in it here, and a broadcast that reaches all of it.
+
+    Attributes:
+        name: The room's name.
+    """
+
+    __slots__ = ("_running", "name")
+
+    name: str
+
+    def __init__(self, name: str, running: Running) -> None:
+        self.name = name
+        self._running = running
+
+    def __len__(self) -> int:
+        return len(self.connections())
+
+    def __bool__(self) -> bool:
+        return True  # an empty room is a room: `if room` must not ask for members
+
+    def connections(self) -> frozenset[WsConnection]:
+        """Who is in it on this instance: a snapshot."""
+        instance = _required(self._running)
+        return instance.thread.ask(lambda: _members(instance, self.name))
+
+    def broadcast(
+        self,
+        event: str,
+        data: object = UNSET,
+        *,
+        params: Params | None = None,
+        exclude: str | None = None,
+        local: bool = False,
+    ) -> Receipt:
+        """Send to every member, on every instance; the push's path is the room.
+
+        Args:
+            event: The event of the push.
+            data: What JSON can carry; left out where not given.
+            params: Left out where empty.
+            exclude: The id of a connection that does not receive it.
+            local: Only members on this instance.
+
+        Raises:
+            TypeError: ``data`` has no JSON form.
+            ValueError: Likewise.
+            PayloadTooLarge: Over the transport's limit; nobody received it.
+        """
+        instance = _required(self._running)
+        broadcast = Broadcast(instance.codec, event, self.name, data, params)
+
+        def send() -> Receipt:
+            return instance.rooms.broadcast_in(self.name, broadcast, exclude=exclude, local=local)
+
+        if instance.thread.inside:
+            return send()
+        broadcast.encode()
+        return instance.thread.post_receipt(send)
+
+    def __repr__(self) -> str:
+        return f"<WsRoom {self.name!r}>"

@@ -1,0 +1,84 @@
+"""Which thread runs the event loop, and how other threads reach it.
+
+Everything in wsrooms lives on one loop. A public method that may be called from
+elsewhere asks :attr:`LoopThread.inside` and, where it is not, hands itself over:
+:meth:`LoopThread.post` for what sends, :meth:`LoopThread.ask` for what answers.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from wsrooms.errors import NotRunning
+from wsrooms.receipt import Receipt
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """The loop of one running app, as seen from any thread."""
+
+    __slots__ = ("_ident", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the calling thread, which runs ``loop``, as home."""
+        self.loop = loop
+        self._ident = threading.get_ident()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return threading.get_ident() == self._ident
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run ``call`` on the loop soon; calls of one thread run in their order.
+
+        Raises:
+            NotRunning: The loop has closed.
+        """
+        try:
+            self.loop.call_soon_threadsafe(call)
+        except RuntimeError as error:
+            raise NotRunning("the app's event loop has closed") from error
+
+    def post_receipt(self, call: Callable[[], Receipt]) -> Receipt:
+        """Run ``call`` on the loop soon; the receipt returned here ends as its receipt does."""
+        receipt = Receipt()
+
+        def run() -> None:
+            try:
+                inner = call()
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, who holds the receipt
+                receipt.settle(error)
+            else:
+                inner.when_done(lambda done: receipt.settle(done.take_error()))
+
+        self.post(run)
+        return receipt
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Answer ``question`` from the loop's thread; waits for the loop's next turn.
+
+        Raises:
+            NotRunning: The loop has closed.
+        """
+        if self.inside:
+            return question()
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:  # noqa: BLE001 - raised again in the asking thread
+                answer.set_exception(error)
+
+        self.post(run)
+        return answer.result()

@@ -1,0 +1,146 @@
+"""The message that a handler is running for."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from wsrooms.errors import WsError
+from wsrooms.wire import UNDECODABLE, Inbound, decode_data, encode_data
+
+__all__ = ["WsMessage", "typed"]
+
+T = TypeVar("T")
+
+
+class WsMessage(Generic[T]):
+    """One message of the client, as its handler sees it.
+
+    ``data`` is decoded when it is first asked for; a handler that passes
+    ``data_raw`` on never pays for it. A handler that annotates its parameter
+    ``WsMessage[Order]`` gets ``data`` validated as an ``Order`` before it runs.
+
+    Attributes:
+        event: The event, as sent.
+        path: The path, as sent: with the query, and still percent-encoded.
+    """
+
+    __slots__ = ("_data", "_inbound", "_plain", "event", "path")
+
+    event: str
+    path: str
+
+    def __init__(self, inbound: Inbound) -> None:
+        self._inbound = inbound
+        self._data: Any = UNSET
+        self._plain: Any = UNSET
+        self.event = inbound.event
+        self.path = inbound.path
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the message carries data; an explicit null is data."""
+        return self._inbound.data is not UNSET
+
+    @property
+    def data(self) -> T:
+        """What was sent, validated where a type was declared; None where nothing was.
+
+        Raises:
+            WsError: 400, the data cannot be decoded (out of range, nested too deep).
+        """
+        if self._data is not UNSET:
+            return cast("T", self._data)
+        return cast("T", self.plain_data())
+
+    @property
+    def data_raw(self) -> Raw:
+        """The data as JSON, to pass on without decoding; empty where nothing was sent.
+
+        Raises:
+            WsError: 400, as ``data``.
+        """
+        data = self._inbound.data
+        if isinstance(data, Raw):
+            return data
+        if data is UNSET:
+            return Raw(b"")
+        if data is UNDECODABLE:
+            raise WsError(400, "Undecodable data: nested too deep")
+        return Raw(encode_data(data))
+
+    @property
+    def raw(self) -> bytes:
+        """The whole frame's payload, as received."""
+        return self._inbound.raw
+
+    @property
+    def id(self) -> str | int | float | None:
+        """What the reply carries; None where the client wants no reply."""
+        id = self._inbound.id
+        if id is UNSET:
+            return None
+        if isinstance(id, Raw):
+            return cast("str | int | float", decode_data(id))
+        return cast("str | int | float", id)
+
+    def plain_data(self) -> Any:
+        """The data without a type: dicts, lists and scalars.
+
+        Raises:
+            WsError: 400, the data cannot be decoded.
+        """
+        if self._plain is UNSET:
+            data = self._inbound.data
+            if data is UNSET:
+                self._plain = None
+            elif isinstance(data, Raw) or data is UNDECODABLE:
+                try:
+                    self._plain = decode_data(data)
+                except ValueError as error:
+                    raise WsError(400, f"Undecodable data: {error}") from None
+            else:
+                self._plain = data
+        return self._plain
+
+    def validate(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """Decode the data as the decoder's type, and let ``data`` be that from now on.
+
+        Raises:
+            WsError: 422 if it does not fit the type, 400 if it cannot be decoded.
+        """
+        data = self._inbound.data
+        try:
+            if isinstance(data, Raw):
+                value = decoder.decode(data)
+            elif data is UNSET:
+                value = decoder.decode(b"null")
+            elif data is UNDECODABLE:
+                raise WsError(400, "Undecodable data: nested too deep")
+            else:
+                value = msgspec.convert(data, decoder.type)
+        except msgspec.ValidationError as error:
+            raise WsError(422, str(error)) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise WsError(400, f"Undecodable data: {error}") from None
+        self._data = value
+        return value
+
+    def __repr__(self) -> str:
+        return f"<WsMessage {self.event} {self.path}>"
+
+
+def typed(message: WsMessage[Any], decoder: msgspec.json.Decoder[T]) -> WsMessage[T]:
+    """A view of ``message`` whose data is of the decoder's type.
+
+    The message itself keeps its own type, so two parts of a program may each
+    ask for theirs.
+
+    Raises:
+        WsError: 422 or 400.
+    """
+    view: WsMessage[T] = WsMessage(message._inbound)
+    view.validate(decoder)
+    return view

@@ -1,0 +1,158 @@
+"""What join, leave and broadcast return: a result that may be awaited or dropped.
+
+A receipt owns no task, no coroutine and, until somebody awaits it, no future.
+Whoever made it settles it once, on the loop's thread; other threads may wait
+with :meth:`Receipt.result`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+__all__ = ["FINISHED", "Receipt"]
+
+
+class Receipt:
+    """What join, leave and broadcast return.
+
+    They have taken effect here already; await it to know that the transport
+    confirmed, or drop it. It is neither a task nor a coroutine: dropping it
+    leaks nothing and warns of nothing. A failure that nobody awaits is counted
+    and logged.
+
+    Attributes:
+        done: Whether the outcome is known.
+        error: Why it failed; None while it is open and when it succeeded.
+    """
+
+    __slots__ = ("__weakref__", "_callbacks", "_on_cancel", "_on_unseen", "_seen", "done", "error")
+
+    done: bool
+    error: Exception | None
+
+    def __init__(
+        self,
+        *,
+        on_cancel: Callable[[Receipt], None] | None = None,
+        on_unseen: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Make an open receipt.
+
+        Args:
+            on_cancel: Called when an awaiting task is cancelled before the
+                outcome is known: it takes back what the receipt stands for.
+            on_unseen: Called with the error of a failed receipt that is
+                thrown away without anybody having looked.
+        """
+        self.done = False
+        self.error = None
+        self._seen = False
+        self._callbacks: list[Callable[[Receipt], None]] | None = None
+        self._on_cancel = on_cancel
+        self._on_unseen = on_unseen
+
+    @classmethod
+    def failed(
+        cls, error: Exception, on_unseen: Callable[[Exception], None] | None = None
+    ) -> Receipt:
+        """A receipt that has failed already."""
+        receipt = cls(on_unseen=on_unseen)
+        receipt.settle(error)
+        return receipt
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Make the outcome known to all who wait; later calls change nothing."""
+        if self.done:
+            return
+        self.error = error
+        self.done = True
+        self._on_cancel = None
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback(self)
+
+    def when_done(self, callback: Callable[[Receipt], None]) -> None:
+        """Call ``callback`` with this receipt once the outcome is known, or now if it is."""
+        if self.done:
+            callback(self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    @property
+    def seen(self) -> bool:
+        """Whether somebody has been told the outcome by awaiting."""
+        return self._seen
+
+    def take_error(self) -> Exception | None:
+        """The error, which from now on counts as seen."""
+        self._seen = True
+        return self.error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self.done:
+            future = asyncio.get_running_loop().create_future()
+
+            def wake(_: Receipt) -> None:
+                if not future.done():
+                    future.set_result(None)
+
+            self.when_done(wake)
+            try:
+                yield from future
+            except asyncio.CancelledError:
+                if self._on_cancel is not None and not self.done:
+                    self._on_cancel(self)
+                raise
+        self._seen = True
+        if self.error is not None:
+            raise self.error
+
+    def result(self, timeout: float | None = None) -> None:
+        """Wait for it in another thread than the loop's.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: The outcome is not known yet.
+            RuntimeError: Called on a thread that runs an event loop, which it would block.
+            Exception: Whatever the outcome is, as ``await`` would raise it.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError("result() would block the event loop: await the receipt instead")
+        if not self.done:
+            known = threading.Event()
+            self.when_done(lambda _: known.set())
+            # A settle() that ran between the check and the append saw the old list.
+            if not self.done and not known.wait(timeout):
+                raise TimeoutError(f"no outcome within {timeout} s")
+        self._seen = True
+        if self.error is not None:
+            raise self.error
+
+    def __del__(self) -> None:
+        if self.error is not None and not self._seen and self._on_unseen is not None:
+            self._on_unseen(self.error)
+
+    def __repr__(self) -> str:
+        state = "open" if not self.done else "confirmed" if self.error is None else "failed"
+        return f"<Receipt {state}{'' if self.error is None else f': {self.error!r}'}>"
+
+
+def _finished() -> Receipt:
+    receipt = Receipt()
+    receipt.settle()
+    return receipt
+
+
+FINISHED: Receipt = _finished()
+"""The one receipt for whatever has nothing to wait for; settled, so it never changes."""

@@ -1,0 +1,474 @@
+"""Rooms that may span instances: local membership, its subscriptions, and broadcasts.
+
+The hub knows who is in a room here. This module adds what that means beyond
+this instance: the first member subscribes the room's channel and the last one
+ends that; a join is confirmed once the transport has it, and undone if it never
+does; a broadcast is encoded once, given to the local members, then published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from msgspec import UNSET
+
+from wsrooms.broadcast import Broadcast, ForeignPayload, read_payload
+from wsrooms.connection import WsConnection, WsMember
+from wsrooms.errors import (
+    ConnectionGone,
+    PayloadTooLarge,
+    TooManyRooms,
+    TransportError,
+    TransportUnavailable,
+)
+from wsrooms.hub import Hub
+from wsrooms.receipt import FINISHED, Receipt
+from wsrooms.transports.link import BusLink
+from wsrooms.transports.protocols import (
+    SERVER_CHANNEL,
+    Gap,
+    TransportState,
+    WsBroadcastTransport,
+    room_channel,
+    room_of,
+)
+from wsrooms.wire import NO_RAW, Codec, JsonCodec, Params, check_room
+
+__all__ = ["WsRoomManager"]
+
+LOG_EVERY = 60.0
+"""Seconds between two log lines about the same kind of foreign input."""
+
+
+class _PendingJoin:
+    """A member that is in the room here while the transport has not confirmed."""
+
+    __slots__ = ("added", "receipts", "timer")
+
+    def __init__(self, *, added: bool) -> None:
+        self.added = added
+        self.receipts: list[Receipt] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self, error: Exception | None = None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        for receipt in self.receipts:
+            receipt.settle(error)
+
+
+class WsRoomManager:
+    """Rooms of this instance, joined with those of others by a transport.
+
+    Usable alone: members are connections of an app, or any class with ``id``,
+    ``rooms`` and ``send``. Without a transport, or with one whose methods are
+    sync, no event loop is needed. A transport with ``start`` and ``close`` is
+    started and closed by whoever made it.
+    """
+
+    def __init__(
+        self,
+        transport: WsBroadcastTransport | None = None,
+        *,
+        join_timeout: float = 8.0,
+        rooms_per_member: int | None = None,
+        room_name_bytes: int = 1024,
+        codec: Codec | None = None,
+        logger: logging.Logger | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
+        on_state: Callable[[TransportState, str | None], None] | None = None,
+    ) -> None:
+        """Keep rooms.
+
+        Args:
+            transport: What joins them with other instances.
+            join_timeout: Seconds within which the transport must confirm a join.
+            rooms_per_member: The most rooms one member may be in; None is no limit.
+            room_name_bytes: The longest room name, in bytes of UTF-8.
+            codec: How messages become frames; JSON by default.
+            logger: By default ``logging.getLogger("wsrooms")``.
+            on_gap: Told of messages that were lost on the way here.
+            on_state: Told when the transport comes up or goes down.
+        """
+        self._hub: Hub[WsMember] = Hub()
+        self._codec = JsonCodec() if codec is None else codec
+        self._join_timeout = join_timeout
+        self._rooms_per_member = rooms_per_member
+        self._room_name_bytes = room_name_bytes
+        self._logger = logging.getLogger("wsrooms") if logger is None else logger
+        self._on_gap = on_gap
+        self._on_state = on_state
+        self._pending: dict[str, dict[WsMember, _PendingJoin]] = {}
+        self._everybody: Callable[[], Iterable[WsMember]] | None = None
+        self._server_channel = FINISHED
+        self._foreign_logged_at: dict[str, float] = {}
+        self.foreign = 0
+        self.echoes = 0
+        self.gaps = 0
+        self.receipts_failed = 0
+        self.joins_failed = 0
+        self.published = 0
+        self.received = 0
+        self.on_pending: Callable[[Receipt], None] | None = None
+        """Called with the receipt of each join that is not confirmed at once."""
+        self.is_local: Callable[[str], bool] = lambda _: False
+        """Tells whether a connection id is this instance's; set by the app."""
+        self.link: BusLink | None = None
+        if transport is not None:
+            self.link = BusLink(transport, self, confirm_timeout=join_timeout, logger=self._logger)
+
+    # Membership
+
+    def join(self, connection: WsMember, room: str) -> Receipt:
+        """Put ``connection`` in ``room``: here at once, everywhere when the receipt is done.
+
+        What is not confirmed within ``join_timeout`` is undone, and the receipt
+        fails with ``TransportUnavailable``. Joining twice changes nothing.
+
+        Raises:
+            InvalidRoom: The name is empty, too long or not encodable.
+            TooManyRooms: The member is at its limit.
+            ConnectionGone: The connection has closed.
+        """
+        check_room(room, self._room_name_bytes)
+        if isinstance(connection, WsConnection) and connection.closed:
+            raise ConnectionGone(connection.id)
+        added = room not in connection.rooms
+        if added:
+            limit = self._rooms_per_member
+            if limit is not None and len(connection.rooms) >= limit:
+                raise TooManyRooms(limit)
+            self._hub.add(room, connection)
+        link = self.link
+        if link is None:
+            return FINISHED
+        channel = room_channel(room)
+        if link.ready(channel):
+            return FINISHED
+        return self._join_unconfirmed(link, connection, room, channel, added=added)
+
+    def _join_unconfirmed(
+        self, link: BusLink, connection: WsMember, room: str, channel: str, *, added: bool
+    ) -> Receipt:
+        waiting = self._pending.setdefault(room, {})
+        pending = waiting.get(connection)
+        if pending is None:
+            pending = waiting[connection] = _PendingJoin(added=added)
+        receipt = Receipt(
+            on_cancel=lambda cancelled: self._cancel(connection, room, cancelled),
+            on_unseen=self._join_unseen,
+        )
+        pending.receipts.append(receipt)
+        if self._overdue(link):
+            self._fail(
+                connection, room, TransportUnavailable("the bus is down; the join was undone")
+            )
+        else:
+            link.subscribe(channel, lambda payload: self._on_payload(channel, payload))
+        if not receipt.done and pending.timer is None:
+            loop = asyncio.get_running_loop()
+            pending.timer = loop.call_at(self._deadline(link, loop), self._expire, connection, room)
+        if receipt.done and receipt.error is None:
+            return FINISHED
+        if self.on_pending is not None:
+            self.on_pending(receipt)
+        return receipt
+
+    def _deadline(self, link: BusLink, loop: asyncio.AbstractEventLoop) -> float:
+        since = loop.time() if link.down_since is None else min(loop.time(), link.down_since)
+        return since + self._join_timeout
+
+    def _overdue(self, link: BusLink) -> bool:
+        if link.down_since is None:
+            return False
+        loop = asyncio.get_running_loop()
+        return self._deadline(link, loop) <= loop.time()
+
+    def leave(self, connection: WsMember, room: str) -> Receipt:
+        """Take ``connection`` out of ``room`` at once; leaving twice changes nothing.
+
+        A join that waits for its confirmation is over then, without an error.
+        """
+        self._settle_pending(connection, room, None)
+        self._discard(connection, room)
+        return FINISHED
+
+    def abandon_joins(self, connection: WsMember) -> None:
+        """``connection`` has closed: its joins that wait fail now; it leaves its rooms later."""
+        for room in list(connection.rooms):
+            self._settle_pending(connection, room, ConnectionGone(connection.id))
+
+    def leave_all(self, connection: WsMember) -> Receipt:
+        """Take ``connection`` out of all its rooms: it is gone."""
+        for room in list(connection.rooms):
+            self._settle_pending(connection, room, ConnectionGone(connection.id))
+            self._discard(connection, room)
+        return FINISHED
+
+    def connections(self, room: str) -> frozenset[WsMember]:
+        """Who is in ``room`` on this instance: a snapshot."""
+        return frozenset(self._hub.members(room))
+
+    def rooms(self) -> frozenset[str]:
+        """The rooms that have a member on this instance: a snapshot."""
+        return frozenset(self._hub.rooms())
+
+    def _discard(self, connection: WsMember, room: str) -> None:
+        if self._hub.discard(room, connection) and self.link is not None:
+            self.link.unsubscribe(room_channel(room))
+
+    def _settle_pending(self, connection: WsMember, room: str, error: Exception | None) -> bool:
+        """End a pending join, not its membership; returns whether the join had added that."""
+        waiting = self._pending.get(room)
+        pending = waiting.pop(connection, None) if waiting else None
+        if pending is None:
+            return False
+        if not waiting:
+            del self._pending[room]
+        pending.settle(error)
+        return pending.added
+
+    def _fail(self, connection: WsMember, room: str, error: Exception) -> None:
+        """A pending join has failed: undo it."""
+        self.joins_failed += 1
+        if self._settle_pending(connection, room, error):
+            self._discard(connection, room)
+
+    def _expire(self, connection: WsMember, room: str) -> None:
+        self._fail(
+            connection,
+            room,
+            TransportUnavailable(
+                f"joining {room!r} was not confirmed within {self._join_timeout:g} s and is undone"
+            ),
+        )
+
+    def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
+        """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
+        pending = self._pending.get(room, {}).get(connection)
+        if pending is None or receipt not in pending.receipts:
+            return
+        pending.receipts.remove(receipt)
+        receipt.settle()
+        if not pending.receipts and self._settle_pending(connection, room, None):
+            self._discard(connection, room)
+
+    def _join_unseen(self, error: Exception) -> None:
+        if isinstance(error, ConnectionGone):  # nobody is left to miss it
+            return
+        self._failed_unseen("a join", error)
+
+    # Broadcasts
+
+    def broadcast(
+        self,
+        room: str,
+        event: str,
+        path: str,
+        data: object = UNSET,
+        params: Params | None = None,
+        *,
+        exclude: WsMember | str | None = None,
+        local: bool = False,
+    ) -> Receipt:
+        """Send to every member of ``room`` here, then to those of other instances.
+
+        Args:
+            room: Whose members receive it.
+            event: The event of the push.
+            path: The path of the push.
+            data: What JSON can carry; left out where not given.
+            params: Left out where empty.
+            exclude: A member, or the id of one, that does not receive it.
+            local: Leave the other instances out.
+
+        Returns:
+            Done when the transport has taken it.
+
+        Raises:
+            InvalidRoom: The name is no room's.
+            TypeError: ``data`` has no JSON form.
+            ValueError: Likewise.
+            PayloadTooLarge: Over the transport's limit. In all these cases nobody received it.
+        """
+        broadcast = Broadcast(self._codec, event, path, data, params)
+        return self.broadcast_in(room, broadcast, exclude=exclude, local=local)
+
+    def broadcast_in(
+        self,
+        room: str,
+        broadcast: Broadcast,
+        *,
+        exclude: WsMember | str | None = None,
+        local: bool = False,
+    ) -> Receipt:
+        """As :meth:`broadcast`, for a message that exists already."""
+        check_room(room, self._room_name_bytes)
+        members = self._hub.members(room)
+        return self._send(room_channel(room), broadcast, members, exclude, local=local)
+
+    def broadcast_all(self, broadcast: Broadcast, *, local: bool = False) -> Receipt:
+        """Send to every client of every instance; needs :meth:`serve_everybody`."""
+        everybody = () if self._everybody is None else self._everybody()
+        return self._send(SERVER_CHANNEL, broadcast, everybody, None, local=local)
+
+    async def serve_everybody(
+        self, everybody: Callable[[], Iterable[WsMember]], timeout: float
+    ) -> None:
+        """Hear the server-wide channel, for all that ``everybody`` gives.
+
+        Returns when the transport has confirmed it; at once while it is down.
+
+        Raises:
+            TransportError: It was refused, or not confirmed within ``timeout`` seconds.
+        """
+        self._everybody = everybody
+        link = self.link
+        if link is None:
+            return
+        confirmed = self._server_channel = Receipt()
+        link.subscribe(SERVER_CHANNEL, lambda payload: self._on_payload(SERVER_CHANNEL, payload))
+        if not link.live:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await confirmed
+        except TimeoutError:
+            raise TransportUnavailable(
+                f"the server-wide channel was not confirmed within {timeout:g} s"
+            ) from None
+
+    def _send(
+        self,
+        channel: str,
+        broadcast: Broadcast,
+        members: Iterable[WsMember],
+        exclude: WsMember | str | None,
+        *,
+        local: bool,
+    ) -> Receipt:
+        broadcast.encode()  # what cannot be encoded is refused before anybody gets it
+        link = self.link
+        if link is None or local:
+            broadcast.deliver(members, exclude)
+            return FINISHED
+        payload = broadcast.payload(exclude)
+        limit = link.max_payload
+        if limit is not None and len(payload) > limit:
+            raise PayloadTooLarge(len(payload), limit)
+        broadcast.deliver(members, exclude)
+        self.published += 1
+        return link.publish(channel, payload.decode())
+
+    # What the transport tells (LinkEvents)
+
+    def _on_payload(self, channel: str, payload: str) -> None:
+        room = room_of(channel)
+        if room is None:
+            members = () if self._everybody is None else self._everybody()
+        else:
+            members = self._hub.members(room)
+        try:
+            message = read_payload(payload)
+        except ForeignPayload as error:
+            self.foreign += 1
+            self._log_seldom(
+                "foreign", "dropped a payload on %s that is no message: %s", channel, error
+            )
+            return
+        if message.excludeId is not None and self._is_own_echo(message.excludeId, members):
+            self.echoes += 1
+            self._log_seldom(
+                "echo",
+                "the bus of %r brings our own messages back (seen on %s): they were dropped where "
+                "they could be told; wrap the transport in wsrooms.tagged() on every instance",
+                None if self.link is None else self.link.transport,
+                channel,
+            )
+            return
+        self.received += 1
+        data = UNSET if message.data is NO_RAW else message.data
+        broadcast = Broadcast(self._codec, message.event, message.path, data, message.params)
+        try:
+            broadcast.deliver(members, message.excludeId)
+        except Exception:
+            self._logger.exception("a message of another instance could not be delivered")
+
+    def _is_own_echo(self, exclude_id: str, members: Iterable[WsMember]) -> bool:
+        """Whether a plain transport handed us what we published.
+
+        The sender of a message is a connection of the instance that published
+        it, so an ``excludeId`` of ours says that it was us. Tagged and
+        first-party transports skip their own before that.
+        """
+        if self.link is None or not self.link.plain:
+            return False
+        return self.is_local(exclude_id) or any(member.id == exclude_id for member in members)
+
+    def subscribed(self, channel: str) -> None:
+        """The transport confirmed ``channel``: its joins are done."""
+        room = room_of(channel)
+        if room is None:
+            self._server_channel.settle()
+            return
+        waiting = self._pending.pop(room, None)
+        for pending in (waiting or {}).values():
+            pending.settle()
+
+    def refused(self, channel: str, error: TransportError) -> None:
+        """The transport will not have ``channel``: its joins are undone."""
+        room = room_of(channel)
+        if room is None:
+            self._logger.error("no server-wide broadcasts from other instances: %s", error)
+            self._server_channel.settle(error)
+            return
+        for member in list(self._pending.get(room, ())):
+            self._fail(member, room, error)
+
+    def gap(self, gap: Gap) -> None:
+        """Messages of other instances were lost on the way here."""
+        self.gaps += 1
+        if self._on_gap is not None:
+            self._on_gap(gap)
+
+    def state_changed(self, state: TransportState, error: str | None) -> None:
+        """The transport came up or went down."""
+        if self._on_state is not None:
+            self._on_state(state, error)
+
+    def publish_failed(self, error: Exception) -> None:
+        """A publish failed and nobody awaited its receipt."""
+        self._failed_unseen("a publish", error)
+
+    def _failed_unseen(self, what: str, error: Exception) -> None:
+        self.receipts_failed += 1
+        self._log_seldom(what, "%s failed and nobody awaited it: %s", what, error)
+
+    def _log_seldom(self, kind: str, text: str, *args: object) -> None:
+        """Log at most one line of a kind a minute: the cause may come a thousand times a second."""
+        now = time.monotonic()
+        if now - self._foreign_logged_at.get(kind, -LOG_EVERY) >= LOG_EVERY:
+            self._foreign_logged_at[kind] = now
+            self._logger.error(text, *args)
+
+    # Figures
+
+    def stats(self) -> dict[str, int]:
+        """Rooms, memberships and what passed between instances."""
+        link = {} if self.link is None else self.link.stats()
+        return {
+            "rooms": len(self._hub),
+            "memberships": self._hub.memberships,
+            "joins_pending": sum(len(waiting) for waiting in self._pending.values()),
+            "joins_failed": self.joins_failed,
+            "receipts_failed": self.receipts_failed,
+            "published": self.published,
+            "received": self.received,
+            "foreign": self.foreign,
+            "echoes": self.echoes,
+            "gaps": self.gaps,
+            **link,
+        }

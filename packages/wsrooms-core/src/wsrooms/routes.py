@@ -1,0 +1,359 @@
+"""Declarations: which function answers what, before any server exists.
+
+``WsRoutes`` collects them in any module; ``compile_plan`` turns them, with all
+that they include, into what a session works from. Mistakes in a pattern or a
+signature are told where the function is declared.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeVar, cast, overload
+
+import msgspec
+
+from wsrooms.errors import ConfigurationError, InvalidHandler
+from wsrooms.message import WsMessage, typed
+from wsrooms.router import WsRouter
+
+__all__ = ["Around", "Handler", "Plan", "WsRoutes", "compile_plan", "decoder_for", "join_prefix"]
+
+F = TypeVar("F", bound=Callable[..., object])
+H = TypeVar("H", bound=Callable[..., object])
+
+Around = Callable[[Callable[[], Awaitable[object]]], Coroutine[Any, Any, object]]
+
+
+class Handler:
+    """A function with how it wants to be called; equal to another one of the same function."""
+
+    __slots__ = ("_decoder", "_takes_message", "call", "fn")
+
+    def __init__(self, fn: Callable[..., object]) -> None:
+        """Look at the signature.
+
+        Raises:
+            InvalidHandler: It takes more than a message.
+        """
+        self.fn = fn
+        self._takes_message = _takes_message(fn)
+        self._decoder: msgspec.json.Decoder[Any] | None = None
+        self.call: Callable[[WsMessage[Any]], object] = (
+            fn if self._takes_message else lambda _: fn()
+        )
+
+    def resolve(self) -> None:
+        """Look at the annotation, once all names of the module exist.
+
+        Raises:
+            InvalidHandler: ``WsMessage[...]`` names what cannot be found or decoded.
+        """
+        if not self._takes_message or self._decoder is not None:
+            return
+        type_ = _message_type(self.fn)
+        if type_ is None:
+            return
+        try:
+            decoder = self._decoder = decoder_for(type_)
+        except TypeError as error:
+            raise InvalidHandler(name_of(self.fn), f"its data type: {error}") from error
+        fn = self.fn
+        self.call = lambda message: fn(typed(message, decoder))
+
+    def __call__(self, message: WsMessage[Any]) -> object:
+        """Call the function as it wants to be called."""
+        return self.call(message)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handler) and other.fn == self.fn
+
+    def __hash__(self) -> int:
+        return hash(self.fn)
+
+    def __repr__(self) -> str:
+        return f"<Handler {name_of(self.fn)}>"
+
+
+@dataclass
+class _Declared:
+    """What one ``WsRoutes`` was told, in order; includes are followed when compiling."""
+
+    routes: list[tuple[str, str, Handler] | tuple[WsRoutes, str]] = field(default_factory=list)
+    on_connect: list[Callable[..., object] | WsRoutes] = field(default_factory=list)
+    on_disconnect: list[Callable[..., object] | WsRoutes] = field(default_factory=list)
+    around: list[Callable[..., object] | WsRoutes] = field(default_factory=list)
+
+
+class WsRoutes:
+    """Declarations without a server, importable from any module.
+
+    .. code-block:: python
+
+        chat = WsRoutes()
+
+        @chat.on_message("join", "/:room")
+        async def join(): ...
+
+        app.include(chat, prefix="/chat")
+    """
+
+    def __init__(self) -> None:
+        self._declared = _Declared()
+
+    def on_connect(self, fn: F) -> F:
+        """Run ``fn`` for each new connection, before its first message.
+
+        It takes no parameter. What it raises refuses the connection: ``WsError``
+        401 and 403 with close code 1008, anything else with 1011. Several run in
+        the order of their declaration.
+
+        Raises:
+            InvalidHandler: ``fn`` takes a parameter.
+        """
+        _check_hook(fn, 0, "on_connect")
+        self._declared.on_connect.append(fn)
+        return fn
+
+    def on_disconnect(self, fn: F) -> F:
+        """Run ``fn`` once for each connection whose on_connect had ended well.
+
+        It takes no parameter. The connection is still registered and in its rooms.
+
+        Raises:
+            InvalidHandler: ``fn`` takes a parameter.
+        """
+        _check_hook(fn, 0, "on_disconnect")
+        self._declared.on_disconnect.append(fn)
+        return fn
+
+    @overload
+    def on_message(self, event: str, path: str) -> Callable[[H], H]: ...
+    @overload
+    def on_message(self, event: str, path: str, handler: H) -> H: ...
+    def on_message(self, event: str, path: str, handler: H | None = None) -> Callable[[H], H] | H:
+        """Answer messages of ``event`` whose path matches the pattern ``path``.
+
+        The handler takes no parameter, or one, the ``WsMessage``. It is returned
+        unchanged. Several handlers of one route are tried in order; the first
+        that does not raise answers.
+
+        Args:
+            event: The event, or ``"*"`` for any.
+            path: The pattern, see :class:`~wsrooms.WsRouter`.
+            handler: The function; without it this is a decorator.
+
+        Raises:
+            InvalidPattern: ``path`` cannot be compiled.
+            InvalidHandler: The function takes something else.
+        """
+        WsRouter[Handler]().add(event, path, cast("Handler", None))  # tells a bad pattern here
+
+        def declare(fn: H) -> H:
+            self._declared.routes.append((event, path, Handler(fn)))
+            return fn
+
+        return declare if handler is None else declare(handler)
+
+    def around_message(self, fn: F) -> F:
+        """Run ``async def fn(call_next)`` around every message's handlers.
+
+        What it returns is the reply: return ``await call_next()``. It sees the
+        composables and may raise ``WsError``. Several nest in the order of their
+        declaration, the first one outermost.
+
+        Raises:
+            InvalidHandler: ``fn`` is not async or does not take ``call_next``.
+        """
+        function: Callable[..., object] = fn  # the check below would narrow F to nothing
+        if not inspect.iscoroutinefunction(function):
+            raise InvalidHandler(name_of(fn), "around_message needs `async def fn(call_next)`")
+        _check_hook(fn, 1, "around_message")
+        self._declared.around.append(fn)
+        return fn
+
+    def include(self, routes: WsRoutes, *, prefix: str = "") -> None:
+        """Take over all of ``routes``, with ``prefix`` before its paths.
+
+        What is declared in ``routes`` later, before the app starts, counts too.
+
+        Raises:
+            InvalidPattern: ``prefix`` cannot stand before a path.
+            ConfigurationError: ``routes`` includes this one, or is it.
+        """
+        if _reaches(routes, self):
+            raise ConfigurationError("routes cannot include themselves")
+        if prefix:
+            WsRouter[Handler]().add("*", join_prefix(prefix, "/"), cast("Handler", None))
+        declared = self._declared
+        declared.routes.append((routes, prefix))
+        declared.on_connect.append(routes)
+        declared.on_disconnect.append(routes)
+        declared.around.append(routes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All declarations of an app, ready to work from."""
+
+    router: WsRouter[Handler]
+    routes: list[tuple[str, str, Callable[..., object]]]
+    on_connect: list[Callable[[], object]]
+    on_disconnect: list[Callable[[], object]]
+    around: list[Around]
+
+
+def compile_plan(routes: WsRoutes) -> Plan:
+    """Follow every include and resolve every annotation.
+
+    Raises:
+        ConfigurationError: A declaration cannot work.
+    """
+    router: WsRouter[Handler] = WsRouter()
+    table: list[tuple[str, str, Callable[..., object]]] = []
+    for event, pattern, handler in _routes(routes, ""):
+        handler.resolve()
+        router.add(event, pattern, handler)
+        table.append((event, pattern, handler.fn))
+    return Plan(
+        router,
+        table,
+        _hooks(routes, "on_connect"),
+        _hooks(routes, "on_disconnect"),
+        _hooks(routes, "around"),
+    )
+
+
+def join_prefix(prefix: str, path: str) -> str:
+    """``path`` below ``prefix``, with one slash between them."""
+    if not prefix:
+        return path
+    return prefix.rstrip("/") + (path if path.startswith(("/", "*")) or not path else "/" + path)
+
+
+@lru_cache(maxsize=1024)
+def decoder_for(type_: Any) -> msgspec.json.Decoder[Any]:
+    """A decoder of ``type_``; made once.
+
+    Raises:
+        TypeError: msgspec cannot decode such a type.
+    """
+    return msgspec.json.Decoder(type_)
+
+
+def name_of(fn: Callable[..., object]) -> str:
+    """How to call ``fn`` in a message."""
+    return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _routes(routes: WsRoutes, prefix: str) -> list[tuple[str, str, Handler]]:
+    found: list[tuple[str, str, Handler]] = []
+    for declared in routes._declared.routes:
+        if len(declared) == 2:
+            included, inner = declared
+            found.extend(_routes(included, join_prefix(prefix, inner) if prefix else inner))
+        else:
+            event, pattern, handler = declared
+            found.append((event, join_prefix(prefix, pattern), handler))
+    return found
+
+
+def _hooks(routes: WsRoutes, kind: str) -> list[Any]:
+    found: list[Any] = []
+    for hook in getattr(routes._declared, kind):
+        if isinstance(hook, WsRoutes):
+            found.extend(_hooks(hook, kind))
+        else:
+            found.append(hook)
+    return found
+
+
+def _reaches(routes: WsRoutes, target: WsRoutes) -> bool:
+    if routes is target:
+        return True
+    return any(
+        len(declared) == 2 and _reaches(declared[0], target) for declared in routes._declared.routes
+    )
+
+
+def _required(fn: Callable[..., object]) -> list[inspect.Parameter]:
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError) as error:
+        raise InvalidHandler(name_of(fn), f"its signature cannot be read ({error})") from error
+    required = []
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default is parameter.empty:
+            required.append(parameter)
+    return required
+
+
+def _takes_message(fn: Callable[..., object]) -> bool:
+    if not callable(fn):
+        raise InvalidHandler(repr(fn), "it is not a function")
+    required = _required(fn)
+    if not required:
+        return False
+    if len(required) > 1 or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        names = ", ".join(parameter.name for parameter in required)
+        raise InvalidHandler(
+            name_of(fn),
+            f"a handler takes nothing or one WsMessage, this one requires ({names}); "
+            "use use_route_params(), use_ws_connection() and the other composables",
+        )
+    return True
+
+
+def _check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
+    if not callable(fn):
+        raise InvalidHandler(repr(fn), "it is not a function")
+    required = _required(fn)
+    keyword_only = any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in required)
+    if len(required) > arguments or keyword_only:
+        wanted = "no parameter" if not arguments else f"{arguments} positional parameter(s)"
+        raise InvalidHandler(name_of(fn), f"{kind} functions take {wanted}")
+    if arguments:
+        try:
+            inspect.signature(fn).bind(*range(arguments))
+        except TypeError as error:
+            raise InvalidHandler(
+                name_of(fn), f"{kind} functions take {arguments}: {error}"
+            ) from None
+
+
+def check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
+    """Refuse a hook that cannot be called with so many arguments.
+
+    Raises:
+        InvalidHandler: It cannot.
+    """
+    _check_hook(fn, arguments, kind)
+
+
+def _message_type(fn: Callable[..., object]) -> Any:
+    """T of the first parameter's ``WsMessage[T]``; None where it declares none."""
+    function = fn if inspect.isroutine(fn) or inspect.isclass(fn) else type(fn).__call__
+    parameter = _required(fn)[0]
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return None
+    if isinstance(annotation, str):
+        try:
+            annotation = typing.get_type_hints(function, include_extras=True)[parameter.name]
+        except Exception as error:
+            if "WsMessage[" not in annotation:
+                return None
+            raise InvalidHandler(
+                name_of(fn),
+                f"its annotation {annotation!r} cannot be resolved ({error}); "
+                "import what it names outside of TYPE_CHECKING",
+            ) from error
+    if typing.get_origin(annotation) is not WsMessage:
+        return None
+    (type_,) = typing.get_args(annotation)
+    return None if type_ is Any or isinstance(type_, TypeVar) else type_

@@ -1,0 +1,100 @@
+"""Pings for all connections of a server, from one shared timer.
+
+Connections are spread over slots, and each tick serves one of them, so that a
+thousand clients are not pinged at once. No task and no timer per connection.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Heartbeat", "Pingable"]
+
+SLOTS = 16
+
+
+class Pingable(Protocol):
+    """A connection, as the heartbeat sees it."""
+
+    heard: bool
+
+    @property
+    def reading(self) -> bool:
+        """Whether an answer could be heard: not while we ourselves have stopped reading."""
+        ...
+
+    def ping(self) -> None:
+        """Send a ping."""
+        ...
+
+    def heartbeat_failed(self) -> None:
+        """There was no answer."""
+        ...
+
+
+class Heartbeat:
+    """Pings each connection every ``interval`` seconds; it has ``timeout`` to answer.
+
+    Whatever is received after the ping is an answer. While a connection is not
+    being read its deadline is suspended.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, interval: float, timeout: float) -> None:
+        self._loop = loop
+        self._tick_seconds = interval / SLOTS
+        self._timeout = timeout
+        self._slots: list[dict[Pingable, None]] = [{} for _ in range(SLOTS)]
+        self._slot_of: dict[Pingable, int] = {}
+        self._next = 0
+        # One timeout for all, so checks come due in the order of their pings.
+        self._checks: deque[asyncio.TimerHandle] = deque()
+        self._ticking: asyncio.TimerHandle | None = None
+        self._random = random.Random()
+
+    def add(self, connection: Pingable) -> None:
+        """Look after ``connection``."""
+        slot = self._random.randrange(SLOTS)
+        self._slots[slot][connection] = None
+        self._slot_of[connection] = slot
+        if self._ticking is None:
+            self._ticking = self._loop.call_later(self._tick_seconds, self._tick)
+
+    def discard(self, connection: Pingable) -> None:
+        """It is gone."""
+        slot = self._slot_of.pop(connection, None)
+        if slot is not None:
+            self._slots[slot].pop(connection, None)
+
+    def stop(self) -> None:
+        """End all timers."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        while self._checks:
+            self._checks.popleft().cancel()
+
+    def _tick(self) -> None:
+        self._ticking = None
+        slot = list(self._slots[self._next])
+        self._next = (self._next + 1) % SLOTS
+        asked = []
+        for connection in slot:
+            if connection.reading:
+                connection.heard = False
+                connection.ping()
+                asked.append(connection)
+        if asked:
+            self._checks.append(self._loop.call_later(self._timeout, self._check, asked))
+        if self._slot_of:
+            self._ticking = self._loop.call_later(self._tick_seconds, self._tick)
+
+    def _check(self, asked: list[Pingable]) -> None:
+        self._checks.popleft()
+        for connection in asked:
+            if not connection.heard and connection.reading and connection in self._slot_of:
+                connection.heartbeat_failed()

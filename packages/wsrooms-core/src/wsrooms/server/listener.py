@@ -1,0 +1,89 @@
+"""All connections of one instance, on any number of listening sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wsrooms.sendbuffer import Flusher
+from wsrooms.server.heartbeat import Heartbeat
+from wsrooms.server.protocol import ServerConnection, SessionLike
+from wsrooms.server.upgrade import ServerSettings
+
+if TYPE_CHECKING:
+    from wsrooms.connection import WsConnection
+    from wsrooms.instance import Instance
+
+__all__ = ["Server", "ServerSettings", "SessionLike"]
+
+
+class Server:
+    """Owns every socket of an instance, from accept to the last byte."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        open_session: Callable[[WsConnection, Callable[[], None]], SessionLike],
+        *,
+        heartbeat_interval: float | None,
+        heartbeat_timeout: float,
+    ) -> None:
+        """Serve for ``instance``; ``open_session`` makes what handles a connection."""
+        self.instance = instance
+        self.open_session = open_session
+        self.loop = instance.loop
+        self.flusher = Flusher(self.loop.call_soon, self.loop.time)
+        self.closing = False
+        self.heartbeat: Heartbeat | None = None
+        if heartbeat_interval:
+            self.heartbeat = Heartbeat(
+                self.loop, interval=heartbeat_interval, timeout=heartbeat_timeout
+            )
+        self._protocols: set[ServerConnection] = set()
+        self._all_gone: asyncio.Event | None = None
+        self._listening: list[asyncio.Server] = []
+
+    def factory(self, settings: ServerSettings) -> Callable[[], asyncio.Protocol]:
+        """Makes the protocol of each socket that is accepted."""
+        return lambda: ServerConnection(self, settings)
+
+    def add(self, listening: asyncio.Server) -> None:
+        """Own a listening socket from now on."""
+        self._listening.append(listening)
+
+    def opened(self, protocol: ServerConnection) -> None:
+        """A socket was accepted."""
+        self._protocols.add(protocol)
+
+    def lost(self, protocol: ServerConnection) -> None:
+        """A socket is gone."""
+        self._protocols.discard(protocol)
+        if not self._protocols and self._all_gone is not None:
+            self._all_gone.set()
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets; connections go on."""
+        self.closing = True
+        for listening in self._listening:
+            listening.close()
+
+    def close_all(self, code: int, reason: str) -> None:
+        """End every connection, and every handshake that is not done."""
+        for protocol in list(self._protocols):
+            protocol.shut(code, reason)
+
+    async def sockets_gone(self, timeout: float) -> None:
+        """Wait until no socket is left; after ``timeout`` seconds they are cut."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if not self._protocols:
+            return
+        self._all_gone = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._all_gone.wait()
+        except TimeoutError:
+            for protocol in list(self._protocols):
+                protocol.abort()
+            await self._all_gone.wait()  # connection_lost follows an abort at once

@@ -1,0 +1,481 @@
+"""One connection's life: on_connect, its messages in order, on_disconnect.
+
+The session never meets a socket. ``server.py`` hands it whole messages and the
+end; it routes them, runs handlers, answers, and says when it can take more.
+Sync handlers run at once, without a task; async ones in a task each, of which
+``max_concurrent_messages`` may run at a time, the others waiting in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import UNSET
+
+from wsrooms.context import Context, enter
+from wsrooms.errors import ConnectionGone, InvalidRoom, TransportError, WsError
+from wsrooms.message import WsMessage
+from wsrooms.wire import Inbound, Malformed
+
+if TYPE_CHECKING:
+    from wsrooms.connection import WsConnection
+    from wsrooms.instance import Instance
+    from wsrooms.receipt import Receipt
+    from wsrooms.routes import Handler, Plan
+
+__all__ = ["LINGER", "Session"]
+
+LINGER = 5.0
+"""Seconds that messages and handlers of a client that has left may still run."""
+
+REFUSED = 1008
+FAILED = 1011
+
+
+class Session:
+    """What happens on one connection."""
+
+    __slots__ = (
+        "_deadline",
+        "_ended",
+        "_idle",
+        "_instance",
+        "_on_error",
+        "_on_ready",
+        "_opening",
+        "_plan",
+        "_running",
+        "_tasks",
+        "_waiting",
+        "connection",
+        "done",
+    )
+
+    def __init__(
+        self,
+        instance: Instance,
+        plan: Plan,
+        connection: WsConnection,
+        *,
+        on_ready: Callable[[], None],
+        on_error: list[Callable[[BaseException, str], object]],
+    ) -> None:
+        """Prepare; :meth:`open` begins.
+
+        Args:
+            instance: The running app.
+            plan: Its declarations.
+            connection: Whose life this is.
+            on_ready: Called when a session that was full can take messages again.
+            on_error: Told of exceptions that are not ``WsError``.
+        """
+        self._instance = instance
+        self._plan = plan
+        self.connection = connection
+        self._on_ready = on_ready
+        self._on_error = on_error
+        self._waiting: deque[Inbound] | None = None
+        self._running = 0
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._opening = True
+        self._ended = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self.done = False
+        """Whether the connection is forgotten."""
+
+    # Opening
+
+    def open(self) -> None:
+        """Run on_connect; messages wait until it has ended well."""
+        instance = self._instance
+        instance.sessions.add(self)
+        instance.counters.connections_total += 1
+        if not self._plan.on_connect:
+            self._accept()
+            return
+        context = instance.base_context.copy()
+        context.run(self._run_on_connect)
+
+    def _run_on_connect(self) -> None:
+        current = Context(self._instance, self.connection)
+        enter(current)
+        hooks = iter(self._plan.on_connect)
+        try:
+            for hook in hooks:
+                result = hook()
+                if inspect.isawaitable(result):
+                    self._start_task(self._open_async(result, hooks, current), "on_connect")
+                    return
+        except Exception as error:  # noqa: BLE001 - a hook's failure is the client's close code
+            self._reject(error)
+            return
+        if current.joins:
+            self._start_task(self._open_async(None, hooks, current), "on_connect")
+        else:
+            self._accept()
+
+    async def _open_async(
+        self,
+        result: Awaitable[object] | None,
+        hooks: Any,
+        current: Context,
+    ) -> None:
+        try:
+            if result is not None:
+                await result
+            for hook in hooks:
+                outcome = hook()
+                if inspect.isawaitable(outcome):
+                    await outcome
+            for receipt in current.joins or ():
+                if not (receipt.done and receipt.seen):
+                    await receipt
+        except asyncio.CancelledError:
+            self._opening = False
+            self._reject(WsError(503, "Service Unavailable"))
+            raise
+        except Exception as error:  # noqa: BLE001 - a hook's failure is the client's close code
+            self._reject(error)
+        else:
+            self._accept()
+
+    def _accept(self) -> None:
+        self._opening = False
+        connection = self.connection
+        self._instance.connections[connection.id] = connection
+        connection.accept()
+        self._advance()
+
+    def _reject(self, error: Exception) -> None:
+        self._opening = False
+        self._instance.counters.connections_rejected += 1
+        self._waiting = None
+        code = FAILED
+        reason = "Internal Error"
+        if isinstance(error, WsError):
+            code = REFUSED if error.code in (401, 403) else FAILED
+            reason = error.message
+        elif isinstance(error, TransportError):
+            reason = "Service Unavailable"
+        elif not isinstance(error, ConnectionGone):
+            self._report(error, "on_connect")
+        self.connection.close(code, reason)
+        self._instance.rooms.leave_all(self.connection)
+        self._advance()
+
+    # Messages
+
+    @property
+    def full(self) -> bool:
+        """Whether the socket should not be read: enough messages wait."""
+        waiting = self._waiting
+        return waiting is not None and len(waiting) >= self._instance.limits.waiting_messages
+
+    def receive(self, payload: bytes, *, text: bool) -> None:
+        """Take a whole message of the client; what is not one is dropped and counted."""
+        instance = self._instance
+        instance.counters.messages_in += 1
+        if len(payload) > instance.max_message_size:
+            self._drop("too_long")
+            return
+        try:
+            inbound = instance.codec.decode(payload, text=text)
+        except Malformed as error:
+            self._drop(error.reason)
+            return
+        if self._opening or self._waiting or self._running >= instance.max_concurrent_messages:
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append(inbound)
+        else:
+            self._handle(inbound)
+
+    def _drop(self, reason: str) -> None:
+        self._instance.counters.drop(reason)
+        self._instance.logger.debug("%s: dropped a message (%s)", self.connection.id, reason)
+
+    def _handle(self, inbound: Inbound) -> None:
+        """Route a message and run its handlers, here or in a task."""
+        match = self._plan.router.lookup(inbound.event, inbound.path)
+        if match is None:
+            if inbound.id is not UNSET:
+                self._instance.counters.errors += 1
+                frame = self._instance.codec.error(inbound.id, 404, "Not found")
+                self.connection.send_kept(frame)
+            return
+        current = Context(self._instance, self.connection, WsMessage(inbound), match.params)
+        context = self._instance.base_context.copy()
+        if self._plan.around:
+            context.run(self._run_around, current, inbound, match.handlers)
+        else:
+            context.run(self._run, current, inbound, match.handlers)
+
+    def _run(self, current: Context, inbound: Inbound, handlers: tuple[Handler, ...]) -> None:
+        enter(current)
+        message = current.message
+        assert message is not None
+        last: Exception | None = None
+        for index, handler in enumerate(handlers):
+            try:
+                result = handler.call(message)
+            except Exception as error:  # noqa: BLE001 - a handler's failure is the client's answer
+                last = error
+                continue
+            if hasattr(result, "__await__"):
+                work = self._run_async(
+                    current, inbound, cast("Awaitable[object]", result), handlers[index + 1 :]
+                )
+                self._start_message_task(work, inbound)
+            else:
+                self._answer(current, inbound, result)
+            return
+        assert last is not None
+        self._refuse(inbound, last)
+
+    async def _run_async(
+        self,
+        current: Context,
+        inbound: Inbound,
+        result: Awaitable[object],
+        others: tuple[Handler, ...],
+    ) -> None:
+        try:
+            answer = await _first_that_answers(result, others, current)
+        except Exception as error:  # noqa: BLE001 - a handler's failure is the client's answer
+            self._refuse(inbound, error)
+        else:
+            self._answer(current, inbound, answer)
+
+    def _run_around(
+        self, current: Context, inbound: Inbound, handlers: tuple[Handler, ...]
+    ) -> None:
+        enter(current)
+
+        async def call_handlers() -> object:
+            return await _first_that_answers(None, handlers, current)
+
+        call: Callable[[], Awaitable[object]] = call_handlers
+        for around in reversed(self._plan.around):
+            call = partial(around, call)
+        self._start_message_task(self._run_async(current, inbound, call(), ()), inbound)
+
+    def _start_message_task(self, work: Any, inbound: Inbound) -> None:
+        self._running += 1
+        self._start_task(work, f"{inbound.event} {inbound.path[:100]}").add_done_callback(
+            self._message_done
+        )
+
+    def _message_done(self, task: asyncio.Task[Any]) -> None:
+        self._running -= 1
+        self._advance()
+
+    def _start_task(self, work: Any, name: str) -> asyncio.Task[Any]:
+        if self._tasks is None:
+            self._tasks = set()
+        task = self._instance.loop.create_task(work, name=f"wsrooms {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _advance(self) -> None:
+        """Handle what waits, as far as concurrency allows; then finish, if it is over."""
+        was_full = self.full
+        while (
+            self._waiting
+            and not self._opening
+            and self._running < self._instance.max_concurrent_messages
+        ):
+            self._handle(self._waiting.popleft())
+        if was_full and not self.full:
+            self._on_ready()
+        if self._ended and not self._waiting and not self._running and not self._opening:
+            self._instance.loop.call_soon(self._disconnect)
+
+    # Answers
+
+    def _answer(self, current: Context, inbound: Inbound, result: object) -> None:
+        if inbound.id is UNSET:
+            return
+        try:
+            frame = self._instance.codec.reply(inbound.id, result)
+        except Exception as error:  # noqa: BLE001 - an enc_hook or serializer may raise anything
+            self._refuse(inbound, error, "its result cannot be sent")
+            return
+        joins = current.joins
+        if joins and not all(receipt.done for receipt in joins):
+            self._answer_when_joined(inbound, frame, joins)
+        elif joins and (unseen := _unseen_error(joins)) is not None:
+            self._refuse(inbound, unseen)
+        else:
+            self._instance.counters.replies += 1
+            self.connection.send_kept(frame)
+
+    def _answer_when_joined(self, inbound: Inbound, frame: bytes, joins: list[Receipt]) -> None:
+        """Hold the reply back until every join of its handler is confirmed."""
+        left = sum(not receipt.done for receipt in joins)
+
+        def one_done(_: Receipt) -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                return
+            error = _unseen_error(joins)
+            if error is not None:
+                self._refuse(inbound, error)
+            else:
+                self._instance.counters.replies += 1
+                self.connection.send_kept(frame)
+
+        for receipt in [receipt for receipt in joins if not receipt.done]:
+            receipt.when_done(one_done)
+
+    def _refuse(self, inbound: Inbound, error: Exception, what: str = "its handler failed") -> None:
+        """Answer with an error; log and report what the program did not mean to raise."""
+        code, message = 500, "Internal Error"
+        if isinstance(error, WsError):
+            code, message = error.code, error.message
+        elif isinstance(error, InvalidRoom):
+            code, message = 400, str(error)
+        elif isinstance(error, TransportError):
+            code, message = 503, "Service Unavailable"
+            self._instance.logger.debug("%s %s: %s", inbound.event, inbound.path, error)
+        elif isinstance(error, ConnectionGone) and self.connection.closed:
+            return
+        else:
+            self._report(error, f"{inbound.event} {inbound.path}", what)
+        self._instance.counters.errors += 1
+        if inbound.id is not UNSET:
+            self.connection.send_kept(self._instance.codec.error(inbound.id, code, message))
+
+    def _report(self, error: BaseException, route: str, what: str = "it failed") -> None:
+        instance = self._instance
+        instance.counters.handler_errors += 1
+        instance.logger.error("%s: %s", route[:200], what, exc_info=error)
+        for hook in self._on_error:
+            try:
+                result = hook(error, route)
+            except Exception:
+                instance.logger.exception("on_error failed")
+                continue
+            if inspect.isawaitable(result):
+                instance.start_task(_awaiting(result), name="on_error")
+
+    # The end
+
+    def end(self) -> None:
+        """The connection has closed: finish what runs, then on_disconnect, then forget it."""
+        if self._ended:
+            return
+        self._ended = True
+        self._instance.rooms.abandon_joins(self.connection)
+        self._deadline = self._instance.loop.call_later(LINGER, self.give_up)
+        self._instance.loop.call_soon(self._advance)
+
+    def give_up(self) -> None:
+        """Drop what waits and cancel what runs; on_disconnect still follows."""
+        if self.done:
+            return
+        self._waiting = None
+        for task in list(self._tasks or ()):
+            task.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        # A task that will not be cancelled must not keep the connection for ever.
+        self._deadline = self._instance.loop.call_later(1.0, self._disconnect)
+        self._advance()
+
+    def _disconnect(self) -> None:
+        if self.done:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.done = True
+        if self.connection.accepted and self._plan.on_disconnect:
+            context = self._instance.base_context.copy()
+            context.run(self._run_on_disconnect)
+        else:
+            self._forget()
+
+    def _run_on_disconnect(self) -> None:
+        enter(Context(self._instance, self.connection))
+        hooks = iter(self._plan.on_disconnect)
+        for hook in hooks:
+            try:
+                result = hook()
+            except Exception as error:  # noqa: BLE001 - the next hook must run all the same
+                self._hook_failed(error)
+                continue
+            if inspect.isawaitable(result):
+                self._start_task(self._disconnect_async(result, hooks), "on_disconnect")
+                return
+        self._forget()
+
+    async def _disconnect_async(self, result: Awaitable[object], hooks: Any) -> None:
+        try:
+            pending: Awaitable[object] | None = result
+            while True:
+                try:
+                    if pending is not None:
+                        await pending
+                    hook = next(hooks, None)
+                    if hook is None:
+                        return
+                    outcome = hook()
+                    pending = outcome if inspect.isawaitable(outcome) else None
+                except Exception as error:  # noqa: BLE001 - the next hook must run all the same
+                    pending = None
+                    self._hook_failed(error)
+        finally:
+            self._forget()
+
+    def _hook_failed(self, error: Exception) -> None:
+        self._instance.counters.hook_errors += 1
+        self._report(error, "on_disconnect")
+
+    def _forget(self) -> None:
+        instance = self._instance
+        instance.rooms.leave_all(self.connection)
+        instance.connections.pop(self.connection.id, None)
+        instance.forget_session(self)
+
+
+async def _first_that_answers(
+    result: Awaitable[object] | None, handlers: tuple[Handler, ...], current: Context
+) -> object:
+    """The result of the first handler that does not raise; the last one's error counts."""
+    message = current.message
+    assert message is not None
+    last: Exception | None = None
+    if result is not None:
+        try:
+            return await result
+        except Exception as error:  # noqa: BLE001 - the next handler is asked
+            last = error
+    for handler in handlers:
+        try:
+            outcome = handler.call(message)
+            return await outcome if inspect.isawaitable(outcome) else outcome
+        except Exception as error:  # noqa: BLE001 - the next handler is asked
+            last = error
+    assert last is not None
+    raise last
+
+
+def _unseen_error(joins: list[Receipt]) -> Exception | None:
+    """The first failure that the handler has not seen itself."""
+    for receipt in joins:
+        if receipt.error is not None and not receipt.seen:
+            for other in joins:
+                other.take_error()
+            return receipt.error
+    return None
+
+
+async def _awaiting(result: Awaitable[object]) -> None:
+    await result

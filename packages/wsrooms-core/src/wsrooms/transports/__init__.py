@@ -1,0 +1,67 @@
+"""The bus between instances: the contract, the memory transport, and what transports share.
+
+A transport needs three methods (:class:`WsBroadcastTransport`). What only some
+can do is an optional protocol here, which the core detects. ``tagged()`` makes
+a plain one safe on a bus that echoes.
+"""
+
+from wsrooms.receipt import Receipt
+from wsrooms.transports.envelope import (
+    Envelope,
+    Sequencer,
+    SequenceWatch,
+    Verdict,
+    new_instance_id,
+    parse,
+    wrap,
+)
+from wsrooms.transports.memory import MemoryBus, MemoryTransport
+from wsrooms.transports.outbox import Outbox, Outgoing
+from wsrooms.transports.protocols import (
+    SERVER_CHANNEL,
+    Gap,
+    SupportsGaps,
+    SupportsLifecycle,
+    SupportsMaxPayload,
+    SupportsReplica,
+    SupportsState,
+    SupportsStats,
+    TransportState,
+    WsBroadcastTransport,
+    WsHealth,
+    room_channel,
+    room_of,
+)
+from wsrooms.transports.tagged import TaggedTransport, tagged
+from wsrooms.transports.urls import transport_from_url
+
+__all__ = [
+    "SERVER_CHANNEL",
+    "Envelope",
+    "Gap",
+    "MemoryBus",
+    "MemoryTransport",
+    "Outbox",
+    "Outgoing",
+    "Receipt",
+    "SequenceWatch",
+    "Sequencer",
+    "SupportsGaps",
+    "SupportsLifecycle",
+    "SupportsMaxPayload",
+    "SupportsReplica",
+    "SupportsState",
+    "SupportsStats",
+    "TaggedTransport",
+    "TransportState",
+    "Verdict",
+    "WsBroadcastTransport",
+    "WsHealth",
+    "new_instance_id",
+    "parse",
+    "room_channel",
+    "room_of",
+    "tagged",
+    "transport_from_url",
+    "wrap",
+]

@@ -1,0 +1,81 @@
+"""What waits to be published: bounded by count, bytes and age, in order.
+
+Pure: time is handed in. Whoever publishes takes from the front; each message
+carries the receipt that its sender holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from wsrooms.errors import OutboxFull, TransportError, TransportUnavailable
+
+if TYPE_CHECKING:
+    from wsrooms.receipt import Receipt
+
+__all__ = ["Outbox", "Outgoing"]
+
+
+class Outgoing(NamedTuple):
+    """A message on its way to the broker."""
+
+    channel: str
+    payload: str
+    receipt: Receipt
+    deadline: float
+    size: int
+
+
+class Outbox:
+    """Messages in the order of their publish calls."""
+
+    __slots__ = ("_max_age", "_max_bytes", "_max_messages", "_waiting", "size")
+
+    def __init__(self, *, max_messages: int, max_bytes: int, max_age: float) -> None:
+        """Hold at most ``max_messages`` and ``max_bytes``, each for ``max_age`` seconds."""
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._max_age = max_age
+        self._waiting: deque[Outgoing] = deque()
+        self.size = 0
+        """Bytes that wait."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, channel: str, payload: str, receipt: Receipt, now: float) -> Outgoing:
+        """Add a message at the end.
+
+        Raises:
+            OutboxFull: A bound is reached; nothing was added.
+        """
+        size = len(payload) if payload.isascii() else len(payload.encode())
+        if len(self._waiting) >= self._max_messages:
+            raise OutboxFull(self._max_messages, "messages")
+        if self.size + size > self._max_bytes:
+            raise OutboxFull(self._max_bytes, "bytes")
+        message = Outgoing(channel, payload, receipt, now + self._max_age, size)
+        self._waiting.append(message)
+        self.size += size
+        return message
+
+    def take(self, now: float) -> Outgoing | None:
+        """Remove and return the oldest message that is not too old; older ones fail."""
+        while self._waiting:
+            message = self._waiting.popleft()
+            self.size -= message.size
+            if message.deadline > now:
+                return message
+            message.receipt.settle(
+                TransportUnavailable(
+                    f"not published within {self._max_age:g} s: the bus is slow or down"
+                )
+            )
+        return None
+
+    def fail_all(self, error: TransportError) -> None:
+        """Remove every message and settle its receipt with ``error``."""
+        while self._waiting:
+            self._waiting.popleft().receipt.settle(error)
+        self.size = 0

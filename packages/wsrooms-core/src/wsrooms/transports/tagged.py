@@ -1,0 +1,166 @@
+"""``tagged()``: a three-method transport on an echoing bus, made safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from wsrooms.transports.envelope import (
+    Sequencer,
+    SequenceWatch,
+    new_instance_id,
+    parse,
+    wrap,
+)
+from wsrooms.transports.protocols import (
+    Gap,
+    SupportsLifecycle,
+    SupportsMaxPayload,
+    SupportsReplica,
+    SupportsState,
+    SupportsStats,
+    TransportState,
+    WsBroadcastTransport,
+    room_of,
+)
+
+__all__ = ["TaggedTransport", "tagged"]
+
+_COUNTERS = 100_000
+_LOG_EVERY = 60.0
+_OVERHEAD = 64  # bytes: version, 16 digits of instance, two numbers of up to 19 digits, spaces
+
+
+def tagged(transport: WsBroadcastTransport) -> TaggedTransport:
+    """A three-method transport on an echoing bus, made safe.
+
+    Payloads travel in the envelope ``1 <instance> <epoch> <seq> <payload>``, so
+    that an instance skips its own messages, drops duplicates and reports gaps.
+    All instances on that bus must be tagged.
+    """
+    return TaggedTransport(transport)
+
+
+class TaggedTransport:
+    """What :func:`tagged` returns."""
+
+    def __init__(self, transport: WsBroadcastTransport) -> None:
+        self._inner = transport
+        self._instance = new_instance_id()
+        self._sequencer = Sequencer(_COUNTERS)
+        self._watch = SequenceWatch()
+        self._gap_callbacks: list[Callable[[Gap], None]] = []
+        self._logged_at = -_LOG_EVERY
+        self.own_skipped = 0
+        self.duplicates = 0
+        self.foreign = 0
+
+    async def start(self) -> None:
+        """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
+        self._instance = new_instance_id()
+        if isinstance(self._inner, SupportsLifecycle):
+            await self._inner.start()
+
+    async def close(self) -> None:
+        """Close the wrapped transport, if it has a lifecycle."""
+        if isinstance(self._inner, SupportsLifecycle):
+            await self._inner.close()
+
+    def publish(self, channel: str, payload: str) -> Awaitable[None] | None:
+        """Publish ``payload`` in its envelope."""
+        epoch, seq = self._sequencer.next(channel)
+        return self._inner.publish(channel, wrap(self._instance, epoch, seq, payload))
+
+    def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
+        """Subscribe; ``handler`` gets each payload of other instances once."""
+
+        def receive(text: str) -> None:
+            envelope = parse(text)
+            if envelope is None:
+                self._count_foreign(channel)
+                return
+            instance, epoch, seq, payload = envelope
+            if instance == self._instance:
+                self.own_skipped += 1
+                return
+            verdict = self._watch.judge(channel, instance, epoch, seq, _now())
+            if not verdict.deliver:
+                self.duplicates += 1
+                return
+            if verdict.missing:
+                gap = Gap(room_of(channel), instance, verdict.missing)
+                for callback in self._gap_callbacks:
+                    callback(gap)
+            handler(payload)
+
+        return self._inner.subscribe(channel, receive)
+
+    def unsubscribe(self, channel: str) -> Awaitable[None] | None:
+        """Unsubscribe."""
+        self._watch.unsubscribed(channel, _now())
+        self._watch.forget_old(_now())
+        return self._inner.unsubscribe(channel)
+
+    def on_gap(self, callback: Callable[[Gap], None]) -> None:
+        """Call ``callback`` for each gap in a publisher's numbers."""
+        self._gap_callbacks.append(callback)
+
+    def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None:
+        """Pass on the wrapped transport's state, if it tells one."""
+        if isinstance(self._inner, SupportsState):
+            self._inner.on_state(callback)
+
+    @property
+    def max_payload(self) -> int:
+        """The wrapped transport's limit less the envelope; without one, no limit."""
+        if isinstance(self._inner, SupportsMaxPayload):
+            return self._inner.max_payload - _OVERHEAD
+        return 2**63
+
+    def stats(self) -> dict[str, int]:
+        """What was skipped and dropped, with the wrapped transport's own counters."""
+        inner = self._inner.stats() if isinstance(self._inner, SupportsStats) else {}
+        return {
+            **inner,
+            "own_skipped": self.own_skipped,
+            "duplicates": self.duplicates,
+            "foreign": self.foreign,
+        }
+
+    def replica(self) -> TaggedTransport:
+        """A tagged transport around a replica of the wrapped one.
+
+        Raises:
+            TypeError: The wrapped transport cannot make one.
+        """
+        if not isinstance(self._inner, SupportsReplica):
+            raise TypeError(f"{type(self._inner).__name__} has no replica()")
+        return TaggedTransport(self._inner.replica())
+
+    def _count_foreign(self, channel: str) -> None:
+        self.foreign += 1
+        if _now() - self._logged_at >= _LOG_EVERY:
+            self._logged_at = _now()
+            logging.getLogger("wsrooms").warning(
+                "dropped a payload without envelope on %s; %d so far: "
+                "every instance on this bus must use tagged()",
+                channel,
+                self.foreign,
+            )
+
+    def __repr__(self) -> str:
+        return f"tagged({self._inner!r})"
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
+
+
+if TYPE_CHECKING:
+    _: type[WsBroadcastTransport] = TaggedTransport

@@ -1,0 +1,72 @@
+"""From a URL to a transport, through the entry points of the installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qs, urlsplit
+
+from wsrooms.errors import ConfigurationError, MissingTransport, UnknownOption, UnknownScheme
+from wsrooms.transports.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from wsrooms.transports.protocols import WsBroadcastTransport
+
+__all__ = ["transport_from_url"]
+
+GROUP = "wsrooms.transports"
+EXTRAS = {
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+unix": "redis",
+    "nats": "nats",
+    "tls": "nats",
+    "kafka": "kafka",
+    "kafka+ssl": "kafka",
+}
+
+
+def transport_from_url(url: str) -> WsBroadcastTransport:
+    """The transport that speaks ``url``; ``memory://`` is built in.
+
+    A package offers one by an entry point in the group ``wsrooms.transports``,
+    named after the scheme; it is called with the URL. Only the one that is
+    asked for is imported.
+
+    Raises:
+        UnknownScheme: Nothing speaks this URL.
+        UnknownOption: Its query holds an option that does not exist.
+        MissingTransport: The package that speaks it is not installed.
+        ConfigurationError: Not a URL, or two packages claim its scheme.
+    """
+    if not isinstance(url, str) or "://" not in url:
+        raise ConfigurationError(
+            f"broadcast_transport={url!r} is no URL such as redis://localhost, "
+            "nor an object with publish, subscribe and unsubscribe"
+        )
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return _memory(url)
+    offered = [point for point in entry_points(group=GROUP) if point.name == scheme]
+    if len(offered) > 1:
+        claims = ", ".join(sorted(_distribution(point) for point in offered))
+        raise ConfigurationError(f"several packages claim {scheme}:// URLs: {claims}")
+    if offered:
+        make = cast("Callable[[str], WsBroadcastTransport]", offered[0].load())
+        return make(url)
+    if scheme in EXTRAS:
+        raise MissingTransport(scheme, EXTRAS[scheme])
+    known = {"memory", *EXTRAS, *(point.name for point in entry_points(group=GROUP))}
+    raise UnknownScheme(scheme, known)
+
+
+def _memory(url: str) -> MemoryTransport:
+    for option in parse_qs(urlsplit(url).query, keep_blank_values=True):
+        if option != "namespace":  # a private bus has no neighbours, so the name is moot
+            raise UnknownOption(option, ["namespace"])
+    return MemoryTransport()
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
