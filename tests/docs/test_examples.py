@@ -1,0 +1,254 @@
+"""Every program that the documentation shows does what the text beside it says."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import re
+import runpy
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from wsrooms import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+DEADLINE = 10.0
+
+
+def load(name: str) -> ModuleType:
+    """A fresh copy of an example, as if it had just been imported."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Client:
+    """A client that speaks the wire protocol, with a deadline on everything."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._id = 0
+
+    async def receive(self) -> Any:
+        async with asyncio.timeout(DEADLINE):
+            return json.loads(await self._socket.recv())
+
+    async def send(self, event: str, path: str, **members: object) -> None:
+        await self._socket.send(json.dumps({"event": event, "path": path, **members}))
+
+    async def call(self, event: str, path: str, **members: object) -> Any:
+        self._id += 1
+        await self.send(event, path, id=self._id, **members)
+        reply = await self.receive()
+        assert reply.pop("id") == self._id
+        return reply
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+
+@asynccontextmanager
+async def client(url: str) -> AsyncIterator[Client]:
+    async with connect(url, compression=None) as socket:
+        yield Client(socket)
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_shows_the_chat_example_to_the_letter() -> None:
+    assert python_blocks(ROOT / "README.md") == [(EXAMPLES / "chat.py").read_text("utf-8")]
+
+
+def test_the_packages_readme_shows_the_chat_example_to_the_letter() -> None:
+    page = ROOT / "packages/wsrooms-core/README.md"
+    assert python_blocks(page) == [(EXAMPLES / "chat.py").read_text("utf-8")]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_the_site_shows_no_python_but_files_that_run_here(page: Path) -> None:
+    for block in python_blocks(page):
+        assert block.startswith('--8<-- "examples/'), block
+
+
+def test_every_example_is_run_by_a_test_here() -> None:
+    tested = set(re.findall(r'load\("(.+?)"\)|run_path\(.*?"(.+?)"', Path(__file__).read_text()))
+    names = {one or other for one, other in tested}
+    shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
+    assert shown - names == set()
+
+
+async def test_the_readme_chat_sends_what_the_readme_says() -> None:
+    app = load("chat.py").ws
+    async with app.serving() as address, client(address.url) as ann, client(address.url) as bob:
+        for one in (ann, bob):
+            assert await one.call("join", "/chat/general") == {"data": {"joined": True}}
+        await ann.send("message", "/chat/general", data="hello")
+        assert await bob.receive() == {
+            "event": "message",
+            "path": "/chat/general",
+            "params": {"room": "general"},
+            "data": "hello",
+        }
+
+
+async def test_what_is_said_on_one_instance_is_heard_on_the_other() -> None:
+    joined, also_joined, heard = await load("two_instances.py").main()
+    assert json.loads(joined) == json.loads(also_joined) == {"id": 1, "data": "joined"}
+    assert json.loads(heard)["data"] == "hello"
+
+
+async def test_step_1_of_the_tutorial_answers() -> None:
+    app = load("tutorial/step1_answer.py").ws
+    async with app.serving() as address, client(address.url) as ann:
+        assert await ann.call("greet", "/hello", data="Ann") == {"data": "Hello, Ann!"}
+        not_found = {"error": {"code": 404, "message": "Not found"}}
+        assert await ann.call("greet", "/nowhere") == not_found
+
+
+async def test_step_2_of_the_tutorial_has_rooms() -> None:
+    app = load("tutorial/step2_rooms.py").ws
+    async with app.serving() as address, client(address.url) as ann, client(address.url) as bob:
+        for one in (ann, bob):
+            assert await one.call("join", "/chat/general") == {"data": "welcome to general"}
+        await ann.send("message", "/chat/general", data="hi")
+        assert (await bob.receive())["data"] == "hi"
+        assert await bob.call("leave", "/chat/general") == {"data": None}
+        assert await ann.call("message", "/chat/general", data="anybody?") == {"data": None}
+        assert await bob.call("leave", "/chat/general") == {"data": None}  # and no push before it
+
+
+async def test_step_3_of_the_tutorial_knows_names() -> None:
+    app = load("tutorial/step3_names.py").ws
+    async with app.serving() as address:
+        with pytest.raises(ConnectionClosed) as refused:
+            async with connect(address.url) as socket, asyncio.timeout(DEADLINE):
+                await socket.recv()
+        assert refused.value.rcvd is not None
+        assert refused.value.rcvd.code == 1008
+
+        async with client(f"{address.url}/?name=ann") as ann:
+            assert await ann.call("join", "/chat/general") == {"data": ["ann"]}
+            async with client(f"{address.url}/?name=bob") as bob:
+                assert await bob.call("join", "/chat/general") == {"data": ["ann", "bob"]}
+                assert (await ann.receive())["event"] == "joined"
+                await bob.send("message", "/chat/general", data="hello")
+                said = {"from": "bob", "text": "hello"}
+                assert (await ann.receive())["data"] == said
+                assert (await bob.receive())["data"] == said
+                refusal = {"error": {"code": 400, "message": "say something"}}
+                assert await bob.call("message", "/chat/general", data=" ") == refusal
+            left = await ann.receive()
+            assert (left["event"], left["data"]) == ("left", "bob")
+            assert await ann.call("who", "/chat/general") == {"data": ["ann"]}
+
+
+async def test_the_tutorials_client_prints_what_it_receives(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = load("tutorial/step3_names.py").ws
+    script = load("tutorial/client.py")
+    async with app.serving() as address, client(f"{address.url}/?name=bob") as bob:
+        await bob.call("join", "/chat/general")
+        printing = asyncio.create_task(script.main(f"{address.url}/?name=ann"))
+        assert (await bob.receive())["event"] == "joined"
+        await bob.send("message", "/chat/general", data="hi")
+        assert (await bob.receive())["data"]["text"] == "hi"
+    async with asyncio.timeout(DEADLINE):
+        await printing  # the server has closed, so it has printed all it received
+    printed = capsys.readouterr().out
+    assert '{"id":1,"data":["ann","bob"]}' in printed
+    assert '"text":"hi"' in printed
+
+
+@asynccontextmanager
+async def rooms_app() -> AsyncIterator[tuple[ModuleType, str]]:
+    module = load("rooms_and_broadcasting.py")
+    app = module.ws.replica(lifespan=None)  # its visitors would come between the frames
+    vars(module)["ws"] = app  # which its on_gap uses
+    async with app.serving() as address:
+        yield module, address.url
+
+
+async def test_rooms_and_broadcasting_joins_talks_and_leaves() -> None:
+    async with rooms_app() as (_, url), client(url) as ann, client(url) as bob:
+        for one in (ann, bob):
+            joined = (await one.call("join", "/chat/general"))["data"]
+            assert joined["rooms"] == ["/chat/general", "lobby"]
+        await ann.send("message", "/chat/general", data="hello")
+        heard = [await bob.receive() for _ in range(3)]
+        assert [(push["event"], push["path"], push["data"]) for push in heard] == [
+            ("message", "/chat/general", "hello"),
+            ("echo", "/chat/general", "for you too"),
+            ("noise", "lobby", "general"),
+        ]
+        assert (await ann.receive())["event"] == "echo"
+        assert await ann.call("members", "/chat/general") == {"data": 2}
+        assert await ann.call("leave", "/chat/general") == {"data": ["lobby"]}
+        assert await bob.call("members", "/chat/general") == {"data": 1}
+        confirmed = {"data": "the bus has it"}
+        assert await ann.call("important", "/chat/general", data=1) == confirmed
+        assert (await bob.receive())["event"] == "important"
+
+
+async def test_rooms_and_broadcasting_reaches_everybody_and_one_user() -> None:
+    async with rooms_app() as (_, url), client(f"{url}/?user=ann") as ann, client(url) as bob:
+        await bob.send("announce", "/admin", data="news", id=7)
+        assert (await bob.receive())["event"] == "announcement"  # the sender hears it too
+        assert await bob.receive() == {"id": 7, "data": 2}
+        assert (await ann.receive())["path"] == "/news"
+        await bob.send("tell", "/users/ann", data="psst")
+        assert (await ann.receive())["data"] == "psst"
+
+
+async def test_rooms_and_broadcasting_says_goodbye_and_refuses() -> None:
+    async with rooms_app() as (_, url), client(url) as ann:
+        closed = {"error": {"code": 403, "message": "this vault is closed"}}
+        assert await ann.call("secret", "/vault/shut") == closed
+        assert await ann.call("secret", "/vault/open") == {"data": "42"}
+        await ann.call("join", "/chat/general")
+        async with client(url) as bob:
+            gone = (await bob.call("join", "/chat/general"))["data"]["you"]
+        left = await ann.receive()
+        assert (left["event"], left["data"]) == ("left", gone)
+
+
+async def test_rooms_and_broadcasting_tells_of_lost_messages() -> None:
+    async with rooms_app() as (module, url), client(url) as ann:
+        await ann.call("join", "/chat/general")
+        module.lost(Gap("/chat/general", "0123456789abcdef", 3))
+        assert await ann.receive() == {"event": "reload", "path": "/chat/general"}
+        module.lost(Gap(None, None, None))
+        assert await ann.receive() == {"event": "reload", "path": "/"}
+
+
+async def test_rooms_and_broadcasting_counts_visitors_in_the_background() -> None:
+    module = load("rooms_and_broadcasting.py")
+    async with module.ws.serving() as address, client(address.url) as ann:
+        task = module.ws.start_task(module.count_visitors(module.ws), name="one more count")
+        pushed = await ann.receive()
+        assert (pushed["event"], pushed["path"], pushed["data"]) == ("visitors", "/stats", 1)
+        assert not task.done()
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize(
+    "example", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: str(path.relative_to(EXAMPLES))
+)
+def test_importing_an_example_starts_nothing(example: Path) -> None:
+    assert runpy.run_path(str(example), run_name="imported")["__doc__"]
