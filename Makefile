@@ -29,7 +29,7 @@ check:
 	$(IN) check ruff format --check .
 	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
 	$(IN) check pyright --warnings
-	$(IN) check pyright --warnings --ignoreexternal --verifytypes wsrooms
+	$(IN) check python tools/check_types.py
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check

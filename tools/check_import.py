@@ -2,7 +2,8 @@
 
 Runs in any environment that has wsrooms; what it measures is a fresh process. What counts
 is the processor's time that wsrooms adds to ``import asyncio``, which every program that
-uses it imports anyway.
+uses it imports anyway. Where asyncio itself takes long the machine is slow or busy, and
+the limit is twice asyncio's time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import resource
 import subprocess
 import sys
 
-LIMIT_MS = 100
+LIMIT_MS = 100.0
+LIMIT_IN_ASYNCIOS = 2.0
 OPTIONAL = {"pydantic", "attrs", "attr", "uvloop", "redis", "nats", "aiokafka", "pytest"}
 
 
@@ -29,16 +31,18 @@ def main() -> None:
     if unwanted := OPTIONAL.intersection(modules):
         sys.exit(f"import wsrooms also imports {', '.join(sorted(unwanted))}")
     bare = loop = ours = float("inf")
+    limit = LIMIT_MS
     # The fastest counts: a busy machine can only add. It has 30 chances to be quiet.
     for turn in range(30):
         bare = min(bare, cost_ms("pass"))
         loop = min(loop, cost_ms("import asyncio"))
         ours = min(ours, cost_ms("import asyncio, wsrooms"))
-        if turn >= 4 and ours - loop < LIMIT_MS:
+        limit = max(LIMIT_MS, LIMIT_IN_ASYNCIOS * (loop - bare))
+        if turn >= 4 and ours - loop < limit:
             break
     print(f"Python {bare:.0f} ms, asyncio +{loop - bare:.0f} ms, wsrooms +{ours - loop:.0f} ms")
-    if ours - loop >= LIMIT_MS:
-        sys.exit(f"wsrooms takes {LIMIT_MS} ms or more to import")
+    if ours - loop >= limit:
+        sys.exit(f"wsrooms takes {limit:.0f} ms or more to import")
 
 
 if __name__ == "__main__":

@@ -24,16 +24,12 @@ def layers() -> list[list[str]]:
 
 
 def drawing(rows: list[list[str]]) -> str:
-    """A box for each layer, as wide as the widest."""
+    """A stack of boxes, each as wide as the widest layer."""
     texts = ["   ".join(row) for row in rows]
     width = max(map(len, texts)) + 4
     border = f"+{'-' * width}+"
-    arrow = " " * (width // 2) + "|"
-    boxes = [[border, f"|{text:^{width}}|", border] for text in texts]
-    lines = boxes[0]
-    for box in boxes[1:]:
-        lines = [*lines, arrow, arrow[:-1] + "v", *box]
-    return "\n".join(["```text", *lines, "```", ""])
+    boxes = [line for text in texts for line in (border, f"|{text:^{width}}|")]
+    return "\n".join(["```text", *boxes, border, "```", ""])
 
 
 def main(*, check: bool) -> None:

@@ -286,7 +286,8 @@ class Replay:
                 f"{self._scenario.name}, step {number}{note}: {step.do} {step.client}"
                 f" {step.frames or step.first or ''}{reason}\n"
                 f"  expected: {expected.received} {expected.closed}\n"
-                f"  got:      {got.received} {got.closed}"
+                f"  got:      {got.received} {got.closed}",
+                pytrace=False,
             )
 
     async def _outcome(self, step: Step, expected: Outcome) -> Outcome:

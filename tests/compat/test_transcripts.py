@@ -385,6 +385,22 @@ def malformed() -> WsApp:
 
 
 @application
+def utf_8() -> WsApp:
+    ws = WsApp()
+
+    @ws.on_message("join", "/r")
+    async def join() -> None:
+        await use_ws_rooms().join()
+
+    @ws.on_message("say", "/r")
+    def say() -> None:
+        use_ws_rooms().broadcast("said", use_ws_message().data_raw)
+
+    ws.on_message("ignore", "/r", lambda: "fine")
+    return ws
+
+
+@application
 def binary_and_fragments() -> WsApp:
     ws = WsApp()
     ws.on_message("echo", "/x", lambda: use_ws_message().data)
@@ -519,7 +535,7 @@ def parser_and_serializer() -> WsApp:
 
 @application
 def heartbeat() -> WsApp:
-    ws = WsApp(heartbeat_interval=0.1, heartbeat_timeout=0.1)
+    ws = WsApp(heartbeat_interval=0.1, heartbeat_timeout=0.5)
 
     @ws.on_disconnect
     def left() -> None:

@@ -10,38 +10,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import weakref
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import UNSET
 
 from wsrooms.context import Context, enter, note_join
-from wsrooms.errors import ConfigurationError, NotRunning, UnknownOption
+from wsrooms.errors import NotRunning, TransportError, UnknownOption
 from wsrooms.instance import Instance, WsLimits, WsRoom, WsServer
+from wsrooms.lifespan import Lifespan
+from wsrooms.options import check_options, codec_of, owned_transport, replica_of
 from wsrooms.rooms import WsRoomManager
-from wsrooms.routes import Plan, WsRoutes, check_hook, compile_plan
+from wsrooms.routes import WsRoutes, check_hook, compile_plan
 from wsrooms.running import run_app
 from wsrooms.server import Server, ServerOptions, ServerSettings, WsAddress, listen_on
 from wsrooms.session import Session
-from wsrooms.transports import (
-    Gap,
-    SupportsReplica,
-    TransportState,
-    WsBroadcastTransport,
-    WsHealth,
-    transport_from_url,
-)
-from wsrooms.wire import Codec, CustomCodec, JsonCodec, Params
+from wsrooms.transports import Gap, WsBroadcastTransport, WsHealth
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wsrooms.connection import WsConnection
     from wsrooms.handshake import Origins
     from wsrooms.receipt import Receipt
+    from wsrooms.wire import Params
 
 __all__ = ["WsApp"]
 
@@ -53,6 +46,9 @@ CLOSE_TRANSPORT = 5.0
 
 START_SERVER_CHANNEL = 5.0
 """Seconds within which the server-wide channel must be confirmed at start."""
+
+LAST_SECONDS = 2.0
+"""Seconds for sockets to take the last bytes, once every session is over."""
 
 
 class WsApp(WsRoutes):
@@ -146,25 +142,23 @@ class WsApp(WsRoutes):
             "logger": logger,
             "debug": debug,
         }
-        _check_options(self._options)
+        check_options(self._options)
         self._limits = WsLimits() if limits is None else limits
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
-        self._codec: Codec = (
-            JsonCodec(enc_hook)
-            if message_parser is None and message_serializer is None
-            else CustomCodec(message_parser, message_serializer, enc_hook)
-        )
+        self._codec = codec_of(self._options)
         self._gap_hooks: list[Callable[[Gap], object]] = []
         self._error_hooks: list[Callable[[BaseException, str], object]] = []
         self._instance: Instance | None = None
         self._listener: Server | None = None
-        self._starting = False
-        self._closing: asyncio.Future[None] | None = None
-        self._lifespan: AsyncExitStack | None = None
+        self._starting: asyncio.Event | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._lifespan: Lifespan | None = None
+        self._idle_since = time.monotonic()
+        self._last_stats: dict[str, int] = {}
         self.server = WsServer(lambda: self._instance)
         self._transport: WsBroadcastTransport | None = None
         if broadcast_transport is not None:
-            self._transport = self._make_transport(broadcast_transport)
+            self._transport = owned_transport(broadcast_transport, self)
 
     # Declarations
 
@@ -211,16 +205,8 @@ class WsApp(WsRoutes):
             if option not in self._options:
                 raise UnknownOption(option, self._options)
         options = {**self._options, **changed_options}
-        transport = options["broadcast_transport"]
-        if "broadcast_transport" not in changed_options and not (
-            transport is None or isinstance(transport, str)
-        ):
-            if not isinstance(transport, SupportsReplica):
-                raise ConfigurationError(
-                    f"{type(transport).__name__} cannot be shared by two apps: give the replica "
-                    "its own with replica(broadcast_transport=...)"
-                )
-            options["broadcast_transport"] = transport.replica()
+        if "broadcast_transport" not in changed_options:
+            options["broadcast_transport"] = replica_of(options["broadcast_transport"])
         twin = WsApp(**options)
         twin.include(self)
         twin._gap_hooks.extend(self._gap_hooks)
@@ -253,17 +239,65 @@ class WsApp(WsRoutes):
     def health(self) -> WsHealth:
         """Whether this instance serves and hears the others; "closed" while it does not run."""
         instance = self._instance
-        return WsHealth("closed", 0.0, None) if instance is None else instance.health()
+        if instance is not None:
+            return instance.health()
+        state: Literal["starting", "closed"] = "closed" if self._starting is None else "starting"
+        return WsHealth(state, time.monotonic() - self._idle_since, None)
 
     def stats(self) -> dict[str, int]:
-        """Counters and gauges of this instance; empty while it does not run."""
+        """Counters and gauges of this instance; after close the last ones.
+
+        ========================  ====================================================
+        ``connections``           open, and accepted by on_connect
+        ``connections_total``     upgraded since the start
+        ``connections_rejected``  refused by on_connect, or gone before it had ended
+        ``handshakes_failed``     sockets that asked for nothing we know, or too slowly
+        ``http_responses``        answers to plain HTTP requests and to refused upgrades
+        ``messages_in``           messages received, the dropped ones included
+        ``messages_out``          frames given to sockets: pushes, replies, pings
+        ``writes``                the writes that this took
+        ``replies``               replies that carry a result
+        ``errors``                messages that ended in an error, with or without an id
+        ``handler_errors``        exceptions that no handler or hook meant to raise
+        ``hook_errors``           of these, those of on_disconnect; and failures of
+                                  on_error and on_gap
+        ``tasks_failed``          background tasks that died
+        ``slow_clients``          connections closed because they took too little
+        ``dropped_slow``          pushes dropped because a client took too little
+        ``heartbeat_timeouts``    clients that answered no ping
+        ``dropped``               inbound messages dropped, all reasons together
+        ``dropped_json``          no JSON
+        ``dropped_shape``         JSON of another shape than a message
+        ``dropped_parser``        refused by ``message_parser``
+        ``dropped_too_long``      over ``max_message_size``
+        ``rooms``                 rooms with a member here
+        ``memberships``           (room, member) pairs here
+        ``joins_pending``         joins that wait for the transport
+        ``joins_failed``          joins that it refused or did not confirm in time
+        ``receipts_failed``       failures that nobody awaited
+        ``published``             broadcasts handed to the transport
+        ``received``              broadcasts of other instances
+        ``outbox``                broadcasts that wait to be published
+        ``outbox_bytes``          their size
+        ``foreign``               payloads on our channels that are no messages
+        ``echoes``                own broadcasts that the bus brought back
+        ``duplicates``            messages that the bus brought twice
+        ``gaps``                  times that messages of other instances were lost
+        ``resent``                publishes repeated after a reconnect
+        ``reconnects``            times that the transport connected again
+        ========================  ====================================================
+
+        A transport may add keys of its own.
+        """
         instance = self._instance
-        return {} if instance is None else instance.thread.ask(instance.stats)
+        if instance is None:
+            return dict(self._last_stats)
+        return instance.thread.ask(instance.stats)
 
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A background task of the app: its death is logged with its name.
 
-        ``close()`` cancels it and waits for it.
+        ``close()`` cancels it and waits for it. May be called from any thread.
 
         Raises:
             NotRunning: Before start or after close; ``coro`` is closed then.
@@ -272,7 +306,7 @@ class WsApp(WsRoutes):
         if instance is None:
             coro.close()
             raise NotRunning(f"task {name!r} needs a running app: start it in lifespan or later")
-        return instance.start_task(coro, name=name)
+        return instance.thread.ask(lambda: instance.start_task(coro, name=name))
 
     # Life
 
@@ -300,10 +334,11 @@ class WsApp(WsRoutes):
             ServerNotStarted: The address cannot be used.
             TransportError: The broker could not be reached.
         """
-        started_here = self._instance is None
-        if started_here:
-            await self._start()
-        assert self._listener is not None
+        started_here = self._listener is None
+        await self._start()
+        listener = self._listener
+        if listener is None:
+            raise NotRunning("the app was closed while it started")
         try:
             settings = ServerSettings(
                 allowed_origins=self._options["allowed_origins"],
@@ -313,14 +348,15 @@ class WsApp(WsRoutes):
                 subprotocols=tuple(options.get("subprotocols", ())),
                 http_handler=options.get("http_handler"),
             )
-            listening, address = await listen_on(
-                self._listener.factory(settings), host, port, options
-            )
+            listening, address = await listen_on(listener.factory(settings), host, port, options)
         except BaseException:
             if started_here:
                 await self.close()
             raise
-        self._listener.add(listening)
+        if listener.closing:
+            listening.close()
+            raise NotRunning("the app was closed while it began to listen")
+        listener.add(listening)
         self._logger.info("listening on %s", address.url)
         return address
 
@@ -340,28 +376,39 @@ class WsApp(WsRoutes):
 
         Handlers have ``shutdown_timeout`` seconds; each accepted connection's
         on_disconnect runs; the transport publishes what waits, and is closed.
+        What has begun is finished even if this call is cancelled.
         """
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            return
-        if self._instance is None:
-            return
-        self._closing = asyncio.get_running_loop().create_future()
-        try:
-            await self._close(self._instance, self._listener)
-        finally:
-            self._instance = self._listener = None
-            closing, self._closing = self._closing, None
-            closing.set_result(None)
+        instance = self._instance
+        if self._closing is None:
+            if instance is None:
+                return
+            self._closing = instance.loop.create_task(
+                self._close(instance, self._listener),
+                name="wsrooms close",
+                context=instance.base_context.copy(),
+            )
+        await asyncio.shield(self._closing)
 
     async def _start(self) -> None:
-        if self._starting or self._closing is not None:
-            raise NotRunning("the app is starting or closing: wait until that has ended")
-        self._starting = True
+        """Start, or wait for the start that is under way."""
+        if self._instance is not None and self._instance.loop.is_closed():
+            self._forget()  # its loop ended without close()
+        if self._closing is not None:
+            raise NotRunning("the app is closing: wait for close() before it starts again")
+        while self._starting is not None:
+            await self._starting.wait()
+        if self._instance is not None:
+            return
+        self._starting = asyncio.Event()
+        self._idle_since = time.monotonic()
         try:
             await self._start_instance()
+        except BaseException:
+            self._forget()
+            raise
         finally:
-            self._starting = False
+            self._starting.set()
+            self._starting = None
 
     async def _start_instance(self) -> None:
         options = self._options
@@ -373,11 +420,10 @@ class WsApp(WsRoutes):
             room_name_bytes=self._limits.room_name_bytes,
             codec=self._codec,
             logger=self._logger,
-            on_gap=self._gap,
-            on_state=self._state_changed,
         )
         rooms.on_pending = note_join
         instance = Instance(
+            server=self.server,
             codec=self._codec,
             rooms=rooms,
             limits=self._limits,
@@ -385,148 +431,64 @@ class WsApp(WsRoutes):
             max_message_size=options["max_message_size"],
             max_concurrent_messages=options["max_concurrent_messages"],
             debug=options["debug"],
+            gap_hooks=self._gap_hooks,
+            error_hooks=self._error_hooks,
         )
-        link = rooms.link
-        if link is not None:
-            try:
-                await link.start(keep_trying=options["start_without_broker"])
-                await rooms.serve_everybody(instance.connections.values, START_SERVER_CHANNEL)
-            except BaseException:
-                await link.close(CLOSE_TRANSPORT)
-                raise
-        else:
-            await rooms.serve_everybody(instance.connections.values, START_SERVER_CHANNEL)
-        self._instance = instance
-        self._listener = Server(
-            instance,
-            self._session_factory(instance, plan),
-            heartbeat_interval=options["heartbeat_interval"],
-            heartbeat_timeout=options["heartbeat_timeout"],
-        )
-        if link is None or link.live:
-            instance.set_state("up", None)
+        instance.base_context.run(enter, Context(instance))
+        keep_trying = options["start_without_broker"]
         try:
-            await self._enter_lifespan(instance)
+            if rooms.link is not None:
+                await rooms.link.start(keep_trying=keep_trying)
+            try:
+                await rooms.serve_everybody(instance.connections.values, START_SERVER_CHANNEL)
+            except TransportError:
+                if not keep_trying:
+                    raise
+            self._instance = instance
+            self._listener = Server(
+                instance,
+                lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),
+                heartbeat_interval=options["heartbeat_interval"],
+                heartbeat_timeout=options["heartbeat_timeout"],
+            )
+            if options["lifespan"] is not None:
+                lifespan = Lifespan(options["lifespan"](self), self._logger)
+                await lifespan.enter(instance.base_context.copy())
+                if self._instance is not instance:  # closed meanwhile
+                    await lifespan.leave()
+                    return
+                self._lifespan = lifespan
         except BaseException:
-            self._instance = self._listener = None
             await self._stop_bus(instance)
             raise
-
-    async def _enter_lifespan(self, instance: Instance) -> None:
-        lifespan = self._options["lifespan"]
-        if lifespan is None:
-            return
-        self._lifespan = AsyncExitStack()
-        # In its own context, so that use_ws_server() works in it and in its tasks.
-        context = copy_context()
-        context.run(enter, Context(instance))
-        await instance.loop.create_task(
-            self._lifespan.enter_async_context(lifespan(self)), context=context
-        )
-
-    def _session_factory(
-        self, instance: Instance, plan: Plan
-    ) -> Callable[[WsConnection, Callable[[], None]], Session]:
-        return lambda connection, on_ready: Session(
-            instance, plan, connection, on_ready=on_ready, on_error=self._error_hooks
-        )
+        instance.started()
 
     async def _close(self, instance: Instance, server: Server | None) -> None:
-        instance.set_state("closed", None)
+        instance.stopping()
         connections = len(instance.connections)
-        if server is not None:
-            server.stop_accepting()
-            server.close_all(1001, "server shutting down")
-        if not await instance.sessions_over(self._options["shutdown_timeout"]):
-            for session in list(instance.sessions):
-                session.give_up()
-            if not await instance.sessions_over(2.0):
-                self._logger.error(
-                    "%d connections could not be ended in time", len(instance.sessions)
-                )
-        if server is not None:
-            await server.sockets_gone(2.0)
-        await _cancel_all(instance.tasks)
         try:
+            if server is not None:
+                server.stop_accepting()
+                server.close_all(1001, "server shutting down")
+            await instance.end_sessions(self._options["shutdown_timeout"])
+            if server is not None:
+                await server.sockets_gone(LAST_SECONDS)
+            await instance.cancel_tasks(CLOSE_TRANSPORT)
             if self._lifespan is not None:
-                lifespan, self._lifespan = self._lifespan, None
-                await lifespan.aclose()
+                await self._lifespan.leave()
         finally:
-            await self._stop_bus(instance)
-            self._logger.info("closed; %d connections ended", connections)
+            try:
+                await self._stop_bus(instance)
+            finally:
+                self._last_stats = instance.stats()
+                self._forget()
+                self._logger.info("closed; %d connections ended", connections)
 
     async def _stop_bus(self, instance: Instance) -> None:
-        await _cancel_all(instance.tasks)
+        await instance.cancel_tasks(CLOSE_TRANSPORT)
         if instance.rooms.link is not None:
             await instance.rooms.link.close(CLOSE_TRANSPORT)
 
-    # What the bus tells
-
-    def _state_changed(self, state: TransportState, error: str | None) -> None:
-        instance = self._instance
-        if instance is None or instance.health().state == "closed":
-            return
-        if state != instance.health().state:
-            level = logging.INFO if state == "up" else logging.WARNING
-            self._logger.log(level, "the bus is %s%s", state, f": {error}" if error else "")
-        instance.set_state(state, error)
-
-    def _gap(self, gap: Gap) -> None:
-        for hook in self._gap_hooks:
-            try:
-                result = hook(gap)
-            except Exception:
-                self._logger.exception("on_gap failed")
-                continue
-            if asyncio.iscoroutine(result) and self._instance is not None:
-                self._instance.start_task(result, name="on_gap")
-
-    def _make_transport(self, given: str | WsBroadcastTransport) -> WsBroadcastTransport:
-        if isinstance(given, str):
-            return transport_from_url(given)
-        missing = [
-            name
-            for name in ("publish", "subscribe", "unsubscribe")
-            if not callable(getattr(given, name, None))
-        ]
-        if missing:
-            raise ConfigurationError(
-                f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}"
-            )
-        owner = getattr(given, "_wsrooms_owner", None)
-        if owner is not None and owner() is not None:
-            raise ConfigurationError(
-                "two apps cannot share a transport object: an instance would not hear the other; "
-                "make one for each app, or use app.replica()"
-            )
-        with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
-            cast("Any", given)._wsrooms_owner = weakref.ref(self)
-        return given
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    """Refuse what cannot work, naming the option."""
-    for name in ("max_message_size", "max_concurrent_messages"):
-        value = options[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigurationError(f"{name}={value!r}: give a whole number from 1 up")
-    for name in ("join_timeout", "shutdown_timeout", "heartbeat_timeout"):
-        if not options[name] > 0:
-            raise ConfigurationError(f"{name}={options[name]!r}: give seconds above 0")
-    interval = options["heartbeat_interval"]
-    if interval is not None and interval < 0:
-        raise ConfigurationError(f"heartbeat_interval={interval!r}: give seconds, or None for none")
-    origins = options["allowed_origins"]
-    if isinstance(origins, str) and origins not in ("same", "*"):
-        raise ConfigurationError(
-            f'allowed_origins={origins!r}: give "same", "*" or a list, such as [{origins!r}]'
-        )
-
-
-async def _cancel_all(tasks: set[asyncio.Task[Any]]) -> None:
-    current = asyncio.current_task()
-    others = [task for task in tasks if task is not current]
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others, timeout=CLOSE_TRANSPORT)
+    def _forget(self) -> None:
+        self._instance = self._listener = self._lifespan = self._closing = None
+        self._idle_since = time.monotonic()

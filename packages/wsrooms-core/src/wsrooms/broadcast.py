@@ -15,12 +15,12 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from wsrooms.connection import WsConnection, WsMember
-from wsrooms.wire import NO_RAW, decode_data, mend_surrogates
+from wsrooms.wire import NO_DATA, NO_RAW, decode_data, mend_surrogates
 
 if TYPE_CHECKING:
     from wsrooms.wire import Codec, Params
 
-__all__ = ["Broadcast", "ForeignPayload", "Payload", "read_payload"]
+__all__ = ["Broadcast", "ForeignPayload", "Payload", "checked_params", "read_payload"]
 
 
 class ForeignPayload(ValueError):
@@ -56,21 +56,38 @@ def read_payload(payload: str) -> Payload:
         raise ForeignPayload(str(error)) from error
 
 
+def checked_params(params: Params | None) -> Params | None:
+    """``params`` as they may travel: what is not text here would be foreign elsewhere.
+
+    Raises:
+        TypeError: A name is no str, or a value neither a str nor a list of them.
+    """
+    for name, value in (params or {}).items():
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(name, str) or not isinstance(values, list | tuple):
+            raise TypeError(f"params[{name!r}] is {value!r}: give a str or a list of str")
+        if not all(isinstance(one, str) for one in values):
+            raise TypeError(f"params[{name!r}] holds {value!r}: give a list of str")
+    return params
+
+
 class Broadcast:
     """One message for many: encoded at most once a form, whoever receives it."""
 
-    __slots__ = ("_codec", "_decoded", "_frame", "data", "event", "params", "path")
+    __slots__ = ("_codec", "_decoded", "_frame", "_payload", "data", "event", "params", "path")
 
     def __init__(
         self, codec: Codec, event: str, path: str, data: object, params: Params | None
     ) -> None:
-        """Take the parts; nothing is encoded yet."""
+        """Take the parts; nothing is encoded yet. It is for one call of one send."""
         self._codec = codec
         self.event = event
         self.path = path
-        self.data = data
-        self.params = params
+        # The data_raw of a message without data: passing it on sends none.
+        self.data = UNSET if data is NO_DATA or (type(data) is Raw and not data) else data
+        self.params = params or None
         self._frame: bytes | None = None
+        self._payload: bytes | None = None
         self._decoded: Any = UNSET
 
     def encode(self) -> bytes:
@@ -90,19 +107,24 @@ class Broadcast:
         if isinstance(exclude, str):
             members = [member for member in members if member.id != exclude]
             exclude = None
+        others: list[WsMember] | None = None
         for member in members:
             if member is exclude:
                 continue
             if type(member) is WsConnection:
                 member.deliver(frame)
+            elif others is None:
+                others = [member]
             else:
-                self._send(member)
+                others.append(member)
+        for member in others or ():  # not while looping: their send() may join and leave
+            self._send(member)
 
     def _send(self, member: WsMember) -> None:
-        if self._decoded is UNSET and isinstance(self.data, Raw):
-            self._decoded = decode_data(self.data)
-        data = self._decoded if isinstance(self.data, Raw) else self.data
         try:
+            if self._decoded is UNSET and isinstance(self.data, Raw):
+                self._decoded = decode_data(self.data)
+            data = self._decoded if isinstance(self.data, Raw) else self.data
             member.send(self.event, self.path, data, self.params)
         except Exception:
             logging.getLogger("wsrooms").exception("member %s failed to take a message", member.id)
@@ -114,14 +136,16 @@ class Broadcast:
             TypeError: The data has no JSON form.
             ValueError: Likewise.
         """
-        data = self.data
-        if data is UNSET:
-            raw = NO_RAW
-        elif isinstance(data, Raw):
-            raw = data
-        else:
-            raw = Raw(self._codec.data(data))
-        if exclude is not None and not isinstance(exclude, str):
-            exclude = exclude.id
-        params = dict(self.params) if self.params else None
-        return _encode_payload(Payload(self.event, self.path, raw, params, exclude))
+        if self._payload is None:
+            data = self.data
+            if data is UNSET:
+                raw = NO_RAW
+            elif isinstance(data, Raw):
+                raw = data
+            else:
+                raw = Raw(self._codec.data(data))
+            if exclude is not None and not isinstance(exclude, str):
+                exclude = exclude.id
+            params = dict(self.params) if self.params else None
+            self._payload = _encode_payload(Payload(self.event, self.path, raw, params, exclude))
+        return self._payload

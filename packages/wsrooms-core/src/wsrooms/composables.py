@@ -14,7 +14,6 @@ from msgspec import UNSET
 from wsrooms.broadcast import Broadcast
 from wsrooms.context import Context, current
 from wsrooms.errors import OutsideContext
-from wsrooms.instance import WsServer
 from wsrooms.message import WsMessage, typed
 from wsrooms.routes import decoder_for
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from wsrooms.connection import WsConnection
+    from wsrooms.instance import WsServer
     from wsrooms.receipt import Receipt
 
 __all__ = [
@@ -101,8 +101,7 @@ def use_ws_server() -> WsServer:
     Raises:
         OutsideContext: No handler is current.
     """
-    instance = current("use_ws_server", "a handler").instance
-    return WsServer(lambda: instance)
+    return current("use_ws_server", "a handler").instance.server
 
 
 def use_route_params() -> WsRouteParams:
@@ -165,7 +164,8 @@ class WsRooms:
         exclude = self._connection if exclude_self else None
         if instance.thread.inside:
             return instance.rooms.broadcast_in(room, broadcast, exclude=exclude)
-        broadcast.encode()
+        instance.rooms.check_name(room)
+        instance.rooms.check(broadcast, exclude, local=False)
         return instance.thread.post_receipt(
             lambda: instance.rooms.broadcast_in(room, broadcast, exclude=exclude)
         )

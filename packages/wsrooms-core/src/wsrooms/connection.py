@@ -62,6 +62,10 @@ class Membership(Protocol):
         """Take it out."""
         ...
 
+    def check_name(self, room: str) -> None:
+        """Raise ``InvalidRoom`` for what is no room's name; safe on any thread."""
+        ...
+
 
 class Channel(Protocol):
     """The way to the client, as a connection sees it."""
@@ -211,6 +215,7 @@ class WsConnection:
         """
         if self._loop.inside:
             return self._join(room)
+        self._membership.check_name(room)
         return self._loop.post_receipt(lambda: self._join(room))
 
     def _join(self, room: str) -> Receipt:
@@ -297,6 +302,8 @@ class WsConnection:
     def accept(self) -> None:
         """on_connect has ended well: hand out what came meanwhile."""
         self.accepted = True
+        if self.closed:
+            return
         self.deliver = self._push
         held, self._held = self._held, []
         for frame in held:

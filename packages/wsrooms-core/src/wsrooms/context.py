@@ -30,9 +30,11 @@ class Context:
         message: What is handled; None outside of messages.
         params: The route's parameters.
         joins: Receipts of joins that were not confirmed at once; the reply waits for them.
+        decided: Whether the reply is made, so that later joins, of tasks that the
+            handler left behind, are their own affair.
     """
 
-    __slots__ = ("connection", "instance", "joins", "message", "params")
+    __slots__ = ("connection", "decided", "instance", "joins", "message", "params")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Context:
         self.message = message
         self.params = params
         self.joins: list[Receipt] | None = None
+        self.decided = False
 
 
 _current: ContextVar[Context] = ContextVar("wsrooms_current")
@@ -79,7 +82,7 @@ def current(composable: str, needs: str) -> Context:
 def note_join(receipt: Receipt) -> None:
     """A join was made that is not confirmed: the current reply, or on_connect, waits for it."""
     context = _current.get(None)
-    if context is not None and context.connection is not None:
+    if context is not None and context.connection is not None and not context.decided:
         if context.joins is None:
             context.joins = []
         context.joins.append(receipt)

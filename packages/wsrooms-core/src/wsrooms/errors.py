@@ -33,6 +33,7 @@ client; whatever else a handler lets escape becomes a 500 and a logged traceback
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AuthenticationFailed",
@@ -64,6 +65,14 @@ __all__ = [
 class WsRoomsError(Exception):
     """Base of every exception that wsrooms raises on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by its facts: the signatures of the classes below are not their args.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(cls: type[WsRoomsError], args: tuple[object, ...]) -> WsRoomsError:
+    return cls.__new__(cls, *args)
+
 
 class WsError(WsRoomsError):
     """An answer for the client: raise it in a handler to refuse a request.
@@ -79,11 +88,9 @@ class WsError(WsRoomsError):
 
     def __init__(self, code: int, message: str | None = None) -> None:
         self.code = code
-        self.message = f"WsError {code}" if message is None else message
+        # An exception may be given in place of its text: it must not fail on its way out.
+        self.message = f"WsError {code}" if message is None else str(message)
         super().__init__(self.message)
-
-    def __reduce__(self) -> tuple[type[WsError], tuple[int, str]]:
-        return WsError, (self.code, self.message)
 
 
 class TooManyRooms(WsError):

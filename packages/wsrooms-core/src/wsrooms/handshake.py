@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -86,14 +86,16 @@ class WsRequest:
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies by name; what is not a cookie is left out."""
-        jar: SimpleCookie = SimpleCookie()
+        """The cookies by name, without the quotes around a value; the last of a name counts."""
+        # Not SimpleCookie.load(): it knows no name such as "a[b]" or "path", no value
+        # such as {"a":1}, and at the first of them drops the rest; browsers send them.
+        decode = SimpleCookie().value_decode
+        cookies: dict[str, str] = {}
         for part in self.headers.get("cookie", "").split(";"):
-            try:
-                jar.load(part.strip())
-            except CookieError:  # one bad cookie must not hide the others
-                continue
-        return {name: morsel.value for name, morsel in jar.items()}
+            name, sign, value = part.partition("=")
+            if sign:
+                cookies[name.strip()] = decode(value.strip())[0]
+        return cookies
 
     def __repr__(self) -> str:
         return f"<WsRequest {self.method} {self.path}>"
@@ -127,7 +129,7 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Origins, *, de
         origin: The Origin header; no browser sends none, and none passes.
         host: The Host header of the same request.
         allowed: "same" (the origin's host is the request's own), "*", or the
-            origins that may, such as "https://example.org".
+            origins that may, such as ["https://example.org"].
         debug: Let any port of this machine pass: the page of a development server.
     """
     if origin is None or allowed == "*":
@@ -135,10 +137,10 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Origins, *, de
     if debug and _hostname(origin) in _LOCAL_HOSTS:
         return True
     if allowed == "same":
-        return host is not None and _authority(origin) == _authority(host, like=origin)
-    if isinstance(allowed, str):
-        return origin.lower() == allowed.lower()
-    return origin.lower() in {one.lower() for one in allowed}
+        own = None if host is None else _authority(host, like=origin)
+        return own is not None and _authority(origin) == own
+    origins = [allowed] if isinstance(allowed, str) else allowed
+    return any(one == "*" or _same_origin(origin, one) for one in origins)
 
 
 def _hostname(origin: str) -> str | None:
@@ -148,11 +150,24 @@ def _hostname(origin: str) -> str | None:
         return None
 
 
-def _authority(origin: str, like: str | None = None) -> tuple[str | None, int | None] | None:
-    """(host, port) with the port that the scheme implies; None for what is no origin."""
+def _same_origin(origin: str, allowed: str) -> bool:
+    if origin.lower() == allowed.lower():
+        return True  # "null" too, where somebody allows it
+    one, other = _authority(origin), _authority(allowed)
+    return one is not None and one == other and _scheme(origin) == _scheme(allowed)
+
+
+def _scheme(origin: str) -> str:
+    return origin.partition("://")[0].lower()
+
+
+def _authority(origin: str, like: str | None = None) -> tuple[str, int | None] | None:
+    """(host, port) with the port that the scheme implies; None for what names no host."""
     try:
-        scheme = urlsplit(like or origin).scheme
         parts = urlsplit(origin if like is None else f"//{origin}")
-        return parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
+    if not host:
+        return None
+    return host, port or _DEFAULT_PORTS.get(_scheme(like or origin))

@@ -7,22 +7,22 @@ again, and two apps share nothing. ``WsServer`` and ``WsRoom`` are its faces.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 from msgspec import UNSET
 
-from wsrooms.broadcast import Broadcast
+from wsrooms.broadcast import Broadcast, checked_params
 from wsrooms.errors import NotRunning
 from wsrooms.loopthread import LoopThread
-from wsrooms.transports.protocols import TransportState, WsHealth
+from wsrooms.transports.protocols import Gap, TransportState, WsHealth
 from wsrooms.wire import Codec, Params, check_room
 
 if TYPE_CHECKING:
-    import logging
-
     from wsrooms.connection import WsConnection
     from wsrooms.receipt import Receipt
     from wsrooms.rooms import WsRoomManager
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
 
 T = TypeVar("T")
+
+GIVEN_UP = 2.0
+"""Seconds for what was cancelled to end: handlers, then on_disconnect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,9 @@ class Counters:
     slow_clients: int = 0
     dropped_slow: int = 0
     heartbeat_timeouts: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("json", "parser", "shape", "too_long"), 0)
+    )
 
     def drop(self, reason: str) -> None:
         """Count an inbound message that was dropped."""
@@ -90,11 +95,20 @@ class Endable(Protocol):
 
 
 class Instance:
-    """The state of a running app, on one loop."""
+    """The state of a running app, on one loop.
+
+    Attributes:
+        server: What handlers get from ``use_ws_server()``.
+        gap_hooks: The app's ``on_gap`` functions.
+        error_hooks: The app's ``on_error`` functions.
+        base_context: What handlers start from: each gets a copy, so nothing leaks
+            into the next.
+    """
 
     def __init__(
         self,
         *,
+        server: WsServer,
         codec: Codec,
         rooms: WsRoomManager,
         limits: WsLimits,
@@ -102,8 +116,13 @@ class Instance:
         max_message_size: int,
         max_concurrent_messages: int,
         debug: bool,
+        gap_hooks: list[Callable[[Gap], object]],
+        error_hooks: list[Callable[[BaseException, str], object]],
     ) -> None:
         """Start empty, on the running loop."""
+        self.server = server
+        self.gap_hooks = gap_hooks
+        self.error_hooks = error_hooks
         self.loop = asyncio.get_running_loop()
         self.thread = LoopThread(self.loop)
         self.codec = codec
@@ -118,15 +137,36 @@ class Instance:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.sessions: set[Endable] = set()
         self.base_context = copy_context()
-        """What handlers start from: each gets a copy, so nothing leaks into the next."""
         self._all_gone: asyncio.Event | None = None
         self._state: TransportState = "starting"
         self._error: str | None = None
         self._since = self.loop.time()
+        self._bus: tuple[TransportState, str | None] = ("up", None)
+        self.thread.on_unseen = lambda error: rooms.failed_unseen("a call from a thread", error)
         rooms.is_local = self.connections.__contains__
+        rooms.on_gap = self._gap
+        rooms.on_state = self._bus_changed
 
-    def set_state(self, state: TransportState, error: str | None) -> None:
-        """Serve, or say why not."""
+    # Health
+
+    def started(self) -> None:
+        """Everything runs: from now on the state is that of the bus."""
+        self._set_state(*self._bus)
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._set_state("closed", None)
+
+    def _bus_changed(self, state: TransportState, error: str | None) -> None:
+        """The transport came up or went down."""
+        if state != self._bus[0]:
+            level = logging.INFO if state == "up" else logging.WARNING
+            self.logger.log(level, "the bus is %s%s", state, f": {error}" if error else "")
+        self._bus = state, error
+        if self._state != "closed" and (self._state != "starting" or state != "up"):
+            self._set_state(state, error)
+
+    def _set_state(self, state: TransportState, error: str | None) -> None:
         if state != self._state:
             self._since = self.loop.time()
         self._state, self._error = state, error
@@ -135,14 +175,51 @@ class Instance:
         """Whether this instance serves and hears the others."""
         return WsHealth(self._state, self.loop.time() - self._since, self._error)
 
-    def start_task(
-        self, coro: Coroutine[Any, Any, T], *, name: str, background: bool = True
-    ) -> asyncio.Task[T]:
-        """A task whose death is logged; ``background`` ones are cancelled at close."""
+    # Tasks and reports
+
+    def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """A task whose death is logged, and that the end cancels."""
         task = self.loop.create_task(coro, name=name)
         self.tasks.add(task)
-        task.add_done_callback(self._task_done if background else self.tasks.discard)
+        task.add_done_callback(self._task_done)
         return task
+
+    async def cancel_tasks(self, timeout: float) -> None:
+        """Cancel what :meth:`start_task` started, and wait for it."""
+        current = asyncio.current_task()
+        others = [task for task in self.tasks if task is not current]
+        for task in others:
+            task.cancel()
+        if others:
+            _, alive = await asyncio.wait(others, timeout=timeout)
+            for task in alive:
+                self.logger.error("task %s does not end when it is cancelled", task.get_name())
+
+    def report(self, error: BaseException, route: str, what: str = "it failed") -> None:
+        """An exception that the program did not mean to raise: log it, tell ``on_error``."""
+        self.counters.handler_errors += 1
+        self.logger.error("%s: %s", route[:200], what, exc_info=error)
+        for hook in self.error_hooks:
+            self._tell("on_error", hook, error, route)
+
+    def _gap(self, gap: Gap) -> None:
+        """Messages of other instances were lost on the way here."""
+        for hook in self.gap_hooks:
+            # The transport calls from a context of its own.
+            self.base_context.copy().run(self._tell, "on_gap", hook, gap)
+
+    def _tell(self, kind: str, hook: Callable[..., object], *facts: object) -> None:
+        """Run a hook that only listens, sync or async; it cannot fail anything."""
+        try:
+            result = hook(*facts)
+        except Exception:
+            self.counters.hook_errors += 1
+            self.logger.exception("%s failed", kind)
+        else:
+            if inspect.isawaitable(result):
+                self.start_task(_awaiting(result), name=kind)
+
+    # Connections
 
     def forget_session(self, session: Endable) -> None:
         """A connection is over and forgotten."""
@@ -150,7 +227,20 @@ class Instance:
         if not self.sessions and self._all_gone is not None:
             self._all_gone.set()
 
-    async def sessions_over(self, timeout: float) -> bool:
+    async def end_sessions(self, timeout: float) -> None:
+        """Wait until every connection is forgotten; after ``timeout`` seconds push them."""
+        if await self._sessions_over(timeout):
+            return
+        for session in list(self.sessions):
+            session.give_up()
+        if await self._sessions_over(GIVEN_UP):
+            return
+        for session in list(self.sessions):
+            session.give_up()  # now it is on_disconnect that does not end
+        if not await self._sessions_over(GIVEN_UP):
+            self.logger.error("%d connections could not be ended in time", len(self.sessions))
+
+    async def _sessions_over(self, timeout: float) -> bool:
         """Wait until every connection is forgotten; False if some are not in time."""
         if not self.sessions:
             return True
@@ -171,7 +261,7 @@ class Instance:
             self.logger.error("background task %s died", task.get_name(), exc_info=error)
 
     def stats(self) -> dict[str, int]:
-        """Counters and gauges; docs/operations lists the keys."""
+        """Counters and gauges; ``WsApp.stats`` tells what each means."""
         counters = self.counters
         return {
             "connections": len(self.connections),
@@ -194,6 +284,10 @@ class Instance:
             **{f"dropped_{reason}": count for reason, count in sorted(counters.dropped.items())},
             **self.rooms.stats(),
         }
+
+
+async def _awaiting(result: Awaitable[object]) -> None:
+    await result
 
 
 class Running(Protocol):
@@ -275,10 +369,10 @@ class WsServer:
             PayloadTooLarge: Over the transport's limit; nobody received it.
         """
         instance = _required(self._running)
-        broadcast = Broadcast(instance.codec, event, path, data, params)
+        broadcast = Broadcast(instance.codec, event, path, data, checked_params(params))
         if instance.thread.inside:
             return instance.rooms.broadcast_all(broadcast, local=local)
-        broadcast.encode()
+        instance.rooms.check(broadcast, None, local=local)
         return instance.thread.post_receipt(
             lambda: instance.rooms.broadcast_all(broadcast, local=local)
         )
@@ -339,14 +433,14 @@ class WsRoom:
             PayloadTooLarge: Over the transport's limit; nobody received it.
         """
         instance = _required(self._running)
-        broadcast = Broadcast(instance.codec, event, self.name, data, params)
+        broadcast = Broadcast(instance.codec, event, self.name, data, checked_params(params))
 
         def send() -> Receipt:
             return instance.rooms.broadcast_in(self.name, broadcast, exclude=exclude, local=local)
 
         if instance.thread.inside:
             return send()
-        broadcast.encode()
+        instance.rooms.check(broadcast, exclude, local=local)
         return instance.thread.post_receipt(send)
 
     def __repr__(self) -> str:

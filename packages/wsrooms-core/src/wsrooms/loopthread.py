@@ -22,16 +22,21 @@ __all__ = ["LoopThread"]
 
 T = TypeVar("T")
 
+ASK_AGAIN = 1.0
+"""Seconds after which a thread that waits for an answer looks whether the loop still exists."""
+
 
 class LoopThread:
     """The loop of one running app, as seen from any thread."""
 
-    __slots__ = ("_ident", "loop")
+    __slots__ = ("_ident", "loop", "on_unseen")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the calling thread, which runs ``loop``, as home."""
         self.loop = loop
         self._ident = threading.get_ident()
+        self.on_unseen: Callable[[Exception], None] | None = None
+        """Told of a call from another thread that failed and whose receipt was dropped."""
 
     @property
     def inside(self) -> bool:
@@ -51,7 +56,7 @@ class LoopThread:
 
     def post_receipt(self, call: Callable[[], Receipt]) -> Receipt:
         """Run ``call`` on the loop soon; the receipt returned here ends as its receipt does."""
-        receipt = Receipt()
+        receipt = Receipt(on_unseen=self.on_unseen)
 
         def run() -> None:
             try:
@@ -59,7 +64,7 @@ class LoopThread:
             except Exception as error:  # noqa: BLE001 - it belongs to the caller, who holds the receipt
                 receipt.settle(error)
             else:
-                inner.when_done(lambda done: receipt.settle(done.take_error()))
+                receipt.follow(inner)
 
         self.post(run)
         return receipt
@@ -81,4 +86,11 @@ class LoopThread:
                 answer.set_exception(error)
 
         self.post(run)
-        return answer.result()
+        while True:
+            try:
+                return answer.result(ASK_AGAIN)
+            except TimeoutError:
+                if answer.done():  # in the last moment, or with a TimeoutError of its own
+                    return answer.result()
+                if self.loop.is_closed():  # it ended between the post and its next turn
+                    raise NotRunning("the app's event loop has closed") from None

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from wsrooms.errors import WsError
-from wsrooms.wire import UNDECODABLE, Inbound, decode_data, encode_data
+from wsrooms.inbound import NO_DATA, UNDECODABLE, Inbound, decode_data, plain_id
+from wsrooms.wire import encode_data
 
 __all__ = ["WsMessage", "typed"]
 
@@ -57,16 +58,21 @@ class WsMessage(Generic[T]):
 
     @property
     def data_raw(self) -> Raw:
-        """The data as JSON, to pass on without decoding; empty where nothing was sent.
+        """The data as JSON, to pass on without decoding.
+
+        Where nothing was sent it is ``null``, and a send or broadcast of just that
+        sends no data either.
 
         Raises:
-            WsError: 400, as ``data``.
+            WsError: 400, the data is nested too deep.
+            TypeError: A ``message_parser`` made it of what JSON cannot carry.
+            ValueError: Likewise.
         """
         data = self._inbound.data
         if isinstance(data, Raw):
             return data
         if data is UNSET:
-            return Raw(b"")
+            return NO_DATA
         if data is UNDECODABLE:
             raise WsError(400, "Undecodable data: nested too deep")
         return Raw(encode_data(data))
@@ -80,11 +86,7 @@ class WsMessage(Generic[T]):
     def id(self) -> str | int | float | None:
         """What the reply carries; None where the client wants no reply."""
         id = self._inbound.id
-        if id is UNSET:
-            return None
-        if isinstance(id, Raw):
-            return cast("str | int | float", decode_data(id))
-        return cast("str | int | float", id)
+        return None if id is UNSET else plain_id(id)
 
     def plain_data(self) -> Any:
         """The data without a type: dicts, lists and scalars.
@@ -122,9 +124,10 @@ class WsMessage(Generic[T]):
             else:
                 value = msgspec.convert(data, decoder.type)
         except msgspec.ValidationError as error:
+            self.plain_data()  # what no type could decode is no fault of this type
             raise WsError(422, str(error)) from None
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise WsError(400, f"Undecodable data: {error}") from None
+        except RecursionError:
+            raise WsError(400, "Undecodable data: nested too deep") from None
         self._data = value
         return value
 

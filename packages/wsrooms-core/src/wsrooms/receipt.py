@@ -8,6 +8,7 @@ with :meth:`Receipt.result`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -28,7 +29,16 @@ class Receipt:
         error: Why it failed; None while it is open and when it succeeded.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_on_cancel", "_on_unseen", "_seen", "done", "error")
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_followed",
+        "_on_cancel",
+        "_on_unseen",
+        "_seen",
+        "done",
+        "error",
+    )
 
     done: bool
     error: Exception | None
@@ -50,7 +60,9 @@ class Receipt:
         self.done = False
         self.error = None
         self._seen = False
-        self._callbacks: list[Callable[[Receipt], None]] | None = None
+        self._followed: Receipt | None = None
+        # Always a list: threads that wait may append to it at the same moment.
+        self._callbacks: list[Callable[[Receipt], None]] = []
         self._on_cancel = on_cancel
         self._on_unseen = on_unseen
 
@@ -70,16 +82,23 @@ class Receipt:
         self.error = error
         self.done = True
         self._on_cancel = None
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
             callback(self)
 
+    def follow(self, other: Receipt) -> None:
+        """End as ``other`` does; whoever looks at this one has looked at that one too."""
+        self._followed = other
+        self._on_unseen = None  # it is the other one that tells
+        other.when_done(lambda done: self.settle(done.error))
+
     def when_done(self, callback: Callable[[Receipt], None]) -> None:
-        """Call ``callback`` with this receipt once the outcome is known, or now if it is."""
+        """Call ``callback`` with this receipt once the outcome is known, or now if it is.
+
+        It is called where the outcome becomes known, and must not raise.
+        """
         if self.done:
             callback(self)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
 
@@ -90,25 +109,36 @@ class Receipt:
 
     def take_error(self) -> Exception | None:
         """The error, which from now on counts as seen."""
-        self._seen = True
+        self._look()
         return self.error
 
     def __await__(self) -> Generator[Any, None, None]:
         if not self.done:
-            future = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            home = threading.get_ident()
 
-            def wake(_: Receipt) -> None:
+            def arrive() -> None:
                 if not future.done():
                     future.set_result(None)
 
+            def wake(_: Receipt) -> None:
+                if threading.get_ident() == home:
+                    arrive()
+                    return
+                with contextlib.suppress(RuntimeError):  # that loop has closed meanwhile
+                    loop.call_soon_threadsafe(arrive)
+
             self.when_done(wake)
+            if self._is_done():  # by another thread, between the check and the append
+                arrive()
             try:
                 yield from future
             except asyncio.CancelledError:
                 if self._on_cancel is not None and not self.done:
                     self._on_cancel(self)
                 raise
-        self._seen = True
+        self._look()
         if self.error is not None:
             raise self.error
 
@@ -135,9 +165,17 @@ class Receipt:
             # A settle() that ran between the check and the append saw the old list.
             if not self.done and not known.wait(timeout):
                 raise TimeoutError(f"no outcome within {timeout} s")
-        self._seen = True
+        self._look()
         if self.error is not None:
             raise self.error
+
+    def _is_done(self) -> bool:
+        return self.done
+
+    def _look(self) -> None:
+        self._seen = True
+        if self._followed is not None:
+            self._followed._look()
 
     def __del__(self) -> None:
         if self.error is not None and not self._seen and self._on_unseen is not None:

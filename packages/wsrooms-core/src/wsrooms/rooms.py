@@ -9,13 +9,15 @@ does; a broadcast is encoded once, given to the local members, then published.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
-from wsrooms.broadcast import Broadcast, ForeignPayload, read_payload
+from wsrooms.broadcast import Broadcast, ForeignPayload, checked_params, read_payload
 from wsrooms.connection import WsConnection, WsMember
 from wsrooms.errors import (
     ConnectionGone,
@@ -25,6 +27,7 @@ from wsrooms.errors import (
     TransportUnavailable,
 )
 from wsrooms.hub import Hub
+from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.protocols import (
@@ -40,24 +43,13 @@ from wsrooms.wire import NO_RAW, Codec, JsonCodec, Params, check_room
 __all__ = ["WsRoomManager"]
 
 LOG_EVERY = 60.0
-"""Seconds between two log lines about the same kind of foreign input."""
+"""Seconds between two log lines about the same kind of failure."""
 
+WISH_AGAIN = 1.0
+"""Seconds after which a channel that was refused, and still has members, is asked for again."""
 
-class _PendingJoin:
-    """A member that is in the room here while the transport has not confirmed."""
-
-    __slots__ = ("added", "receipts", "timer")
-
-    def __init__(self, *, added: bool) -> None:
-        self.added = added
-        self.receipts: list[Receipt] = []
-        self.timer: asyncio.TimerHandle | None = None
-
-    def settle(self, error: Exception | None = None) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        for receipt in self.receipts:
-            receipt.settle(error)
+GONE_SENDERS = 1000
+"""Members that have gone whose echoes are still known, where a plain transport may echo."""
 
 
 class WsRoomManager:
@@ -78,8 +70,6 @@ class WsRoomManager:
         room_name_bytes: int = 1024,
         codec: Codec | None = None,
         logger: logging.Logger | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
-        on_state: Callable[[TransportState, str | None], None] | None = None,
     ) -> None:
         """Keep rooms.
 
@@ -90,8 +80,6 @@ class WsRoomManager:
             room_name_bytes: The longest room name, in bytes of UTF-8.
             codec: How messages become frames; JSON by default.
             logger: By default ``logging.getLogger("wsrooms")``.
-            on_gap: Told of messages that were lost on the way here.
-            on_state: Told when the transport comes up or goes down.
         """
         self._hub: Hub[WsMember] = Hub()
         self._codec = JsonCodec() if codec is None else codec
@@ -99,12 +87,11 @@ class WsRoomManager:
         self._rooms_per_member = rooms_per_member
         self._room_name_bytes = room_name_bytes
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
-        self._on_gap = on_gap
-        self._on_state = on_state
-        self._pending: dict[str, dict[WsMember, _PendingJoin]] = {}
+        self._pending = PendingJoins()
         self._everybody: Callable[[], Iterable[WsMember]] | None = None
         self._server_channel = FINISHED
-        self._foreign_logged_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
         self.foreign = 0
         self.echoes = 0
         self.gaps = 0
@@ -114,6 +101,10 @@ class WsRoomManager:
         self.received = 0
         self.on_pending: Callable[[Receipt], None] | None = None
         """Called with the receipt of each join that is not confirmed at once."""
+        self.on_gap: Callable[[Gap], None] | None = None
+        """Told of messages that were lost on the way here."""
+        self.on_state: Callable[[TransportState, str | None], None] | None = None
+        """Told when the transport comes up or goes down."""
         self.is_local: Callable[[str], bool] = lambda _: False
         """Tells whether a connection id is this instance's; set by the app."""
         self.link: BusLink | None = None
@@ -133,7 +124,7 @@ class WsRoomManager:
             TooManyRooms: The member is at its limit.
             ConnectionGone: The connection has closed.
         """
-        check_room(room, self._room_name_bytes)
+        self.check_name(room)
         if isinstance(connection, WsConnection) and connection.closed:
             raise ConnectionGone(connection.id)
         added = room not in connection.rooms
@@ -153,10 +144,7 @@ class WsRoomManager:
     def _join_unconfirmed(
         self, link: BusLink, connection: WsMember, room: str, channel: str, *, added: bool
     ) -> Receipt:
-        waiting = self._pending.setdefault(room, {})
-        pending = waiting.get(connection)
-        if pending is None:
-            pending = waiting[connection] = _PendingJoin(added=added)
+        pending = self._pending.open(room, connection, added=added)
         receipt = Receipt(
             on_cancel=lambda cancelled: self._cancel(connection, room, cancelled),
             on_unseen=self._join_unseen,
@@ -167,7 +155,7 @@ class WsRoomManager:
                 connection, room, TransportUnavailable("the bus is down; the join was undone")
             )
         else:
-            link.subscribe(channel, lambda payload: self._on_payload(channel, payload))
+            self._wish(channel)
         if not receipt.done and pending.timer is None:
             loop = asyncio.get_running_loop()
             pending.timer = loop.call_at(self._deadline(link, loop), self._expire, connection, room)
@@ -192,20 +180,26 @@ class WsRoomManager:
 
         A join that waits for its confirmation is over then, without an error.
         """
-        self._settle_pending(connection, room, None)
+        self._pending.settle(room, connection, None)
         self._discard(connection, room)
         return FINISHED
 
     def abandon_joins(self, connection: WsMember) -> None:
         """``connection`` has closed: its joins that wait fail now; it leaves its rooms later."""
+        if not self._pending:
+            return
         for room in list(connection.rooms):
-            self._settle_pending(connection, room, ConnectionGone(connection.id))
+            self._pending.settle(room, connection, ConnectionGone(connection.id))
 
     def leave_all(self, connection: WsMember) -> Receipt:
         """Take ``connection`` out of all its rooms: it is gone."""
         for room in list(connection.rooms):
-            self._settle_pending(connection, room, ConnectionGone(connection.id))
+            self._pending.settle(room, connection, ConnectionGone(connection.id))
             self._discard(connection, room)
+        if self.link is not None and self.link.plain:
+            self._gone[connection.id] = None
+            if len(self._gone) > GONE_SENDERS:
+                self._gone.popitem(last=False)
         return FINISHED
 
     def connections(self, room: str) -> frozenset[WsMember]:
@@ -216,25 +210,22 @@ class WsRoomManager:
         """The rooms that have a member on this instance: a snapshot."""
         return frozenset(self._hub.rooms())
 
+    def check_name(self, room: str) -> None:
+        """Accept ``room`` as a name; safe on any thread.
+
+        Raises:
+            InvalidRoom: It is none.
+        """
+        check_room(room, self._room_name_bytes)
+
     def _discard(self, connection: WsMember, room: str) -> None:
         if self._hub.discard(room, connection) and self.link is not None:
             self.link.unsubscribe(room_channel(room))
 
-    def _settle_pending(self, connection: WsMember, room: str, error: Exception | None) -> bool:
-        """End a pending join, not its membership; returns whether the join had added that."""
-        waiting = self._pending.get(room)
-        pending = waiting.pop(connection, None) if waiting else None
-        if pending is None:
-            return False
-        if not waiting:
-            del self._pending[room]
-        pending.settle(error)
-        return pending.added
-
     def _fail(self, connection: WsMember, room: str, error: Exception) -> None:
         """A pending join has failed: undo it."""
         self.joins_failed += 1
-        if self._settle_pending(connection, room, error):
+        if self._pending.settle(room, connection, error):
             self._discard(connection, room)
 
     def _expire(self, connection: WsMember, room: str) -> None:
@@ -248,18 +239,16 @@ class WsRoomManager:
 
     def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
         """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
-        pending = self._pending.get(room, {}).get(connection)
+        pending = self._pending.get(room, connection)
         if pending is None or receipt not in pending.receipts:
             return
         pending.receipts.remove(receipt)
         receipt.settle()
-        if not pending.receipts and self._settle_pending(connection, room, None):
+        if not pending.receipts and self._pending.settle(room, connection, None):
             self._discard(connection, room)
 
     def _join_unseen(self, error: Exception) -> None:
-        if isinstance(error, ConnectionGone):  # nobody is left to miss it
-            return
-        self._failed_unseen("a join", error)
+        self.failed_unseen("a join", error)
 
     # Broadcasts
 
@@ -294,7 +283,7 @@ class WsRoomManager:
             ValueError: Likewise.
             PayloadTooLarge: Over the transport's limit. In all these cases nobody received it.
         """
-        broadcast = Broadcast(self._codec, event, path, data, params)
+        broadcast = Broadcast(self._codec, event, path, data, checked_params(params))
         return self.broadcast_in(room, broadcast, exclude=exclude, local=local)
 
     def broadcast_in(
@@ -306,7 +295,7 @@ class WsRoomManager:
         local: bool = False,
     ) -> Receipt:
         """As :meth:`broadcast`, for a message that exists already."""
-        check_room(room, self._room_name_bytes)
+        self.check_name(room)
         members = self._hub.members(room)
         return self._send(room_channel(room), broadcast, members, exclude, local=local)
 
@@ -314,6 +303,23 @@ class WsRoomManager:
         """Send to every client of every instance; needs :meth:`serve_everybody`."""
         everybody = () if self._everybody is None else self._everybody()
         return self._send(SERVER_CHANNEL, broadcast, everybody, None, local=local)
+
+    def check(self, broadcast: Broadcast, exclude: WsMember | str | None, *, local: bool) -> None:
+        """Raise what sending ``broadcast`` would raise; safe on any thread.
+
+        Raises:
+            TypeError: The data has no JSON form.
+            ValueError: Likewise.
+            PayloadTooLarge: Over the transport's limit.
+        """
+        broadcast.encode()
+        link = self.link
+        if link is None or local:
+            return
+        limit = link.max_payload
+        payload = broadcast.payload(exclude)
+        if limit is not None and len(payload) > limit:
+            raise PayloadTooLarge(len(payload), limit)
 
     async def serve_everybody(
         self, everybody: Callable[[], Iterable[WsMember]], timeout: float
@@ -330,7 +336,7 @@ class WsRoomManager:
         if link is None:
             return
         confirmed = self._server_channel = Receipt()
-        link.subscribe(SERVER_CHANNEL, lambda payload: self._on_payload(SERVER_CHANNEL, payload))
+        self._wish(SERVER_CHANNEL)
         if not link.live:
             return
         try:
@@ -350,18 +356,13 @@ class WsRoomManager:
         *,
         local: bool,
     ) -> Receipt:
-        broadcast.encode()  # what cannot be encoded is refused before anybody gets it
+        self.check(broadcast, exclude, local=local)  # before anybody gets it
+        broadcast.deliver(members, exclude)
         link = self.link
         if link is None or local:
-            broadcast.deliver(members, exclude)
             return FINISHED
-        payload = broadcast.payload(exclude)
-        limit = link.max_payload
-        if limit is not None and len(payload) > limit:
-            raise PayloadTooLarge(len(payload), limit)
-        broadcast.deliver(members, exclude)
         self.published += 1
-        return link.publish(channel, payload.decode())
+        return link.publish(channel, broadcast.payload(exclude).decode())
 
     # What the transport tells (LinkEvents)
 
@@ -406,7 +407,11 @@ class WsRoomManager:
         """
         if self.link is None or not self.link.plain:
             return False
-        return self.is_local(exclude_id) or any(member.id == exclude_id for member in members)
+        return (
+            self.is_local(exclude_id)
+            or exclude_id in self._gone
+            or any(member.id == exclude_id for member in members)
+        )
 
     def subscribed(self, channel: str) -> None:
         """The transport confirmed ``channel``: its joins are done."""
@@ -414,44 +419,58 @@ class WsRoomManager:
         if room is None:
             self._server_channel.settle()
             return
-        waiting = self._pending.pop(room, None)
-        for pending in (waiting or {}).values():
-            pending.settle()
+        self._pending.confirm(room)
 
     def refused(self, channel: str, error: TransportError) -> None:
         """The transport will not have ``channel``: its joins are undone."""
         room = room_of(channel)
         if room is None:
-            self._logger.error("no server-wide broadcasts from other instances: %s", error)
+            self._log_seldom(channel, "no server-wide broadcasts of other instances: %s", error)
             self._server_channel.settle(error)
+            self._wish_again(channel)
             return
-        for member in list(self._pending.get(room, ())):
+        for member in self._pending.members(room):
             self._fail(member, room, error)
+        if room in self._hub:  # those whose joins had been confirmed before
+            self._log_seldom("a room", "members of %r hear no other instance: %s", room, error)
+            self._wish_again(channel)
+
+    def _wish_again(self, channel: str) -> None:
+        with contextlib.suppress(RuntimeError):  # no loop: the next join asks again
+            asyncio.get_running_loop().call_later(WISH_AGAIN, self._wish, channel)
+
+    def _wish(self, channel: str) -> None:
+        room = room_of(channel)
+        if self.link is not None and (room is None or room in self._hub):
+            self.link.subscribe(channel, lambda payload: self._on_payload(channel, payload))
 
     def gap(self, gap: Gap) -> None:
         """Messages of other instances were lost on the way here."""
         self.gaps += 1
-        if self._on_gap is not None:
-            self._on_gap(gap)
+        if self.on_gap is not None:
+            self.on_gap(gap)
 
     def state_changed(self, state: TransportState, error: str | None) -> None:
         """The transport came up or went down."""
-        if self._on_state is not None:
-            self._on_state(state, error)
+        if self.on_state is not None:
+            self.on_state(state, error)
 
     def publish_failed(self, error: Exception) -> None:
         """A publish failed and nobody awaited its receipt."""
-        self._failed_unseen("a publish", error)
+        self.failed_unseen("a publish", error)
 
-    def _failed_unseen(self, what: str, error: Exception) -> None:
+    def failed_unseen(self, what: str, error: Exception) -> None:
+        """``what`` failed and there is nobody to tell: count it, and log it now and then."""
+        if isinstance(error, ConnectionGone):  # nobody is left to miss it
+            return
         self.receipts_failed += 1
         self._log_seldom(what, "%s failed and nobody awaited it: %s", what, error)
 
     def _log_seldom(self, kind: str, text: str, *args: object) -> None:
         """Log at most one line of a kind a minute: the cause may come a thousand times a second."""
         now = time.monotonic()
-        if now - self._foreign_logged_at.get(kind, -LOG_EVERY) >= LOG_EVERY:
-            self._foreign_logged_at[kind] = now
+        if now - self._logged_at.get(kind, -LOG_EVERY) >= LOG_EVERY:
+            self._logged_at[kind] = now
             self._logger.error(text, *args)
 
     # Figures
@@ -460,15 +479,20 @@ class WsRoomManager:
         """Rooms, memberships and what passed between instances."""
         link = {} if self.link is None else self.link.stats()
         return {
+            "outbox": 0,
+            "outbox_bytes": 0,
+            "duplicates": 0,
+            "resent": 0,
+            "reconnects": 0,
+            **link,
             "rooms": len(self._hub),
             "memberships": self._hub.memberships,
-            "joins_pending": sum(len(waiting) for waiting in self._pending.values()),
+            "joins_pending": len(self._pending),
             "joins_failed": self.joins_failed,
             "receipts_failed": self.receipts_failed,
             "published": self.published,
             "received": self.received,
-            "foreign": self.foreign,
+            "foreign": self.foreign + link.get("foreign", 0),
             "echoes": self.echoes,
             "gaps": self.gaps,
-            **link,
         }

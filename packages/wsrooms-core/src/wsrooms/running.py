@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from wsrooms._version import __version__
 from wsrooms.errors import ConfigurationError, TransportError
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Unpack
 
     from wsrooms.server import ServerOptions, WsAddress
 
 __all__ = ["run_app"]
+
+PATIENCE = 1.0
+"""Seconds after which a person is told why the process does not end yet."""
 
 
 class Runnable(Protocol):
@@ -47,91 +52,104 @@ def run_app(
     """Serve ``app`` in this process until a signal ends it.
 
     Raises:
-        SystemExit: It could not start.
-        ConfigurationError: An event loop is running here already.
+        SystemExit: It could not start; the one line that Python prints says what to do.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         pass
     else:
-        raise ConfigurationError(
-            "run() cannot be used where an event loop is running already (a notebook, an async "
-            "function): use 'await app.listen(port)' and 'await app.close()' there"
+        raise SystemExit(
+            "wsrooms: run() cannot be used where an event loop is running already (a notebook, an "
+            "async function): use 'await app.listen(port)' and 'await app.close()' there"
         )
     _set_up_logging(logger, debug=debug)
-    factory = _loop_factory()
+    factory, name = _loop_factory()
     try:
-        with asyncio.Runner(loop_factory=factory, debug=False) as runner:
-            runner.run(_serve(app, host, port, options, logger, factory is not None))
+        with _EndSignals(logger) as signals, asyncio.Runner(loop_factory=factory) as runner:
+            logger.debug("wsrooms %s on %s, process %d", __version__, name, os.getpid())
+            runner.run(_serve(app, host, port, options, signals))
     except (ConfigurationError, TransportError) as error:
         raise SystemExit(f"wsrooms: {error}") from error
-    except KeyboardInterrupt:  # where signals cannot be caught on the loop
-        return
 
 
 async def _serve(
-    app: Runnable,
-    host: str,
-    port: int,
-    options: ServerOptions,
-    logger: logging.Logger,
-    uvloop: bool,
+    app: Runnable, host: str, port: int, options: ServerOptions, signals: _EndSignals
 ) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    signals = 0
-
-    def on_signal(number: int) -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
-            logger.warning("second signal: ending at once")
-            logging.shutdown()
-            os._exit(128 + number)
-        logger.info("%s: closing; a second one ends at once", signal.Signals(number).name)
-        stop.set()
-
-    caught = _catch_signals(loop, on_signal)
+    asked_to_end = signals.wait()
+    starting = asyncio.ensure_future(app.listen(port, host, **options))
     try:
-        address = await app.listen(port, host, **options)
-        logger.info(
-            "wsrooms %s serves %s on %s; Ctrl+C ends it",
-            __version__,
-            address.url,
-            "uvloop" if uvloop else "asyncio",
-        )
-        try:
-            await stop.wait()
-        finally:
-            await app.close()
+        await asyncio.wait((starting, asked_to_end), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await asked_to_end
+        else:  # a broker may not answer for seconds, and nobody waits for that any more
+            starting.cancel()
+            await asyncio.wait((starting,))
     finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
+        await app.close()
 
 
-def _catch_signals(
-    loop: asyncio.AbstractEventLoop, on_signal: Callable[[int], None]
-) -> list[signal.Signals]:
-    caught = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, on_signal, number)
-        except NotImplementedError:  # Windows: its loops cannot; the handler wakes the loop itself
-            signal.signal(number, lambda got, _: loop.call_soon_threadsafe(on_signal, got))
-        except (RuntimeError, ValueError):  # not the main thread: whoever started it ends it
-            break
-        else:
-            caught.append(number)
-    return caught
+class _EndSignals:
+    """SIGINT and SIGTERM while it is entered: the first tells the loop, the second ends us.
+
+    Plain handlers and not the loop's: those do not exist on Windows, and none of
+    them runs while a handler of the app blocks the loop.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._came = False
+        self._tell: Callable[[str], object] = lambda name: None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # SIGBREAK is Windows' Ctrl+Break, which is also how one process there ends another.
+        numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", None)]
+        with contextlib.suppress(ValueError):  # not the main thread: whoever started it ends it
+            for number in numbers:
+                if number is not None:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def wait(self) -> asyncio.Future[None]:
+        """Done once the process should end."""
+        loop = asyncio.get_running_loop()
+        asked = loop.create_future()
+
+        def ask(name: str) -> None:
+            asked.set_result(None)
+            loop.call_later(
+                PATIENCE, self._logger.info, "%s: closing; a second signal ends at once", name
+            )
+
+        self._tell = lambda name: loop.call_soon_threadsafe(ask, name)
+        if self._came:  # before there was a loop
+            asked.set_result(None)
+        return asked
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if not self._came:
+            self._came = True
+            with contextlib.suppress(RuntimeError):  # the loop is closing anyway
+                self._tell(name)
+            return
+        with contextlib.suppress(Exception):  # it may have interrupted a handler of the log
+            self._logger.warning("%s again: ending at once", name)
+        os._exit(128 + number)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop_factory() -> tuple[Callable[[], asyncio.AbstractEventLoop] | None, str]:
     try:
         import uvloop
     except ImportError:
-        return None
-    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+        return None, "asyncio"
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop), "uvloop"
 
 
 def _set_up_logging(logger: logging.Logger, *, debug: bool) -> None:

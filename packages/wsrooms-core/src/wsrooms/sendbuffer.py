@@ -210,13 +210,13 @@ class SendBuffer:
             self._wait(frame, droppable=True)
         elif self._policy == "close":
             self._on_slow(0)
-        elif self._policy == "drop_newest":
-            self._on_slow(1)
+        elif self._policy == "drop_newest" or len(frame) > self._limit_bytes:
+            self._on_slow(1)  # no room that older ones could make is enough for such a frame
         else:
             dropped = self._drop_oldest(len(frame))
             if self._fits(len(frame)):
                 self._wait(frame, droppable=True)
-            else:  # replies alone fill the buffer, or the frame is over the bound by itself
+            else:  # what may not be dropped fills the buffer
                 dropped += 1
             self._on_slow(dropped)
 

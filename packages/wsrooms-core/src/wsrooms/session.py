@@ -33,6 +33,9 @@ __all__ = ["LINGER", "Session"]
 LINGER = 5.0
 """Seconds that messages and handlers of a client that has left may still run."""
 
+GIVE_UP = 1.0
+"""Seconds that a handler may take to end once it is cancelled."""
+
 REFUSED = 1008
 FAILED = 1011
 
@@ -45,7 +48,6 @@ class Session:
         "_ended",
         "_idle",
         "_instance",
-        "_on_error",
         "_on_ready",
         "_opening",
         "_plan",
@@ -61,9 +63,7 @@ class Session:
         instance: Instance,
         plan: Plan,
         connection: WsConnection,
-        *,
         on_ready: Callable[[], None],
-        on_error: list[Callable[[BaseException, str], object]],
     ) -> None:
         """Prepare; :meth:`open` begins.
 
@@ -72,13 +72,11 @@ class Session:
             plan: Its declarations.
             connection: Whose life this is.
             on_ready: Called when a session that was full can take messages again.
-            on_error: Told of exceptions that are not ``WsError``.
         """
         self._instance = instance
         self._plan = plan
         self.connection = connection
         self._on_ready = on_ready
-        self._on_error = on_error
         self._waiting: deque[Inbound] | None = None
         self._running = 0
         self._tasks: set[asyncio.Task[Any]] | None = None
@@ -86,7 +84,7 @@ class Session:
         self._ended = False
         self._deadline: asyncio.TimerHandle | None = None
         self.done = False
-        """Whether the connection is forgotten."""
+        """Whether nothing more happens but on_disconnect."""
 
     # Opening
 
@@ -135,23 +133,24 @@ class Session:
             for receipt in current.joins or ():
                 if not (receipt.done and receipt.seen):
                     await receipt
-        except asyncio.CancelledError:
-            self._opening = False
-            self._reject(WsError(503, "Service Unavailable"))
-            raise
-        except Exception as error:  # noqa: BLE001 - a hook's failure is the client's close code
+        except (Exception, asyncio.CancelledError) as error:
             self._reject(error)
+            if _was_cancelled():
+                raise
         else:
             self._accept()
 
     def _accept(self) -> None:
         self._opening = False
+        if self.done:  # it ended well at last, long after its client was given up
+            self._instance.rooms.leave_all(self.connection)
+            return
         connection = self.connection
         self._instance.connections[connection.id] = connection
         connection.accept()
         self._advance()
 
-    def _reject(self, error: Exception) -> None:
+    def _reject(self, error: BaseException) -> None:
         self._opening = False
         self._instance.counters.connections_rejected += 1
         self._waiting = None
@@ -162,8 +161,8 @@ class Session:
             reason = error.message
         elif isinstance(error, TransportError):
             reason = "Service Unavailable"
-        elif not isinstance(error, ConnectionGone):
-            self._report(error, "on_connect")
+        elif not self._ended or not isinstance(error, ConnectionGone | asyncio.CancelledError):
+            self._instance.report(error, "on_connect")
         self.connection.close(code, reason)
         self._instance.rooms.leave_all(self.connection)
         self._advance()
@@ -219,11 +218,11 @@ class Session:
         enter(current)
         message = current.message
         assert message is not None
-        last: Exception | None = None
+        last: BaseException | None = None
         for index, handler in enumerate(handlers):
             try:
                 result = handler.call(message)
-            except Exception as error:  # noqa: BLE001 - a handler's failure is the client's answer
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is answered
                 last = error
                 continue
             if hasattr(result, "__await__"):
@@ -235,7 +234,7 @@ class Session:
                 self._answer(current, inbound, result)
             return
         assert last is not None
-        self._refuse(inbound, last)
+        self._refuse(current, inbound, last)
 
     async def _run_async(
         self,
@@ -246,8 +245,11 @@ class Session:
     ) -> None:
         try:
             answer = await _first_that_answers(result, others, current)
-        except Exception as error:  # noqa: BLE001 - a handler's failure is the client's answer
-            self._refuse(inbound, error)
+        except (Exception, asyncio.CancelledError) as error:
+            if not self._ended or not isinstance(error, asyncio.CancelledError):
+                self._refuse(current, inbound, error)
+            if _was_cancelled():
+                raise
         else:
             self._answer(current, inbound, answer)
 
@@ -300,42 +302,55 @@ class Session:
 
     def _answer(self, current: Context, inbound: Inbound, result: object) -> None:
         if inbound.id is UNSET:
+            current.decided = True
             return
         try:
             frame = self._instance.codec.reply(inbound.id, result)
         except Exception as error:  # noqa: BLE001 - an enc_hook or serializer may raise anything
-            self._refuse(inbound, error, "its result cannot be sent")
+            self._refuse(current, inbound, error, "its result cannot be sent")
             return
-        joins = current.joins
-        if joins and not all(receipt.done for receipt in joins):
-            self._answer_when_joined(inbound, frame, joins)
-        elif joins and (unseen := _unseen_error(joins)) is not None:
-            self._refuse(inbound, unseen)
+        current.decided = True
+        if current.joins is None:
+            self._instance.counters.replies += 1
+            self.connection.send_kept(frame)
+        else:
+            self._when_joined(current.joins, lambda: self._reply_joined(current, inbound, frame))
+
+    def _reply_joined(self, current: Context, inbound: Inbound, frame: bytes) -> None:
+        error = _unseen_error(current.joins or [])
+        if error is not None:
+            self._refuse(current, inbound, error)
         else:
             self._instance.counters.replies += 1
             self.connection.send_kept(frame)
 
-    def _answer_when_joined(self, inbound: Inbound, frame: bytes, joins: list[Receipt]) -> None:
-        """Hold the reply back until every join of its handler is confirmed."""
-        left = sum(not receipt.done for receipt in joins)
+    def _when_joined(self, joins: list[Receipt], then: Callable[[], None]) -> None:
+        """Hold a reply back until every join of its handler is confirmed, or undone."""
+        pending = [receipt for receipt in joins if not receipt.done]
+        if not pending:
+            then()
+            return
+        left = len(pending)
 
         def one_done(_: Receipt) -> None:
             nonlocal left
             left -= 1
-            if left:
-                return
-            error = _unseen_error(joins)
-            if error is not None:
-                self._refuse(inbound, error)
-            else:
-                self._instance.counters.replies += 1
-                self.connection.send_kept(frame)
+            if not left:
+                then()
 
-        for receipt in [receipt for receipt in joins if not receipt.done]:
+        for receipt in pending:
             receipt.when_done(one_done)
 
-    def _refuse(self, inbound: Inbound, error: Exception, what: str = "its handler failed") -> None:
+    def _refuse(
+        self,
+        current: Context,
+        inbound: Inbound,
+        error: BaseException,
+        what: str = "its handler failed",
+    ) -> None:
         """Answer with an error; log and report what the program did not mean to raise."""
+        current.decided = True
+        instance = self._instance
         code, message = 500, "Internal Error"
         if isinstance(error, WsError):
             code, message = error.code, error.message
@@ -343,27 +358,20 @@ class Session:
             code, message = 400, str(error)
         elif isinstance(error, TransportError):
             code, message = 503, "Service Unavailable"
-            self._instance.logger.debug("%s %s: %s", inbound.event, inbound.path, error)
+            if inbound.id is UNSET:
+                instance.rooms.failed_unseen(f"{inbound.event} {inbound.path[:100]}", error)
         elif isinstance(error, ConnectionGone) and self.connection.closed:
             return
         else:
-            self._report(error, f"{inbound.event} {inbound.path}", what)
-        self._instance.counters.errors += 1
-        if inbound.id is not UNSET:
-            self.connection.send_kept(self._instance.codec.error(inbound.id, code, message))
-
-    def _report(self, error: BaseException, route: str, what: str = "it failed") -> None:
-        instance = self._instance
-        instance.counters.handler_errors += 1
-        instance.logger.error("%s: %s", route[:200], what, exc_info=error)
-        for hook in self._on_error:
-            try:
-                result = hook(error, route)
-            except Exception:
-                instance.logger.exception("on_error failed")
-                continue
-            if inspect.isawaitable(result):
-                instance.start_task(_awaiting(result), name="on_error")
+            instance.report(error, f"{inbound.event} {inbound.path}", what)
+        instance.counters.errors += 1
+        if inbound.id is UNSET:
+            return
+        frame = instance.codec.error(inbound.id, code, message)
+        if current.joins is None:
+            self.connection.send_kept(frame)
+        else:
+            self._when_joined(current.joins, lambda: self.connection.send_kept(frame))
 
     # The end
 
@@ -377,16 +385,16 @@ class Session:
         self._instance.loop.call_soon(self._advance)
 
     def give_up(self) -> None:
-        """Drop what waits and cancel what runs; on_disconnect still follows."""
-        if self.done:
-            return
+        """Drop what waits and cancel what runs; on_disconnect still follows, if it has not run."""
         self._waiting = None
         for task in list(self._tasks or ()):
             task.cancel()
+        if self.done:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
         # A task that will not be cancelled must not keep the connection for ever.
-        self._deadline = self._instance.loop.call_later(1.0, self._disconnect)
+        self._deadline = self._instance.loop.call_later(GIVE_UP, self._disconnect)
         self._advance()
 
     def _disconnect(self) -> None:
@@ -428,15 +436,17 @@ class Session:
                         return
                     outcome = hook()
                     pending = outcome if inspect.isawaitable(outcome) else None
-                except Exception as error:  # noqa: BLE001 - the next hook must run all the same
-                    pending = None
+                except (Exception, asyncio.CancelledError) as error:
+                    if _was_cancelled():
+                        raise
+                    pending = None  # the next hook must run all the same
                     self._hook_failed(error)
         finally:
             self._forget()
 
-    def _hook_failed(self, error: Exception) -> None:
+    def _hook_failed(self, error: BaseException) -> None:
         self._instance.counters.hook_errors += 1
-        self._report(error, "on_disconnect")
+        self._instance.report(error, "on_disconnect")
 
     def _forget(self) -> None:
         instance = self._instance
@@ -451,17 +461,21 @@ async def _first_that_answers(
     """The result of the first handler that does not raise; the last one's error counts."""
     message = current.message
     assert message is not None
-    last: Exception | None = None
+    last: BaseException | None = None
     if result is not None:
         try:
             return await result
-        except Exception as error:  # noqa: BLE001 - the next handler is asked
+        except (Exception, asyncio.CancelledError) as error:
+            if _was_cancelled():
+                raise
             last = error
     for handler in handlers:
         try:
             outcome = handler.call(message)
             return await outcome if inspect.isawaitable(outcome) else outcome
-        except Exception as error:  # noqa: BLE001 - the next handler is asked
+        except (Exception, asyncio.CancelledError) as error:
+            if _was_cancelled():
+                raise
             last = error
     assert last is not None
     raise last
@@ -477,5 +491,7 @@ def _unseen_error(joins: list[Receipt]) -> Exception | None:
     return None
 
 
-async def _awaiting(result: Awaitable[object]) -> None:
-    await result
+def _was_cancelled() -> bool:
+    """Whether somebody cancelled this task, and not only something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -8,17 +8,28 @@ connections it goes to.
 
 from __future__ import annotations
 
-import json
-import re
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from wsrooms.errors import InvalidRoom
+from wsrooms.inbound import (
+    NO_DATA,
+    NO_RAW,
+    Inbound,
+    Malformed,
+    decode_data,
+    mend_surrogates,
+    plain_id,
+    read_message,
+)
 
 __all__ = [
+    "NO_DATA",
+    "NO_RAW",
     "Codec",
     "CustomCodec",
     "Inbound",
@@ -31,44 +42,14 @@ __all__ = [
     "cut_reason",
     "decode_data",
     "encode_data",
+    "mend_surrogates",
+    "printable",
     "text_frame",
     "valid_close_code",
 ]
 
 Params = Mapping[str, str | list[str]]
 MessageId = str | int | float
-
-NO_RAW: Final = Raw(b"")
-"""Stands for a member that was not sent; compared by identity."""
-
-
-class Malformed(ValueError):
-    """What a client sent is not a message; it is dropped and counted under ``reason``."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-class Inbound(Struct, gc=False):
-    """One message of a client.
-
-    ``data`` stays encoded until a handler asks; ``id`` too, because it goes back
-    byte for byte. A custom parser gives both as Python objects instead.
-    """
-
-    event: str
-    path: str
-    data: Any = UNSET
-    id: Any = UNSET
-    raw: bytes = b""
-
-
-class _Shape(Struct, gc=False):
-    event: str
-    path: str
-    data: Raw = NO_RAW
-    id: Raw = NO_RAW
 
 
 class _Push(Struct, gc=False, omit_defaults=True):
@@ -83,24 +64,15 @@ class _Error(Struct, gc=False):
     message: str
 
 
-_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _encode_plain = msgspec.json.Encoder().encode
-
-
-class UndecodableData:
-    """Data nested too deep to be looked at; whoever asks for it gets a 400."""
-
-    __slots__ = ()
-
-
-UNDECODABLE: Final = UndecodableData()
 
 
 class Codec(Protocol):
     """How one app speaks to its clients."""
 
     def decode(self, payload: bytes, *, text: bool) -> Inbound:
-        """Read a message.
+        """Read a message: of a text frame, which is UTF-8 by then, or of a binary one.
 
         Raises:
             Malformed: It is not one.
@@ -108,7 +80,7 @@ class Codec(Protocol):
         ...
 
     def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
-        """The frame of a push.
+        """The frame of a push; params that are empty are sent, None are not.
 
         Raises:
             TypeError: ``data`` cannot be encoded.
@@ -130,41 +102,36 @@ class Codec(Protocol):
 
 
 class JsonCodec:
-    """JSON, as the protocol has it."""
+    """JSON, as the protocol has it.
+
+    What JSON itself has no form for is encoded as msgspec does: dataclasses,
+    Structs, attrs and enums by their fields or values; sets as arrays; dates,
+    UUIDs and Decimals as strings; bytes as base64. NaN and the infinities become
+    ``null``, silently, as in JavaScript. Keys may be strings and numbers. Only
+    what is left is an error, unless ``enc_hook`` turns it into something known.
+    """
 
     __slots__ = ("_encode",)
 
     def __init__(self, enc_hook: Callable[[Any], Any] | None = None) -> None:
         """Encode with ``enc_hook`` what msgspec does not know."""
-        self._encode = data_encoder(enc_hook)
+        self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
 
-    def decode(self, payload: bytes, *, text: bool) -> Inbound:
-        """Read a message from JSON, in a text frame or a binary one."""
-        if b"\\ud" in payload or b"\\uD" in payload:
-            payload = mend_surrogates(payload)
-        try:
-            shape = _decode_shape(payload)
-        except msgspec.ValidationError:
-            raise Malformed("shape") from None
-        except msgspec.DecodeError:
-            raise Malformed("json") from None
-        except RecursionError:
-            return _beyond_nesting(payload)
-        return Inbound(
-            shape.event,
-            shape.path,
-            UNSET if shape.data is NO_RAW else shape.data,
-            _checked_id(shape.id),
-            payload,
-        )
+    decode = staticmethod(read_message)
 
     def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
         """The text frame of a push."""
-        return text_frame(self._encode(_Push(event, path, params or UNSET, data)))
+        if type(data) is Raw:
+            data = sendable_raw(data)
+        try:
+            document = self._encode(_Push(event, path, UNSET if params is None else params, data))
+        except (TypeError, ValueError, RecursionError) as error:
+            refuse(error)
+        return text_frame(document)
 
     def reply(self, id: object, data: object) -> bytes:
         """The text frame of a reply; None, and data not given, are ``null``."""
-        body = b"null" if data is None or data is UNSET else self._encode(data)
+        body = b"null" if data is None or data is UNSET else self.data(data)
         return text_frame(b'{"id":' + self._id(id) + b',"data":' + body + b"}")
 
     def error(self, id: object, code: int, message: str) -> bytes:
@@ -174,14 +141,24 @@ class JsonCodec:
 
     def data(self, data: object) -> bytes:
         """``data`` as JSON."""
-        return self._encode(data)
+        if type(data) is Raw and sendable_raw(data) is UNSET:
+            return b"null"
+        try:
+            return self._encode(data)
+        except (TypeError, ValueError, RecursionError) as error:
+            refuse(error)
 
     def _id(self, id: object) -> bytes:
-        return bytes(id) if type(id) is Raw else self._encode(id)
+        return bytes(id) if type(id) is Raw else self.data(id)
 
 
 class CustomCodec:
-    """A parser, a serializer or both in place of JSON; the other side stays JSON."""
+    """A parser, a serializer or both in place of JSON; the other side stays JSON.
+
+    The serializer gets plain dicts, lists, strings and numbers, and bytes as they
+    are; what crosses to other instances is JSON all the same, so their clients
+    get base64 where these get bytes.
+    """
 
     __slots__ = ("_hook", "_json", "_parser", "_serializer")
 
@@ -210,33 +187,38 @@ class CustomCodec:
             raise Malformed("shape")
         if id is None:
             id = UNSET
-        elif isinstance(id, bool) or not isinstance(id, str | int | float):
+        elif not _can_be_id(id):
             raise Malformed("shape")
-        return Inbound(event, path, data, id, payload)
+        return Inbound(printable(event), printable(path), data, id, payload)
 
     def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
         """The frame of a push: text for a str, binary for bytes."""
         if self._serializer is None:
             return self._json.push(event, path, data, params)
+        if isinstance(data, Raw):
+            data = sendable_raw(data)
         message: dict[str, Any] = {"event": event, "path": path}
-        if params:
+        if params is not None:
             message["params"] = dict(params)
         if data is not UNSET:
             message["data"] = self._plain(data)
-        return self._frame(message)
+        return self._frame(self._serializer, message)
 
     def reply(self, id: object, data: object) -> bytes:
         """The frame of a reply."""
         if self._serializer is None:
             return self._json.reply(id, data)
+        if isinstance(data, Raw):
+            data = sendable_raw(data)
         answer = None if data is UNSET else self._plain(data)
-        return self._frame({"id": _plain_id(id), "data": answer})
+        return self._frame(self._serializer, {"id": plain_id(id), "data": answer})
 
     def error(self, id: object, code: int, message: str) -> bytes:
         """The frame of an error reply."""
         if self._serializer is None:
             return self._json.error(id, code, message)
-        return self._frame({"id": _plain_id(id), "error": {"code": code, "message": message}})
+        error = {"code": code, "message": printable(message)}
+        return self._frame(self._serializer, {"id": plain_id(id), "error": error})
 
     def data(self, data: object) -> bytes:
         """``data`` as JSON."""
@@ -246,115 +228,91 @@ class CustomCodec:
         """Objects that a serializer of dicts and lists understands."""
         if isinstance(data, Raw):
             return decode_data(data)
-        return msgspec.to_builtins(
-            data, builtin_types=(bytes, bytearray), str_keys=False, enc_hook=self._hook
-        )
+        try:
+            return msgspec.to_builtins(
+                data, builtin_types=(bytes, bytearray), str_keys=False, enc_hook=self._hook
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            refuse(error)
 
-    def _frame(self, message: dict[str, Any]) -> bytes:
-        assert self._serializer is not None
-        document = self._serializer(message)
+    @staticmethod
+    def _frame(
+        serializer: Callable[[dict[str, Any]], str | bytes], message: dict[str, Any]
+    ) -> bytes:
+        document = serializer(message)
         if isinstance(document, str):
-            return text_frame(document.encode())
+            try:
+                return text_frame(document.encode())
+            except UnicodeEncodeError as error:
+                refuse(error)
         if isinstance(document, bytes | bytearray | memoryview):
             return binary_frame(bytes(document))
         raise TypeError(f"message_serializer returned {type(document).__name__}, not str or bytes")
 
 
-def _plain_id(id: object) -> object:
-    return decode_data(id) if isinstance(id, Raw) else id
+def _can_be_id(id: object) -> bool:
+    """Whether a parser's id can be sent back."""
+    if isinstance(id, str):
+        return printable(id) == id
+    return isinstance(id, int | float) and not isinstance(id, bool) and math.isfinite(id)
 
 
-def _checked_id(id: Raw) -> object:
-    """The id if it is a str or a number, UNSET for none and null."""
-    if id is NO_RAW:
-        return UNSET
-    first = memoryview(id)[0]
-    if first == 0x22 or first == 0x2D or 0x30 <= first <= 0x39:  # a quote, a minus, a digit
-        return id
-    if first == 0x6E:  # null
-        return UNSET
-    raise Malformed("shape")
-
-
-_SCALAR = rb'(?:"(?:[^"\\\x00-\x1f]|\\.)*+"|-?[0-9][0-9.eE+-]*+|null)'
-_ENVELOPE = rb'"(?:event|path|id)"[ \t\r\n]*+:[ \t\r\n]*+' + _SCALAR + rb"[ \t\r\n]*+"
-_HEAD = re.compile(
-    rb"[ \t\r\n]*+\{[ \t\r\n]*+((?:" + _ENVELOPE + rb',[ \t\r\n]*+)*+)"data"[ \t\r\n]*+:[ \t\r\n]*+'
-)
-_TAIL = re.compile(rb"((?:,[ \t\r\n]*+" + _ENVELOPE + rb")*+)\}[ \t\r\n]*+\Z")
-_TAIL_BYTES = 4096
-
-
-def _beyond_nesting(payload: bytes) -> Inbound:
-    """A message whose data is nested deeper than the decoder goes.
-
-    The envelope around the data is still read, so that a request gets its
-    error 400; the data itself is never looked at and never passed on.
-    """
-    head = _HEAD.match(payload)
-    if head is None:
-        raise Malformed("json")
-    tail = None
-    for comma in re.finditer(rb"[]}]", payload[-_TAIL_BYTES:]):
-        tail = _TAIL.match(payload[-_TAIL_BYTES:], comma.end())
-        if tail is not None:
-            break
-    if tail is None:
-        raise Malformed("json")
-    try:
-        shape = _decode_shape(b"{" + head[1] + b'"data":null' + tail[1] + b"}")
-    except msgspec.MsgspecError:
-        raise Malformed("shape") from None
-    return Inbound(shape.event, shape.path, UNDECODABLE, _checked_id(shape.id), payload)
-
-
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-
-
-def mend_surrogates(document: bytes) -> bytes:
-    r"""Lone surrogate escapes become ``\ufffd``; everything else stays as it was.
-
-    JavaScript emits them for a string that was cut inside an emoji; strict
-    parsers, our own included, refuse them.
-    """
-    return _ESCAPE.sub(lambda m: rb"\ufffd" if m[1] else m[0], document)
-
-
-def decode_data(raw: object) -> Any:
-    """The Python value of an encoded one.
-
-    Raises:
-        ValueError: A number out of range, or nested too deep.
-    """
-    if raw is UNDECODABLE:
-        raise ValueError("nested too deep")
-    try:
-        return msgspec.json.decode(cast("Raw", raw))
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def data_encoder(enc_hook: Callable[[Any], Any] | None) -> Callable[[object], bytes]:
-    """An encoder that also takes what JSON can carry and msgspec alone refuses."""
-    return msgspec.json.Encoder(enc_hook=enc_hook).encode
-
-
-def encode_data(data: object, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
-    """JSON of ``data``.
+def encode_data(data: object) -> bytes:
+    """JSON of ``data``, by the rules of :class:`JsonCodec`.
 
     Raises:
         TypeError: Something in it has no JSON form.
         ValueError: Likewise.
     """
-    return data_encoder(enc_hook)(data)
+    return _PLAIN.data(data)
 
 
-def dumps(value: object) -> str:
-    """JSON for people: log lines and tables."""
-    return json.dumps(value, ensure_ascii=False, default=repr)
+def sendable_raw(raw: Raw) -> Raw | UnsetType:
+    """``raw``, or UNSET where it stands for no data.
+
+    One bad byte passed on would close the connections of a whole room, so what
+    would break the frame around it is refused.
+
+    Raises:
+        ValueError: It is not exactly one JSON value in UTF-8.
+    """
+    if raw is NO_DATA or not raw:
+        return UNSET
+    try:
+        _decode_raw(raw)
+        document = bytes(raw)
+        if not document.isascii():
+            document.decode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the msgspec.Raw given as data is not JSON: {error}") from None
+    return raw
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Raise what an encoder raised, with what to do about it.
+
+    Raises:
+        TypeError: Something has no JSON form.
+        ValueError: Likewise.
+    """
+    text = str(error)
+    if isinstance(error, RecursionError):
+        raise ValueError(
+            "the data is nested too deep for JSON, or contains itself: send less of it"
+        ) from error
+    if isinstance(error, UnicodeEncodeError):
+        raise ValueError(
+            f"{error.object[error.start : error.end]!r} is half a character, which UTF-8 cannot "
+            "carry: replace it, or do not cut a text inside a surrogate pair"
+        ) from error
+    if text.startswith("Encoding objects of type"):
+        raise TypeError(
+            f"{text}: convert it to dicts, lists, strings and numbers first, "
+            "or let WsApp(enc_hook=...) do that"
+        ) from None
+    if text.startswith("Only dicts with"):
+        raise TypeError(f"{text}: convert the keys to str first") from None
+    raise error
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -377,20 +335,21 @@ def _frame(head: int, payload: bytes) -> bytes:
 
 
 def printable(text: str) -> str:
-    """``text`` with lone surrogates replaced: what UTF-8 can carry."""
-    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+    """``text`` as UTF-8 can carry it: lone surrogates become U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def cut_reason(reason: str) -> str:
     """A close reason cut to the 123 bytes that a CLOSE frame holds, at a character."""
-    encoded = reason.encode("utf-8", "replace")
-    if len(encoded) > 123:
-        encoded = encoded[:123]
-    return encoded.decode("utf-8", "ignore")
+    return printable(reason).encode()[:123].decode("utf-8", "ignore")
 
 
 def valid_close_code(code: int) -> bool:
     """Whether a server may put ``code`` in a CLOSE frame (RFC 6455 §7.4 and its registry)."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        return False
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
@@ -411,3 +370,6 @@ def check_room(room: object, limit: int = 1024) -> str:
     if size > limit:
         raise InvalidRoom(room, f"it is {size} bytes long, and the limit is {limit}")
     return room
+
+
+_PLAIN: Final = JsonCodec()

@@ -41,7 +41,8 @@ class Heartbeat:
     """Pings each connection every ``interval`` seconds; it has ``timeout`` to answer.
 
     Whatever is received after the ping is an answer. While a connection is not
-    being read its deadline is suspended.
+    being read its deadline is suspended. A connection whose deadline still runs
+    is not asked again, so the timeout may be longer than the interval.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, interval: float, timeout: float) -> None:
@@ -51,6 +52,7 @@ class Heartbeat:
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(SLOTS)]
         self._slot_of: dict[Pingable, int] = {}
         self._next = 0
+        self._asked: set[Pingable] = set()
         # One timeout for all, so checks come due in the order of their pings.
         self._checks: deque[asyncio.TimerHandle] = deque()
         self._ticking: asyncio.TimerHandle | None = None
@@ -69,6 +71,7 @@ class Heartbeat:
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
             self._slots[slot].pop(connection, None)
+            self._asked.discard(connection)
 
     def stop(self) -> None:
         """End all timers."""
@@ -84,11 +87,12 @@ class Heartbeat:
         self._next = (self._next + 1) % SLOTS
         asked = []
         for connection in slot:
-            if connection.reading:
+            if connection.reading and connection not in self._asked:
                 connection.heard = False
                 connection.ping()
                 asked.append(connection)
         if asked:
+            self._asked.update(asked)
             self._checks.append(self._loop.call_later(self._timeout, self._check, asked))
         if self._slot_of:
             self._ticking = self._loop.call_later(self._tick_seconds, self._tick)
@@ -96,5 +100,7 @@ class Heartbeat:
     def _check(self, asked: list[Pingable]) -> None:
         self._checks.popleft()
         for connection in asked:
-            if not connection.heard and connection.reading and connection in self._slot_of:
-                connection.heartbeat_failed()
+            if connection in self._asked:
+                self._asked.discard(connection)
+                if connection.reading and not connection.heard:
+                    connection.heartbeat_failed()

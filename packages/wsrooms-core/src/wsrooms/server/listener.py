@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wsrooms.sendbuffer import Flusher
 from wsrooms.server.heartbeat import Heartbeat
-from wsrooms.server.protocol import ServerConnection, SessionLike
+from wsrooms.server.protocol import ServerConnection
 from wsrooms.server.upgrade import ServerSettings
 
 if TYPE_CHECKING:
@@ -16,6 +19,27 @@ if TYPE_CHECKING:
     from wsrooms.instance import Instance
 
 __all__ = ["Server", "ServerSettings", "SessionLike"]
+
+
+class SessionLike(Protocol):
+    """What the server needs of a session."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the socket should not be read."""
+        ...
+
+    def open(self) -> None:
+        """The handshake is done."""
+        ...
+
+    def receive(self, payload: bytes, *, text: bool) -> None:
+        """A whole message came."""
+        ...
+
+    def end(self) -> None:
+        """The connection has closed."""
+        ...
 
 
 class Server:
@@ -33,7 +57,7 @@ class Server:
         self.instance = instance
         self.open_session = open_session
         self.loop = instance.loop
-        self.flusher = Flusher(self.loop.call_soon, self.loop.time)
+        self.flusher = Flusher(self.loop.call_soon, time.monotonic)
         self.closing = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:
@@ -43,6 +67,7 @@ class Server:
         self._protocols: set[ServerConnection] = set()
         self._all_gone: asyncio.Event | None = None
         self._listening: list[asyncio.Server] = []
+        self._unix_sockets: list[tuple[str, int]] = []
 
     def factory(self, settings: ServerSettings) -> Callable[[], asyncio.Protocol]:
         """Makes the protocol of each socket that is accepted."""
@@ -51,6 +76,10 @@ class Server:
     def add(self, listening: asyncio.Server) -> None:
         """Own a listening socket from now on."""
         self._listening.append(listening)
+        for sock in listening.sockets:
+            path = sock.getsockname()
+            if isinstance(path, str) and path:
+                self._unix_sockets.append((path, os.stat(path).st_ino))
 
     def opened(self, protocol: ServerConnection) -> None:
         """A socket was accepted."""
@@ -67,6 +96,10 @@ class Server:
         self.closing = True
         for listening in self._listening:
             listening.close()
+        for path, inode in self._unix_sockets:
+            with contextlib.suppress(OSError):  # Python 3.13 has removed it by itself
+                if os.stat(path).st_ino == inode:  # else another server has taken its place
+                    os.unlink(path)
 
     def close_all(self, code: int, reason: str) -> None:
         """End every connection, and every handshake that is not done."""
@@ -86,4 +119,6 @@ class Server:
         except TimeoutError:
             for protocol in list(self._protocols):
                 protocol.abort()
-            await self._all_gone.wait()  # connection_lost follows an abort at once
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):  # connection_lost follows at once
+                    await self._all_gone.wait()

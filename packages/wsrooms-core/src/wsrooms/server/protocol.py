@@ -10,67 +10,41 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Sequence
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from time import monotonic
+from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import State
+from websockets.protocol import SEND_EOF, State
 
 from wsrooms.connection import SLOW_CLIENT, WsConnection
 from wsrooms.sendbuffer import SendBuffer
-from wsrooms.server.upgrade import BAD_REQUEST, ServerSettings, answer, new_protocol, read_request
+from wsrooms.server.upgrade import ServerSettings, new_protocol, receive_handshake
 from wsrooms.wire import cut_reason
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request
-
     from wsrooms.handshake import WsRequest
-    from wsrooms.server.listener import Server
+    from wsrooms.server.listener import Server, SessionLike
 
-__all__ = ["ServerConnection", "SessionLike"]
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds for a client to send its whole handshake."""
-
-CLOSE_TIMEOUT = 2.0
-"""Seconds for a client to answer our CLOSE before the socket is cut."""
+__all__ = ["ServerConnection"]
 
 SLICE = 4096
 """Bytes parsed at a time, so that one read cannot hold the loop: about 700 smallest frames."""
 
 TURN_MESSAGES = 64
+"""Messages of one connection that are handled before the others get a turn."""
+
 TURN_SECONDS = 0.005
+"""Likewise, in time."""
 
 HARD_LIMIT = 16
 """A message of so many times max_message_size is refused by its length, before it is held."""
-
-
-class SessionLike(Protocol):
-    """What the server needs of a session."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the socket should not be read."""
-        ...
-
-    def open(self) -> None:
-        """The handshake is done."""
-        ...
-
-    def receive(self, payload: bytes, *, text: bool) -> None:
-        """A whole message came."""
-        ...
-
-    def end(self) -> None:
-        """The connection has closed."""
-        ...
 
 
 class ServerConnection(asyncio.Protocol):
     """One socket."""
 
     __slots__ = (
+        "_blocked_at",
         "_close_timer",
         "_events",
         "_handshake_timer",
@@ -107,6 +81,7 @@ class ServerConnection(asyncio.Protocol):
         self._partial: bytearray | None = None  # of a fragmented message
         self._partial_text = False
         self._reading_paused = False
+        self._blocked_at = 0.0
         self._pumping = False
         self.heard = False
         """Whether anything came since the heartbeat last looked."""
@@ -130,24 +105,35 @@ class ServerConnection(asyncio.Protocol):
         if server.closing:
             self.abort()
             return
-        self._handshake_timer = server.loop.call_later(HANDSHAKE_TIMEOUT, self._handshake_late)
+        timeout = self._settings.handshake_timeout
+        self._handshake_timer = server.loop.call_later(timeout, self._handshake_late)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self.heard = True
         if self._inbox or self._events:
-            self._inbox = (self._inbox or bytearray()) + data
+            # The pump is on its way, or waits for ready(); some transports still deliver
+            # what they hold after pause_reading().
+            if self._inbox is None:
+                self._inbox = bytearray()
+            self._inbox += data
             return
-        if len(data) <= SLICE:
-            self._parse(data)
-        else:
-            self._inbox = bytearray(data)
-        if self._events or self._inbox or self._last_words:
-            self._pump()
+        try:
+            if len(data) <= SLICE:
+                self._parse(data)
+            else:
+                self._inbox = bytearray(data)
+            if self._events or self._inbox or self._last_words:
+                self._pump()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _broken
+            self._broken(error)
 
     def eof_received(self) -> bool:
-        """The client will send no more; what it is owed still goes out."""
-        self.buffer.flush()
+        """The client will send no more, and said no CLOSE; what it is owed still goes out."""
+        connection = self.connection
+        if connection is not None and not connection.closed:
+            connection.end(CloseCode.ABNORMAL_CLOSURE, "")
+            self._finish([SEND_EOF])
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,52 +151,65 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads too slowly for what was written."""
+        self._blocked_at = self._server.loop.time()
         self.buffer.block()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.buffer.unblock()
-        if self._reading_paused:
-            self._pump()
+        self.ready()
 
     # Bytes in
 
     def _parse(self, data: bytes) -> None:
         """Parse some bytes; the frames in them are handled by the pump or at once."""
-        protocol = self._protocol
-        if protocol.eof_sent:  # it is over, and only the end of the socket is waited for
+        if self._session is None:
+            self._parse_without_session(data)
             return
+        protocol = self._protocol
         protocol.receive_data(data)
         events = protocol.events_received()
-        if self.connection is None:
-            self._receive_handshake(events)
-            return
         writes = protocol.data_to_send()
-        if protocol.state is not State.OPEN:
+        if protocol.eof_sent:
             self._last_words = writes
         else:
             for write in writes:
                 self.buffer.keep(write)
-        if len(events) == 1 and not self._events and not self._stalled():
+        if len(events) == 1 and not self._stalled():
             self._handle(cast("Frame", events[0]))
         elif events:
-            if self._events is None:
-                self._events = deque()
-            self._events.extend(cast("list[Frame]", events))
+            self._events = deque(cast("list[Frame]", events))
+
+    def _parse_without_session(self, data: bytes) -> None:
+        """Before the handshake is done, or after our last word."""
+        protocol = self._protocol
+        over = protocol.eof_sent
+        if over:  # only the end of the socket is waited for
+            return
+        if self.connection is None:
+            self._receive_handshake(data)
+            return
+        protocol.receive_data(data)
+        protocol.events_received()
+        protocol.data_to_send()
+        if protocol.eof_sent:  # the client's CLOSE came, or what is no frame
+            self._transport.close()
 
     def _pump(self) -> None:
         """Handle what has been read, as far as the session and this turn of the loop allow."""
-        self._pumping = False
-        loop = self._server.loop
-        until = loop.time() + TURN_SECONDS
+        until = monotonic() + TURN_SECONDS
         handled = 0
         while True:
             while self._events:
                 if self._stalled():
-                    self._pause_reading()
-                    return
-                if handled >= TURN_MESSAGES or loop.time() > until:
-                    self._pause_reading()
+                    if self._last_words is None:
+                        self._pause_reading()
+                        return
+                    # The client has sent CLOSE: what came before it goes to the session,
+                    # a slice at most, so that slow handlers do not hold up the end.
+                    if self.buffer.full:
+                        self.buffer.close()  # nobody will read these replies
+                if handled >= TURN_MESSAGES or monotonic() > until:
                     self._pump_later()
                     return
                 self._handle(self._events.popleft())
@@ -220,29 +219,40 @@ class ServerConnection(asyncio.Protocol):
                 return
             if not self._inbox:
                 break
-            if handled and loop.time() > until:
-                self._pause_reading()
+            if handled and monotonic() > until:
                 self._pump_later()
                 return
             piece = bytes(self._inbox[:SLICE])
             del self._inbox[:SLICE]
             handled += 1
             self._parse(piece)
-        self._inbox = None
-        if self._reading_paused and not self._stalled() and not self.buffer.closed:
-            self._reading_paused = False
-            self.heard = True  # a deadline that ran while nothing could be heard is void
-            self._transport.resume_reading()
+        self._inbox = self._events = None
+        if self._reading_paused and not self._stalled():
+            self._resume_reading()
 
     def _pump_later(self) -> None:
+        self._pause_reading()
         if not self._pumping:
             self._pumping = True
-            self._server.loop.call_soon(self._pump)
+            self._server.loop.call_soon(self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._pumping = False
+        try:
+            self._pump()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _broken
+            self._broken(error)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and not self._transport.is_closing():
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = False
+            self.heard = True  # a deadline that ran while nothing could be heard is void
+            self._transport.resume_reading()
 
     def _stalled(self) -> bool:
         """Whether the next message has to wait: for handlers, or for the client to read replies."""
@@ -282,16 +292,19 @@ class ServerConnection(asyncio.Protocol):
         session = self._session
         if session is not None:
             session.receive(payload, text=text)
-            if session.full:
+            if session.full and self._session is not None:
                 self._pause_reading()
 
     # Bytes out
 
     def _write(self, data: bytes, frames: int) -> None:
+        transport = self._transport
+        if transport.is_closing():  # a write would be logged by asyncio, and raise in uvloop
+            return
         counters = self._server.instance.counters
         counters.writes += 1
         counters.messages_out += frames
-        self._transport.write(data)
+        transport.write(data)
 
     def _slow(self, dropped: int) -> None:
         counters = self._server.instance.counters
@@ -304,7 +317,11 @@ class ServerConnection(asyncio.Protocol):
     # Closing
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection: flush, CLOSE, and the socket after CLOSE_TIMEOUT at the latest."""
+        """End the connection: flush, CLOSE, and cut the socket if the client does not follow.
+
+        It has ``close_timeout`` seconds for that; one that has read nothing for
+        so long is cut at once.
+        """
         connection = self.connection
         if connection is None or connection.closed:
             return
@@ -315,7 +332,7 @@ class ServerConnection(asyncio.Protocol):
         self._finish(protocol.data_to_send())
 
     def _fail(self, code: int, reason: str) -> None:
-        """The client broke the protocol: say so and hang up."""
+        """The client broke the protocol, or we did: say so and hang up."""
         connection = self.connection
         if connection is None or connection.closed:
             return
@@ -324,12 +341,24 @@ class ServerConnection(asyncio.Protocol):
         self._protocol.fail(code, reason)
         self._finish(self._protocol.data_to_send())
 
+    def _broken(self, error: BaseException) -> None:
+        """A mistake that is not the client's: its connection ends, the others go on."""
+        connection = self.connection
+        self._server.instance.logger.error(
+            "connection %s ends: the server failed",
+            "without a handshake" if connection is None else connection.id,
+            exc_info=error,
+        )
+        if connection is None or connection.closed:
+            self.abort()
+        else:
+            self._fail(CloseCode.INTERNAL_ERROR, "Internal Error")
+
     def _say_last_words(self, writes: list[bytes]) -> None:
         """The client has sent CLOSE, or broken the protocol; all before that is handled."""
-        self._last_words = None
         connection = self.connection
         protocol = self._protocol
-        if connection is not None and not connection.closed:
+        if connection is not None:
             ours, theirs = protocol.close_sent, protocol.close_rcvd
             if theirs is not None and protocol.parser_exc is None:
                 connection.end(theirs.code, theirs.reason)
@@ -339,30 +368,44 @@ class ServerConnection(asyncio.Protocol):
 
     def _finish(self, writes: list[bytes]) -> None:
         """Write what is owed and ``writes``, then see the socket out."""
-        buffer, transport = self.buffer, self._transport
-        blocked = buffer.blocked
-        buffer.flush()
-        blocked = blocked or buffer.blocked
+        server, buffer, transport = self._server, self.buffer, self._transport
+        timeout = self._settings.close_timeout
+        if buffer.blocked:  # the time in which it has read nothing counts
+            timeout -= server.loop.time() - self._blocked_at
+        if timeout > 0:
+            buffer.unblock()
         buffer.close()
-        self._inbox = self._events = self._partial = None
-        if blocked:
-            # The client does not read: it would not see a CLOSE before everything else.
+        self._inbox = self._events = self._partial = self._last_words = None
+        if server.heartbeat is not None:
+            server.heartbeat.discard(self)
+        if timeout <= 0:
             transport.abort()
-        else:
-            hang_up = False
+        elif not transport.is_closing():
+            self._end_after(timeout)
             for write in writes:
                 if write:
                     transport.write(write)
-                else:
-                    hang_up = True
-            if self._reading_paused and not transport.is_closing():
-                self._reading_paused = False
-                transport.resume_reading()
-            if hang_up:
-                transport.close()
-            if self._close_timer is None:
-                self._close_timer = self._server.loop.call_later(CLOSE_TIMEOUT, self.abort)
+            self._resume_reading()
+            if SEND_EOF in writes:
+                self._hang_up(linger=self._protocol.close_rcvd is None)
         self._end_session()
+
+    def _hang_up(self, *, linger: bool) -> None:
+        """End the socket from our side.
+
+        To close one while unread bytes are in it is to reset it, and then the
+        client may lose what was written last: the CLOSE that says why. So
+        ``linger`` where more may come, and read on until the client ends it too.
+        """
+        if not linger:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _end_after(self, timeout: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._close_timer = self._server.loop.call_later(timeout, self.abort)
 
     def _end_session(self) -> None:
         session, self._session = self._session, None
@@ -371,20 +414,22 @@ class ServerConnection(asyncio.Protocol):
 
     def shut(self, code: int, reason: str) -> None:
         """The server ends."""
-        if self.connection is None:
-            self.abort()
-        else:
+        if self.connection is not None:
             self.close(code, reason)
+        elif not self._protocol.eof_sent:  # an HTTP response may still go out
+            self.abort()
 
     def abort(self) -> None:
         """Cut the socket."""
         self._transport.abort()
 
-    def heartbeat_failed(self) -> None:
-        """No answer to a ping: the client is gone."""
-        self._server.instance.counters.heartbeat_timeouts += 1
-        self.close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
-        self.abort()
+    def _cancel_timers(self) -> None:
+        for timer in (self._handshake_timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self._handshake_timer = self._close_timer = None
+
+    # Heartbeat
 
     @property
     def reading(self) -> bool:
@@ -398,11 +443,11 @@ class ServerConnection(asyncio.Protocol):
             for write in self._protocol.data_to_send():
                 self.buffer.keep(write)
 
-    def _cancel_timers(self) -> None:
-        for timer in (self._handshake_timer, self._close_timer):
-            if timer is not None:
-                timer.cancel()
-        self._handshake_timer = self._close_timer = None
+    def heartbeat_failed(self) -> None:
+        """No answer to a ping: the client is gone."""
+        self._server.instance.counters.heartbeat_timeouts += 1
+        self.close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
+        self._end_after(0.01)  # uvloop writes the CLOSE only after this turn
 
     # Handshake
 
@@ -410,35 +455,27 @@ class ServerConnection(asyncio.Protocol):
         self._server.instance.counters.handshakes_failed += 1
         self.abort()
 
-    def _receive_handshake(self, events: Sequence[object]) -> None:
-        protocol = self._protocol
-        if events:
-            if self._handshake_timer is not None:
-                self._handshake_timer.cancel()
-                self._handshake_timer = None
-            self._respond(cast("Request", events[0]))
-            if self.connection is not None and len(events) > 1:
-                self._events = deque(cast("list[Frame]", list(events[1:])))
+    def _receive_handshake(self, data: bytes) -> None:
+        """Upgrade, answer as plain HTTP, or refuse."""
+        settings = self._settings
+        answer = receive_handshake(self._protocol, data, self._transport, settings)
+        if answer is None:
             return
-        writes = protocol.data_to_send()
-        if writes:  # not HTTP, or too long
-            self._server.instance.counters.handshakes_failed += 1
-            self._server.instance.logger.debug("handshake failed: %s", protocol.handshake_exc)
-            self._hang_up(writes if writes[0] else [BAD_REQUEST])
-
-    def _respond(self, request: Request) -> None:
-        """Upgrade, or answer as plain HTTP."""
-        protocol = self._protocol
-        asked = read_request(request, self._transport)
-        response = answer(protocol, request, asked, self._settings)
-        protocol.send_response(response)
-        writes = protocol.data_to_send()
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._transport.write(b"".join(writes))
-            self._upgraded(asked)
+        self._cancel_timers()
+        if answer.upgraded is not None:
+            if answer.rest:
+                self._inbox = bytearray(answer.rest) + (self._inbox or b"")
+            self._transport.write(answer.response)
+            self._upgraded(answer.upgraded)
+            return
+        counters = self._server.instance.counters
+        if answer.is_http:
+            counters.http_responses += 1
         else:
-            self._server.instance.counters.http_responses += 1
-            self._hang_up(writes)
+            counters.handshakes_failed += 1
+        self._end_after(settings.response_timeout if answer.is_http else settings.close_timeout)
+        self._transport.write(answer.response)
+        self._hang_up(linger=self._transport.can_write_eof())
 
     def _upgraded(self, request: WsRequest) -> None:
         server = self._server
@@ -456,12 +493,3 @@ class ServerConnection(asyncio.Protocol):
         if server.heartbeat is not None:
             server.heartbeat.add(self)
         self._session.open()
-
-    def _hang_up(self, writes: list[bytes]) -> None:
-        """Answer what is no WebSocket, and close."""
-        if self._handshake_timer is not None:
-            self._handshake_timer.cancel()
-            self._handshake_timer = None
-        self._transport.write(b"".join(writes))
-        self._transport.close()
-        self._close_timer = self._server.loop.call_later(CLOSE_TIMEOUT, self.abort)

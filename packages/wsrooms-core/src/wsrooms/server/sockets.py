@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from wsrooms.errors import (
-    ServerNotStarted,
-    UnknownOption,
-)
+from wsrooms.errors import ServerNotStarted, UnknownOption
 from wsrooms.handshake import WsHttpResponse, WsRequest
+from wsrooms.server.upgrade import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 
 __all__ = ["ServerOptions", "WsAddress", "listen_on"]
 
@@ -71,42 +70,88 @@ async def listen_on(
         ServerNotStarted: The address cannot be used, or the certificate is missing.
         UnknownOption: There is no such option.
     """
+    _check_options(options)
+    context: ssl.SSLContext | None = options.get("ssl")
+    # Without these a client may hold a socket for a minute, before and after.
+    tls: dict[str, Any] = (
+        {}
+        if context is None
+        else {
+            "ssl": context,
+            "ssl_handshake_timeout": HANDSHAKE_TIMEOUT,
+            "ssl_shutdown_timeout": CLOSE_TIMEOUT,
+        }
+    )
+    scheme = "ws" if context is None else "wss"
+    unix_path: str | None = options.get("unix_path")
+    if unix_path is not None:
+        server = await _listen_on_unix(factory, unix_path, tls)
+        return server, WsAddress(unix_path, 0, f"{scheme}+unix://{unix_path}")
+    if not isinstance(port, int) or not 0 <= port <= 65535:  # uvloop would take port % 65536
+        raise ServerNotStarted(f"port {port!r} does not exist: use 0 to 65535")
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            factory,
+            host,
+            port,
+            backlog=BACKLOG,
+            reuse_port=options.get("reuse_port") or None,
+            **tls,
+        )
+    except OSError as error:
+        raise ServerNotStarted(_why_not(error, host, port)) from error
+    except UnicodeError as error:  # from the encoding of host names
+        raise ServerNotStarted(_no_such_host(host)) from error
+    bound = server.sockets[0].getsockname()
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return server, WsAddress(bound[0], bound[1], f"{scheme}://{shown}:{bound[1]}")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
     known = ServerOptions.__annotations__
     for option in options:
         if option not in known:
             raise UnknownOption(option, known)
-    context: ssl.SSLContext | None = options.get("ssl")
+    context = options.get("ssl")
     if context is not None:
         check_certificate(context)
-    scheme = "ws" if context is None else "wss"
-    loop = asyncio.get_running_loop()
-    unix_path: str | None = options.get("unix_path")
-    if unix_path is not None:
-        if not hasattr(loop, "create_unix_server") or not hasattr(socket, "AF_UNIX"):
-            raise ServerNotStarted(
-                "unix_path: this platform has no unix sockets; use host and port"
-            )
-        try:
-            server = await loop.create_unix_server(factory, unix_path, ssl=context, backlog=BACKLOG)
-        except OSError as error:
-            raise ServerNotStarted(
-                f"cannot listen on {unix_path}: {error.strerror or error}"
-            ) from error
-        return server, WsAddress(unix_path, 0, f"{scheme}+unix://{unix_path}")
-    reuse_port = bool(options.get("reuse_port"))
-    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+    path = options.get("path")
+    if path is not None and (not path.startswith("/") or "?" in path):
+        raise ServerNotStarted(f"path={path!r}: give what a URL has after the port, such as '/ws'")
+    if isinstance(options.get("subprotocols"), str):
+        raise ServerNotStarted(f"subprotocols: give a list, such as [{options['subprotocols']!r}]")
+    if inspect.iscoroutinefunction(options.get("http_handler")):
+        raise ServerNotStarted("http_handler: give a plain function, not an async one")
+    if options.get("reuse_port") and not hasattr(socket, "SO_REUSEPORT"):
         raise ServerNotStarted("reuse_port: this platform cannot share a port between processes")
+
+
+async def _listen_on_unix(
+    factory: Callable[[], asyncio.Protocol], path: str, tls: Mapping[str, Any]
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    if not hasattr(loop, "create_unix_server") or not hasattr(socket, "AF_UNIX"):
+        raise ServerNotStarted("unix_path: this platform has no unix sockets; use host and port")
+    if _answers(path):  # asyncio would take the path away from whoever listens there
+        raise ServerNotStarted(f"{path} is in use: stop what uses it, or choose another path")
     try:
-        server = await loop.create_server(
-            factory, host, port, ssl=context, backlog=BACKLOG, reuse_port=reuse_port or None
-        )
-    except OSError as error:
-        raise ServerNotStarted(_why_not(error, host, port)) from error
-    except OverflowError as error:
-        raise ServerNotStarted(f"port {port} does not exist: use 0 to 65535") from error
-    bound = server.sockets[0].getsockname()
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return server, WsAddress(bound[0], bound[1], f"{scheme}://{shown}:{bound[1]}")
+        return await loop.create_unix_server(factory, path, backlog=BACKLOG, **tls)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ServerNotStarted(f"cannot listen on {path}: {why}") from error
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens on the unix socket ``path``; one left behind says no."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # its backlog is full
+            return True
+        except (OSError, ValueError):
+            return False
+    return True
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
@@ -118,8 +163,12 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} on {host} is not allowed to this user: use a port above 1023"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"host {host!r} is no address of this machine: use 127.0.0.1, 0.0.0.0 or ::"
+        return _no_such_host(host)
     return f"cannot listen on {host}:{port}: {error.strerror or error}"
+
+
+def _no_such_host(host: str) -> str:
+    return f"host {host!r} is no address of this machine: use 127.0.0.1, 0.0.0.0 or ::"
 
 
 def check_certificate(context: ssl.SSLContext) -> None:
@@ -131,6 +180,10 @@ def check_certificate(context: ssl.SSLContext) -> None:
     Raises:
         ServerNotStarted: It cannot.
     """
+    if not isinstance(context, ssl.SSLContext):
+        raise ServerNotStarted(f"ssl={context!r}: give an ssl.SSLContext with your certificate")
+    if context.sni_callback is not None:  # which may choose a certificate by the client's host
+        return
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_mode = ssl.CERT_NONE

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
+from websockets.http11 import Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -19,7 +20,25 @@ from wsrooms.handshake import Origins, WsHttpResponse, WsRequest, origin_allowed
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["BAD_REQUEST", "ServerSettings", "answer", "new_protocol", "read_request"]
+    from websockets.http11 import Request
+
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "HANDSHAKE_TIMEOUT",
+    "Answer",
+    "ServerSettings",
+    "new_protocol",
+    "receive_handshake",
+]
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds for a client to send its whole handshake, and before that the one of TLS."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds for a client to answer our CLOSE before the socket is cut."""
+
+RESPONSE_TIMEOUT = 60.0
+"""Seconds for a client to take a plain HTTP response: it may be a page on a slow line."""
 
 BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -29,7 +48,13 @@ BAD_REQUEST = (
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How to treat the sockets of one address; see ``WsApp`` and ``ServerOptions``."""
+    """How to treat the sockets of one address; see ``WsApp`` and ``ServerOptions``.
+
+    Attributes:
+        handshake_timeout: HANDSHAKE_TIMEOUT, shorter in tests.
+        close_timeout: CLOSE_TIMEOUT, likewise.
+        response_timeout: RESPONSE_TIMEOUT, likewise.
+    """
 
     allowed_origins: Origins
     logger: logging.Logger
@@ -37,6 +62,9 @@ class ServerSettings:
     path: str | None = None
     subprotocols: Sequence[str] = ()
     http_handler: Callable[[WsRequest], WsHttpResponse | None] | None = None
+    handshake_timeout: float = HANDSHAKE_TIMEOUT
+    close_timeout: float = CLOSE_TIMEOUT
+    response_timeout: float = RESPONSE_TIMEOUT
 
 
 def new_protocol(settings: ServerSettings, max_size: int) -> ServerProtocol:
@@ -49,17 +77,57 @@ def new_protocol(settings: ServerSettings, max_size: int) -> ServerProtocol:
     )
 
 
-def read_request(request: Request, transport: asyncio.Transport) -> WsRequest:
-    """The request as handlers see it."""
-    return WsRequest(
-        request.method,
-        request.path,
-        request.headers.raw_items(),
-        _remote_address(transport),
-    )
+class Answer(NamedTuple):
+    """What follows from a client's first request.
+
+    Attributes:
+        response: To be written.
+        upgraded: The request, if the socket is a WebSocket from now on.
+        is_http: Whether it was a request at all.
+        rest: What was read behind it.
+    """
+
+    response: bytes
+    upgraded: WsRequest | None
+    is_http: bool
+    rest: bytes
 
 
-def answer(
+def receive_handshake(
+    protocol: ServerProtocol, data: bytes, transport: asyncio.Transport, settings: ServerSettings
+) -> Answer | None:
+    """Parse what was read of the first request; None until it is whole."""
+    # Line by line: what follows the request in the same read is no part of it, and the
+    # parser must not answer it before the request itself is answered.
+    lines = data.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        protocol.receive_data(line)
+        events = protocol.events_received()
+        if events:
+            request = cast("Request", events[0])
+            asked = WsRequest(
+                request.method,
+                request.path,
+                request.headers.raw_items(),
+                _remote_address(transport),
+            )
+            response = _respond(protocol, request, asked, settings)
+            protocol.send_response(response)
+            upgraded = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+            return Answer(
+                b"".join(protocol.data_to_send()),
+                asked if upgraded else None,
+                is_http=True,
+                rest=b"".join(lines[number:]),
+            )
+        if protocol.eof_sent:
+            settings.logger.debug("handshake failed: %s", protocol.handshake_exc)
+            told = b"".join(protocol.data_to_send())  # where the request is too long
+            return Answer(told or BAD_REQUEST, None, is_http=False, rest=b"")
+    return None
+
+
+def _respond(
     protocol: ServerProtocol, request: Request, asked: WsRequest, settings: ServerSettings
 ) -> Response:
     """The response to the first request; status 101 upgrades."""
@@ -82,30 +150,53 @@ def answer(
 
 
 def _plain_http(request: WsRequest, settings: ServerSettings) -> Response:
-    given: WsHttpResponse | None = None
-    if settings.http_handler is not None:
-        try:
-            given = settings.http_handler(request)
-        except Exception:
-            settings.logger.exception("http_handler failed for %s", request.path)
-            given = WsHttpResponse(500, "Internal Server Error\n")
+    try:
+        given = _ask_handler(request, settings)
+        return _http_response(request, given)
+    except Exception:
+        settings.logger.exception("http_handler failed for %s", request.path)
+        return _http_response(request, WsHttpResponse(500, "Internal Server Error\n"))
+
+
+def _ask_handler(request: WsRequest, settings: ServerSettings) -> WsHttpResponse:
+    if settings.http_handler is None:
+        given: object = None
+    else:
+        given = settings.http_handler(request)
     if given is None:
-        given = WsHttpResponse(
-            426, "This is a WebSocket server.\n", headers={"Upgrade": "websocket"}
-        )
+        text = "This is a WebSocket server.\n"
+        return WsHttpResponse(426, text, headers={"Upgrade": "websocket"})
+    if inspect.iscoroutine(given):
+        given.close()
+        raise TypeError("http_handler is async: give a plain function")
+    if not isinstance(given, WsHttpResponse):
+        raise TypeError(f"http_handler returned {type(given).__name__}, not WsHttpResponse or None")
+    return given
+
+
+def _http_response(request: WsRequest, given: WsHttpResponse) -> Response:
+    if not 200 <= given.status <= 599:
+        raise ValueError(f"status {given.status} is no answer: use 200 to 599")
     try:
         phrase = HTTPStatus(given.status).phrase
     except ValueError:
         phrase = "Unknown"
-    headers = Headers(given.headers)
-    for name, value in (
-        ("Connection", "close"),
-        ("Content-Length", str(len(given.body))),
-        ("Content-Type", given.content_type),
-    ):
-        if name not in headers:
-            headers[name] = value
-    body = b"" if request.method == "HEAD" else given.body
+    bodiless = given.status in (204, 304)
+    fields = {"Connection": "close"}
+    if not bodiless:
+        fields["Content-Length"] = str(len(given.body))
+        fields["Content-Type"] = given.content_type
+    headers = Headers(fields)
+    for name, value in given.headers.items():
+        if name in headers:
+            del headers[name]
+        headers[name] = value
+    for name, value in headers.raw_items():
+        if any(sign in name + value for sign in "\r\n\0"):
+            # What a handler copied from a request must not end the header and begin another.
+            raise ValueError(f"header {name!r} cannot be sent")
+    headers.serialize()  # what is not Latin-1 fails here, where it becomes a 500
+    body = b"" if bodiless or request.method == "HEAD" else given.body
     return Response(given.status, phrase, headers, body)
 
 

@@ -10,9 +10,9 @@ nothing waits for ever. What a transport does itself is left to it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from wsrooms.errors import (
     OutcomeUnknown,
@@ -27,7 +27,6 @@ from wsrooms.transports.protocols import (
     Gap,
     SupportsGaps,
     SupportsLifecycle,
-    SupportsMaxPayload,
     SupportsState,
     SupportsStats,
     TransportState,
@@ -42,6 +41,9 @@ __all__ = ["BusLink", "LinkEvents"]
 MAX_MESSAGES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 MAX_AGE = 15.0
+
+TURN = 64
+"""Publishes one after another before the loop gets a turn: a transport may never wait."""
 
 
 class LinkEvents(Protocol):
@@ -80,6 +82,11 @@ class _Channel:
         self.confirmed = False
         self.task: asyncio.Task[None] | None = None
 
+    def receive(self, payload: str) -> None:
+        """What the transport calls: the handler of now, whenever it was told."""
+        if self.wish is not None:
+            self.wish(payload)
+
 
 class BusLink:
     """Owns the conversation with one transport."""
@@ -102,13 +109,14 @@ class BusLink:
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
         self._closed = False
+        self._outages = 0
         self.keeps_log = bool(getattr(transport, "keeps_log", False))
         self.plain = not isinstance(transport, SupportsLifecycle)
         self.live = True
         """Whether subscriptions can be confirmed now; joins wait while it is False."""
         self.down_since: float | None = None
         if isinstance(transport, SupportsGaps):
-            transport.on_gap(events.gap)
+            transport.on_gap(self._on_gap)
         if isinstance(transport, SupportsState):
             transport.on_state(self._on_state)
 
@@ -128,10 +136,11 @@ class BusLink:
             return
         try:
             await _wait(self.transport.start())
-        except TransportError as error:
+        except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
+            told = as_transport_error(error)
             if not keep_trying:
-                raise
-            self._on_state("down", str(error))
+                raise told from told.__cause__
+            self._on_state("down", str(told))
             self._starter = asyncio.get_running_loop().create_task(
                 self._start_again(self.transport), name="wsrooms transport start"
             )
@@ -141,12 +150,14 @@ class BusLink:
             await asyncio.sleep(delay)
             try:
                 await _wait(transport.start())
-            except TransportError as error:
-                self._events.state_changed("down", str(error))
+            except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
+                self._events.state_changed("down", str(as_transport_error(error)))
+                self._outbox.expire(asyncio.get_running_loop().time())
             else:
                 break
         self._starter = None
         self._on_state("up", None)
+        self._publish_next()
 
     async def close(self, timeout: float) -> None:
         """Publish what waits, end every subscription, close the transport.
@@ -156,27 +167,44 @@ class BusLink:
                 ``TransportClosed``.
         """
         self._closed = True
-        if self._starter is not None:
-            await _cancelled(self._starter)
-        publisher = self._publisher
-        if publisher is not None:
-            await asyncio.wait([publisher], timeout=timeout)
-            await _cancelled(publisher)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        # Whatever was begun in this turn begins now: it would end unawaited if cancelled first.
+        await asyncio.sleep(0)
+        if self._publisher is not None:
+            await asyncio.wait([self._publisher], timeout=timeout)
+        channels, self._channels = list(self._channels.values()), {}
+        unfinished = [channel for channel in channels if channel.task is not None]
+        tasks = [self._starter, self._publisher, *(channel.task for channel in unfinished)]
+        await self._cancelled([task for task in tasks if task is not None], until)
         self._outbox.fail_all(TransportClosed("the app has closed"))
-        for channel in list(self._channels.values()):
-            if channel.task is not None:
-                await _cancelled(channel.task)
-        channels, self._channels = self._channels, {}
+        for channel in channels:
+            channel.wish = None
+        if isinstance(self.transport, SupportsLifecycle):
+            await self._in_time(self.transport.close, until)
+            return
+        for channel in channels:
+            if channel.held or channel in unfinished:
+                await self._in_time(partial(self.transport.unsubscribe, channel.name), until)
+
+    async def _in_time(self, call: Callable[[], object], until: float) -> None:
+        """Make a last call to the transport; its failure is logged."""
         try:
-            async with asyncio.timeout(timeout):
-                if isinstance(self.transport, SupportsLifecycle):
-                    await _wait(self.transport.close())
-                else:
-                    for channel in channels.values():
-                        if channel.held:
-                            await _wait(self.transport.unsubscribe(channel.name))
+            async with asyncio.timeout_at(until):
+                await _wait(call())
         except Exception:
             self._logger.exception("closing %r failed", self.transport)
+
+    async def _cancelled(self, tasks: list[asyncio.Task[None]], until: float) -> None:
+        """Cancel ``tasks`` and wait until they have ended, but not for ever."""
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        left = max(0.1, until - asyncio.get_running_loop().time())
+        _, stubborn = await asyncio.wait(tasks, timeout=left)
+        for task in stubborn:
+            self._logger.error("%s of %r does not end", task.get_name(), self.transport)
 
     # Subscriptions
 
@@ -202,73 +230,81 @@ class BusLink:
 
     def _reconcile(self, entry: _Channel) -> None:
         """Make the next call that brings the transport nearer to the wish, if none is under way."""
-        if entry.task is not None or self._closed:
-            return
+        if entry.task is not None or self._closed or self._starter is not None:
+            return  # what has not started yet is told all wishes when it has
         if entry.wish is not None:
             if entry.confirmed:
                 return
             entry.held = True
             try:
-                call = self.transport.subscribe(entry.name, entry.wish)
+                call = self.transport.subscribe(entry.name, entry.receive)
             except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the join's error
                 self._refuse(entry, error)
                 return
-            if call is None or (isinstance(call, Receipt) and call.done and call.error is None):
-                self._confirm(entry)
-            else:
+            if _pending(call):
                 entry.task = asyncio.get_running_loop().create_task(
                     self._subscribing(entry, call), name=f"wsrooms subscribe {entry.name}"
                 )
-        elif entry.held:
-            entry.held = entry.confirmed = False
-            try:
-                call = self.transport.unsubscribe(entry.name)
-            except Exception:
-                self._logger.exception("unsubscribing %s failed", entry.name)
-                call = None
-            if call is None or (isinstance(call, Receipt) and call.done):
-                self._forget(entry)
             else:
-                entry.task = asyncio.get_running_loop().create_task(
-                    self._unsubscribing(entry, call), name=f"wsrooms unsubscribe {entry.name}"
-                )
+                self._confirm(entry)
+        elif entry.held:
+            self._take_back(entry)
         else:
             self._forget(entry)
 
-    async def _subscribing(self, entry: _Channel, call: Awaitable[None]) -> None:
+    def _take_back(self, entry: _Channel) -> None:
+        """Unsubscribe, then look at the wish again."""
+        entry.held = entry.confirmed = False
         try:
-            async with asyncio.timeout(self._confirm_timeout):
-                await call
-        except asyncio.CancelledError:
-            entry.task = None
-            raise
-        except TimeoutError:
-            entry.task = None
-            error = TransportUnavailable(
-                f"{entry.name} was not confirmed within {self._confirm_timeout:g} s"
+            call = self.transport.unsubscribe(entry.name)
+        except Exception:
+            self._logger.exception("unsubscribing %s failed", entry.name)
+            call = None
+        if _pending(call):
+            entry.task = asyncio.get_running_loop().create_task(
+                self._unsubscribing(entry, call), name=f"wsrooms unsubscribe {entry.name}"
             )
-            self._refuse(entry, error)
-        except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the join's error
-            entry.task = None
-            self._refuse(entry, error)
         else:
+            self._reconcile(entry)
+
+    async def _subscribing(self, entry: _Channel, call: Awaitable[None]) -> None:
+        outages = self._outages
+        limit = asyncio.timeout(self._confirm_timeout)
+        failure: BaseException | None = None
+        try:
+            async with limit:
+                await call
+        except (Exception, asyncio.CancelledError) as error:
+            if _cancelled_by_us(error):
+                raise
+            failure = error
+        finally:
             entry.task = None
-            if entry.wish is not None:
-                self._confirm(entry)
-            else:
-                self._reconcile(entry)
+        if failure is not None and limit.expired():
+            # Each join has a deadline of its own: whoever still waits gets a fresh try.
+            self._take_back(entry)
+        elif failure is not None:
+            self._refuse(entry, _as_exception(failure))
+        elif entry.wish is None or (outages != self._outages and not self.keeps_log):
+            self._reconcile(entry)  # what was confirmed before an outage is asked for again
+        else:
+            self._confirm(entry)
 
     async def _unsubscribing(self, entry: _Channel, call: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._confirm_timeout):
                 await call
-        except Exception:
+        except (Exception, asyncio.CancelledError) as failure:
+            if _cancelled_by_us(failure):
+                raise
             self._logger.exception("unsubscribing %s failed", entry.name)
         finally:
             entry.task = None
         self._reconcile(entry)
 
     def _confirm(self, entry: _Channel) -> None:
+        if not self.live and not self.keeps_log:
+            return  # it is subscribed once more when the transport is up
         entry.confirmed = True
         self._events.subscribed(entry.name)
 
@@ -283,9 +319,16 @@ class BusLink:
         if self._channels.get(entry.name) is entry:
             del self._channels[entry.name]
 
+    def _on_gap(self, gap: Gap) -> None:
+        if not self._closed:  # a transport outlives the links of an app that restarts
+            self._events.gap(gap)
+
     def _on_state(self, state: TransportState, error: str | None) -> None:
+        if self._closed:
+            return
         live = state == "up"
         if self.live and not live:
+            self._outages += 1
             self.down_since = asyncio.get_running_loop().time()
             if not self.keeps_log:  # a log is read on from where the link broke
                 for entry in self._channels.values():
@@ -303,15 +346,16 @@ class BusLink:
     @property
     def max_payload(self) -> int | None:
         """The transport's limit in bytes, if it has one."""
-        if isinstance(self.transport, SupportsMaxPayload):
-            return self.transport.max_payload
-        return None
+        # No isinstance: a protocol with a property costs microseconds, and this is asked
+        # for each broadcast.
+        limit: int | None = getattr(self.transport, "max_payload", None)
+        return limit
 
     def publish(self, channel: str, payload: str) -> Receipt:
         """Publish after everything that was published before; never raises, never waits."""
         if self._closed:
             return self._failed(TransportClosed("the app has closed"))
-        if self._publisher is not None:
+        if self._publisher is not None or self._starter is not None:
             receipt = Receipt(on_unseen=self._events.publish_failed)
             try:
                 self._outbox.put(channel, payload, receipt, asyncio.get_running_loop().time())
@@ -322,50 +366,67 @@ class BusLink:
             call = self.transport.publish(channel, payload)
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the receipt's error
             return self._failed(as_transport_error(error))
-        if call is None:
-            return FINISHED
         if isinstance(call, Receipt):
             return call
+        if not _pending(call):
+            return FINISHED
         receipt = Receipt(on_unseen=self._events.publish_failed)
         now = asyncio.get_running_loop().time()
-        first = Outgoing(channel, payload, receipt, now + MAX_AGE, len(payload))
-        self._publisher = asyncio.get_running_loop().create_task(
-            self._publish_in_order(first, call), name="wsrooms publisher"
-        )
+        self._publish_next(Outgoing(channel, payload, receipt, now + MAX_AGE, 0), call)
         return receipt
 
-    async def _publish_in_order(self, message: Outgoing, call: Awaitable[None] | None) -> None:
+    def _publish_next(
+        self, message: Outgoing | None = None, call: Awaitable[None] | None = None
+    ) -> None:
+        """Publish ``message``, or what waits, in a task that goes on while there is more."""
+        loop = asyncio.get_running_loop()
+        first = self._outbox.take(loop.time()) if message is None else message
+        if first is not None:
+            self._publisher = loop.create_task(
+                self._publish_in_order(first, call), name="wsrooms publisher"
+            )
+
+    async def _publish_in_order(
+        self, message: Outgoing | None, call: Awaitable[None] | None
+    ) -> None:
         """Await ``call``, then publish what came meanwhile, one after another."""
         loop = asyncio.get_running_loop()
-        following: Outgoing | None = message
+        published = 0
         try:
-            while following is not None:
-                message = following
-                try:
-                    if message.receipt.done:  # only after a cancelled predecessor
-                        continue
-                    if call is None:
-                        call = self.transport.publish(message.channel, message.payload)
-                    if call is not None:
-                        async with asyncio.timeout_at(message.deadline):
-                            await call
-                except TimeoutError:
-                    error = f"a publish on {message.channel} was not confirmed in {MAX_AGE:g} s"
-                    message.receipt.settle(OutcomeUnknown(error))
-                except Exception as error:  # noqa: BLE001 - anybody's class; the receipt carries it
-                    message.receipt.settle(as_transport_error(error))
-                else:
-                    message.receipt.settle()
-                finally:
-                    call = None
-                    following = self._outbox.take(loop.time())
+            while message is not None:
+                error = await self._publish_one(message, call)
+                call = None
+                message.receipt.settle(error)
+                published += 1
+                if not published % TURN:
+                    await asyncio.sleep(0)
+                message = self._outbox.take(loop.time())
         except asyncio.CancelledError:
-            message.receipt.settle(TransportClosed("the app has closed"))
-            if following is not None and following is not message:
-                following.receipt.settle(TransportClosed("the app has closed"))
+            if message is not None:
+                message.receipt.settle(TransportClosed("the app has closed"))
             raise
         finally:
             self._publisher = None
+
+    async def _publish_one(
+        self, message: Outgoing, call: Awaitable[None] | None
+    ) -> TransportError | None:
+        """Publish a message, whose call may have been made; returns why it failed."""
+        limit = asyncio.timeout_at(message.deadline)
+        try:
+            async with limit:
+                if call is None:
+                    call = self.transport.publish(message.channel, message.payload)
+                if _pending(call):
+                    await call
+        except (Exception, asyncio.CancelledError) as failure:
+            if _cancelled_by_us(failure):
+                raise
+            if limit.expired():
+                told = f"a publish on {message.channel} was not confirmed in {MAX_AGE:g} s"
+                return OutcomeUnknown(told)
+            return as_transport_error(_as_exception(failure))
+        return None
 
     def _failed(self, error: TransportError) -> Receipt:
         return Receipt.failed(error, self._events.publish_failed)
@@ -387,13 +448,29 @@ def as_transport_error(error: Exception) -> TransportError:
     return wrapped
 
 
+def _as_exception(failure: BaseException) -> Exception:
+    """What a transport raised; its own CancelledError, of a future it gave up, as an error."""
+    if isinstance(failure, Exception):
+        return failure
+    return TransportUnavailable("the transport gave the call up")
+
+
+def _cancelled_by_us(failure: BaseException) -> bool:
+    """Whether this task was cancelled, and not merely something that it awaited."""
+    task = asyncio.current_task()
+    return (
+        isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    )
+
+
+def _pending(call: object) -> TypeGuard[Awaitable[None]]:
+    """Whether a method of the transport is still to be awaited; sync ones may return anything."""
+    if isinstance(call, Receipt):
+        return not call.done or call.error is not None
+    return hasattr(call, "__await__")
+
+
 async def _wait(result: object) -> None:
     """Await what a sync or async method returned."""
-    if inspect.isawaitable(result):
-        await cast("Awaitable[None]", result)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel ``task`` and wait until it has ended."""
-    task.cancel()
-    await asyncio.wait([task])
+    if _pending(result):
+        await result

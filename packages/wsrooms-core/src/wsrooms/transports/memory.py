@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class _Subscriber:
     __slots__ = ("handler", "loop", "thread")
 
     def __init__(self, handler: Handler) -> None:
-        self.handler = handler
+        self.handler: Handler | None = handler
         self.thread = threading.get_ident()
         try:
             self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -41,8 +42,11 @@ class _Subscriber:
             logging.getLogger("wsrooms").debug("a subscriber's loop has closed")
 
     def _call(self, payload: str) -> None:
+        handler = self.handler
+        if handler is None:  # unsubscribed while the payload was on its way
+            return
         try:
-            self.handler(payload)
+            handler(payload)
         except Exception:
             logging.getLogger("wsrooms").exception("a handler of the memory bus failed")
 
@@ -60,24 +64,31 @@ class MemoryBus:
             return {channel: len(subscribers) for channel, subscribers in self._channels.items()}
 
     def _add(self, channel: str, transport: MemoryTransport, handler: Handler) -> None:
+        subscriber = _Subscriber(handler)
         with self._lock:
-            self._channels.setdefault(channel, {})[transport] = _Subscriber(handler)
+            subscribers = self._channels.setdefault(channel, {})
+            known = subscribers.get(transport)
+            if known is not None and known.loop is subscriber.loop:
+                known.handler = handler  # it also gets what is on its way to the old one
+                return
+            if known is not None:
+                known.handler = None
+            subscribers[transport] = subscriber
 
     def _discard(self, channel: str, transport: MemoryTransport) -> None:
         with self._lock:
             subscribers = self._channels.get(channel)
             if subscribers is None:
                 return
-            subscribers.pop(transport, None)
+            subscriber = subscribers.pop(transport, None)
+            if subscriber is not None:
+                subscriber.handler = None
             if not subscribers:
                 del self._channels[channel]
 
     def _discard_everywhere(self, transport: MemoryTransport) -> None:
-        with self._lock:
-            for channel in list(self._channels):
-                self._channels[channel].pop(transport, None)
-                if not self._channels[channel]:
-                    del self._channels[channel]
+        for channel in self.channels():
+            self._discard(channel, transport)
 
     def _others(self, channel: str, transport: MemoryTransport) -> list[_Subscriber]:
         with self._lock:
@@ -98,6 +109,9 @@ class MemoryTransport:
         """Attach to ``bus``; None makes a private one."""
         self.bus = MemoryBus() if bus is None else bus
         self._closed = False
+        self._lock = threading.Lock()
+        self._outgoing: deque[tuple[str, str]] = deque()
+        self._publishing = False
 
     async def start(self) -> None:
         """Ready at once; opens a closed transport again."""
@@ -115,14 +129,30 @@ class MemoryTransport:
     def publish(self, channel: str, payload: str) -> None:
         """Hand ``payload`` to every other transport that is subscribed, before this returns.
 
-        Subscribers of another thread get it on their own loop, in order.
+        Subscribers of another thread get it on their own loop, in order. What a
+        handler makes this transport publish while it publishes follows after.
 
         Raises:
             TransportClosed: After close.
         """
         self._check_open()
-        for subscriber in self.bus._others(channel, self):
-            subscriber.deliver(payload)
+        with self._lock:
+            self._outgoing.append((channel, payload))
+            if self._publishing:
+                return
+            self._publishing = True
+        while True:
+            with self._lock:
+                if not self._outgoing:
+                    self._publishing = False
+                    return
+                channel, payload = self._outgoing.popleft()
+            try:
+                for subscriber in self.bus._others(channel, self):
+                    subscriber.deliver(payload)
+            except BaseException:  # an interrupt: it must not end all publishing
+                self._publishing = False
+                raise
 
     def subscribe(self, channel: str, handler: Handler) -> None:
         """Subscribe at once; a second time replaces the handler.

@@ -62,17 +62,24 @@ class Outbox:
 
     def take(self, now: float) -> Outgoing | None:
         """Remove and return the oldest message that is not too old; older ones fail."""
-        while self._waiting:
-            message = self._waiting.popleft()
+        self.expire(now)
+        if not self._waiting:
+            return None
+        message = self._waiting.popleft()
+        self.size -= message.size
+        return message
+
+    def expire(self, now: float) -> None:
+        """Remove what is too old, and fail it."""
+        waiting = self._waiting
+        while waiting and waiting[0].deadline <= now:
+            message = waiting.popleft()
             self.size -= message.size
-            if message.deadline > now:
-                return message
             message.receipt.settle(
                 TransportUnavailable(
                     f"not published within {self._max_age:g} s: the bus is slow or down"
                 )
             )
-        return None
 
     def fail_all(self, error: TransportError) -> None:
         """Remove every message and settle its receipt with ``error``."""

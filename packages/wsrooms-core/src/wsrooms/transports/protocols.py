@@ -123,7 +123,10 @@ class SupportsState(Protocol):
     """A transport that knows whether its broker is there."""
 
     def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None:
-        """Call ``callback(state, error)`` at each change, on the loop's thread."""
+        """Call ``callback(state, error)`` at each change, on the loop's thread.
+
+        A transport has one owner, which may start again: the last callback counts.
+        """
         ...
 
 
@@ -132,7 +135,7 @@ class SupportsGaps(Protocol):
     """A transport that notices lost messages."""
 
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
-        """Call ``callback`` for each gap, on the loop's thread."""
+        """Call ``callback`` for each gap, on the loop's thread; the last callback counts."""
         ...
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from wsrooms.errors import ConfigurationError
 from wsrooms.transports.envelope import (
     Sequencer,
     SequenceWatch,
@@ -18,7 +20,6 @@ from wsrooms.transports.envelope import (
 from wsrooms.transports.protocols import (
     Gap,
     SupportsLifecycle,
-    SupportsMaxPayload,
     SupportsReplica,
     SupportsState,
     SupportsStats,
@@ -52,7 +53,10 @@ class TaggedTransport:
         self._instance = new_instance_id()
         self._sequencer = Sequencer(_COUNTERS)
         self._watch = SequenceWatch()
-        self._gap_callbacks: list[Callable[[Gap], None]] = []
+        # Who hears what: looked up for each payload, so that a payload still on its way
+        # reaches the handler of now, and none after an unsubscribe.
+        self._handlers: dict[str, Callable[[str], None]] = {}
+        self._on_gap: Callable[[Gap], None] | None = None
         self._logged_at = -_LOG_EVERY
         self.own_skipped = 0
         self.duplicates = 0
@@ -65,9 +69,19 @@ class TaggedTransport:
             await self._inner.start()
 
     async def close(self) -> None:
-        """Close the wrapped transport, if it has a lifecycle."""
+        """Close the wrapped transport; one without a lifecycle is unsubscribed from all."""
+        channels = list(self._handlers)
+        self._handlers.clear()
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.close()
+            return
+        for channel in channels:
+            try:
+                call = self._inner.unsubscribe(channel)
+                if inspect.isawaitable(call):
+                    await call
+            except Exception:
+                logging.getLogger("wsrooms").exception("unsubscribing %s failed", channel)
 
     def publish(self, channel: str, payload: str) -> Awaitable[None] | None:
         """Publish ``payload`` in its envelope."""
@@ -76,8 +90,12 @@ class TaggedTransport:
 
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
         """Subscribe; ``handler`` gets each payload of other instances once."""
+        self._handlers[channel] = handler
 
         def receive(text: str) -> None:
+            handler = self._handlers.get(channel)
+            if handler is None:
+                return  # unsubscribed, and the wrapped transport has not come to that yet
             envelope = parse(text)
             if envelope is None:
                 self._count_foreign(channel)
@@ -90,23 +108,22 @@ class TaggedTransport:
             if not verdict.deliver:
                 self.duplicates += 1
                 return
-            if verdict.missing:
-                gap = Gap(room_of(channel), instance, verdict.missing)
-                for callback in self._gap_callbacks:
-                    callback(gap)
+            if verdict.missing and self._on_gap is not None:
+                self._on_gap(Gap(room_of(channel), instance, verdict.missing))
             handler(payload)
 
         return self._inner.subscribe(channel, receive)
 
     def unsubscribe(self, channel: str) -> Awaitable[None] | None:
-        """Unsubscribe."""
+        """Unsubscribe; no call of the handler begins after this returns."""
+        self._handlers.pop(channel, None)
         self._watch.unsubscribed(channel, _now())
         self._watch.forget_old(_now())
         return self._inner.unsubscribe(channel)
 
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
-        """Call ``callback`` for each gap in a publisher's numbers."""
-        self._gap_callbacks.append(callback)
+        """Call ``callback`` for each gap in a publisher's numbers; the last one given counts."""
+        self._on_gap = callback
 
     def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None:
         """Pass on the wrapped transport's state, if it tells one."""
@@ -116,9 +133,13 @@ class TaggedTransport:
     @property
     def max_payload(self) -> int:
         """The wrapped transport's limit less the envelope; without one, no limit."""
-        if isinstance(self._inner, SupportsMaxPayload):
-            return self._inner.max_payload - _OVERHEAD
-        return 2**63
+        limit: int | None = getattr(self._inner, "max_payload", None)
+        return 2**63 if limit is None else limit - _OVERHEAD
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether the wrapped transport reads on from where its link broke."""
+        return bool(getattr(self._inner, "keeps_log", False))
 
     def stats(self) -> dict[str, int]:
         """What was skipped and dropped, with the wrapped transport's own counters."""
@@ -134,10 +155,13 @@ class TaggedTransport:
         """A tagged transport around a replica of the wrapped one.
 
         Raises:
-            TypeError: The wrapped transport cannot make one.
+            ConfigurationError: The wrapped transport cannot make one.
         """
         if not isinstance(self._inner, SupportsReplica):
-            raise TypeError(f"{type(self._inner).__name__} has no replica()")
+            raise ConfigurationError(
+                f"{type(self._inner).__name__} has no replica() and cannot be shared by two apps: "
+                "give the replica its own with replica(broadcast_transport=tagged(...))"
+            )
         return TaggedTransport(self._inner.replica())
 
     def _count_foreign(self, channel: str) -> None:

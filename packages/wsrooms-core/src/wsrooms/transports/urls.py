@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from wsrooms.errors import ConfigurationError, MissingTransport, UnknownOption, UnknownScheme
 from wsrooms.transports.memory import MemoryTransport
@@ -45,9 +45,10 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
             f"broadcast_transport={url!r} is no URL such as redis://localhost, "
             "nor an object with publish, subscribe and unsubscribe"
         )
-    scheme = urlsplit(url).scheme
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
     if scheme == "memory":
-        return _memory(url)
+        return _memory(rest)
     offered = [point for point in entry_points(group=GROUP) if point.name == scheme]
     if len(offered) > 1:
         claims = ", ".join(sorted(_distribution(point) for point in offered))
@@ -61,8 +62,8 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
     raise UnknownScheme(scheme, known)
 
 
-def _memory(url: str) -> MemoryTransport:
-    for option in parse_qs(urlsplit(url).query, keep_blank_values=True):
+def _memory(rest: str) -> MemoryTransport:
+    for option in parse_qs(rest.partition("?")[2], keep_blank_values=True):
         if option != "namespace":  # a private bus has no neighbours, so the name is moot
             raise UnknownOption(option, ["namespace"])
     return MemoryTransport()

@@ -1,0 +1,1 @@
+"""Measures rooms: wsrooms, its peers, and the limit that the kernel sets."""

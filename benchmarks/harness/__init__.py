@@ -1,0 +1,1 @@
+"""The harness behind ``make bench``; ``cli.py`` is where it starts."""

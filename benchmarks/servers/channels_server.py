@@ -1,0 +1,71 @@
+"""Django Channels (its tutorial's chat consumer, in memory) under uvicorn and uvloop. PORT"""
+
+# The checkers run without the peers' packages, so nothing of them has a type there.
+# mypy: disable-error-code="import-not-found, misc"
+# pyright: basic, reportMissingImports=false, reportUntypedBaseClass=false
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import django
+import uvicorn
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="x",
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+    INSTALLED_APPS=["channels"],
+    LOGGING_CONFIG=None,
+)
+django.setup()
+
+# These read the settings as they are imported.
+from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import re_path  # noqa: E402
+
+
+class Chat(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        self.mine: set[str] = set()
+        await self.accept()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        message = json.loads(text_data or bytes_data or b"")
+        event, path = message["event"], message["path"]
+        group = path.strip("/").replace("/", ".")
+        if event == "join":
+            self.mine.add(group)
+            await self.channel_layer.group_add(group, self.channel_name)
+        elif event == "message":
+            params = {"room": path.rsplit("/", 1)[1]}
+            push = {"event": "message", "path": path, "params": params, "data": message["data"]}
+            told = {"type": "chat.message", "text": json.dumps(push), "from": self.channel_name}
+            await self.channel_layer.group_send(group, told)
+        if "id" in message:
+            reply = {"id": message["id"], "data": message.get("data")}
+            await self.send(text_data=json.dumps(reply))
+
+    async def chat_message(self, told: dict[str, Any]) -> None:
+        if told["from"] != self.channel_name:
+            await self.send(text_data=told["text"])
+
+    async def disconnect(self, code: int) -> None:
+        for group in self.mine:
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        ProtocolTypeRouter({"websocket": URLRouter([re_path(r"^.*$", Chat.as_asgi())])}),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        log_level="warning",
+        access_log=False,
+        backlog=4096,
+        lifespan="off",
+    )

@@ -1,0 +1,102 @@
+"""The server that is measured, written as a user would write it.
+
+    python wsrooms_server.py PORT [--loop asyncio|uvloop] [--handlers sync|async] [--data decoded|raw]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+
+from wsrooms import WsApp, use_ws_message, use_ws_rooms
+
+
+def chat() -> WsApp:
+    """Plain handlers; data is decoded and encoded again. This is the README's server."""
+    ws = WsApp()
+
+    @ws.on_message("join", "/chat/:room")
+    async def join() -> bool:
+        await use_ws_rooms().join()
+        return True
+
+    @ws.on_message("message", "/chat/:room")
+    def message() -> None:
+        use_ws_rooms().broadcast("message", use_ws_message().data)
+
+    @ws.on_message("echo", "/chat/:room")
+    def echo() -> object:
+        return use_ws_message().data
+
+    return ws
+
+
+def chat_raw() -> WsApp:
+    """Data is passed on as it came."""
+    ws = WsApp()
+
+    @ws.on_message("join", "/chat/:room")
+    async def join() -> bool:
+        await use_ws_rooms().join()
+        return True
+
+    @ws.on_message("message", "/chat/:room")
+    def message() -> None:
+        use_ws_rooms().broadcast("message", use_ws_message().data_raw)
+
+    @ws.on_message("echo", "/chat/:room")
+    def echo() -> object:
+        return use_ws_message().data_raw
+
+    return ws
+
+
+def chat_async() -> WsApp:
+    """Every handler is a coroutine, and so a task for each message."""
+    ws = WsApp()
+
+    @ws.on_message("join", "/chat/:room")
+    async def join() -> bool:
+        await use_ws_rooms().join()
+        return True
+
+    @ws.on_message("message", "/chat/:room")
+    async def message() -> None:
+        await use_ws_rooms().broadcast("message", use_ws_message().data)
+
+    @ws.on_message("echo", "/chat/:room")
+    async def echo() -> object:
+        return use_ws_message().data
+
+    return ws
+
+
+async def serve(app: WsApp, port: int) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with app.serving(port):
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    parser.add_argument("--handlers", choices=["sync", "async"], default="sync")
+    parser.add_argument("--data", choices=["decoded", "raw"], default="decoded")
+    options = parser.parse_args()
+    if options.handlers == "async":
+        app = chat_async()
+    else:
+        app = chat_raw() if options.data == "raw" else chat()
+    if options.loop == "uvloop":
+        import uvloop
+
+        uvloop.run(serve(app, options.port))
+    else:
+        asyncio.run(serve(app, options.port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,505 @@
+// The page: its rooms, their view, and what a person does; link.js is before it.
+// What others write only ever becomes a text node.
+
+const $ = (id) => document.getElementById(id);
+const el = (tag, props = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), props);
+  node.append(...children);
+  return node;
+};
+const digits = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const clock = new Intl.DateTimeFormat(undefined, digits);
+const seconds = new Intl.DateTimeFormat(undefined, { ...digits, second: "2-digit" });
+
+// A browser may forbid storage; then the tab forgets, and works.
+function stored(kind, key, fallback) {
+  try {
+    return JSON.parse(window[kind].getItem("wsrooms." + key)) ?? fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+function store(kind, key, value) {
+  try {
+    window[kind].setItem("wsrooms." + key, JSON.stringify(value));
+  } catch {}
+}
+
+// --- the rooms --------------------------------------------------------------
+
+const me = { id: null, name: null };
+const rooms = new Map(); // by path: the rooms this tab is in, or wants to be in
+const lobby = newRoom("");
+let active = lobby;
+let counts = {};
+
+function newRoom(path) {
+  return {
+    path, in: false, been: false, unread: 0, draft: stored("sessionStorage", "draft " + path, ""),
+    people: new Map(), typing: new Map(), list: el("ol"),
+  };
+}
+
+const pathOf = (name) => "/chat/" + encodeURIComponent(name.toWellFormed?.() ?? name);
+
+/** The name of a room; null for a path that no page would use, since anybody may send any. */
+function nameOf(path) {
+  try {
+    const name = decodeURIComponent(path.slice("/chat/".length));
+    return pathOf(name) === path ? name : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Joined means joined: the answer tells who is here, and nothing after it is missed. */
+async function enter(room) {
+  try {
+    const people = await call("join", room.path);
+    room.in = true;
+    takePeople(room, people);
+    line(room, "", room.been ? "You are back. What was said meanwhile is not kept." : "You joined.");
+    if (!room.been && people.length === 1) line(room, "", "Nobody else is here: open this page in a second tab.");
+    room.been = true;
+  } catch (error) {
+    if (!error.code) return; // the link is down; it joins again when it is back
+    line(room, "died", `Could not join: ${error.message}`);
+    setTimeout(() => rooms.get(room.path) === room && link.up && !room.in && enter(room), 3000);
+  }
+  render();
+}
+
+function takePeople(room, people) {
+  room.people = new Map(people.map((one) => [one.id, one]));
+  if (room === active) showPeople();
+}
+
+function leave(room) {
+  if (room.in) call("leave", room.path).catch(() => {});
+  rooms.delete(room.path);
+  store("sessionStorage", "draft " + room.path, "");
+  saveRooms();
+  location.hash = "#" + ([...rooms.keys()].at(-1) ?? "/");
+}
+
+const saveRooms = () => store("sessionStorage", "rooms", [...rooms.keys()]);
+
+/** The address names the room: a link is an invitation. */
+function route() {
+  let path = "";
+  try {
+    const [, name] = location.hash.match(/^#\/chat\/([^/?#]{1,400})$/) ?? [];
+    if (name) path = pathOf(decodeURIComponent(name));
+  } catch {} // a broken escape names no room
+  let room = path ? rooms.get(path) : lobby;
+  if (!room) {
+    rooms.set(path, (room = newRoom(path)));
+    saveRooms();
+    if (link.up) enter(room);
+  }
+  active = room;
+  room.unread = 0;
+  $("log").replaceChildren(room.list);
+  $("text").value = room.draft;
+  closeSides();
+  render();
+  grow();
+  toBottom();
+  if (matchMedia("(hover: hover)").matches && !$("ask").open) $("text").focus();
+}
+
+const pushes = {
+  joined(room, who) {
+    if (!room.people.has(who.id)) line(room, "", bdi(who), " joined.");
+    room.people.set(who.id, who);
+  },
+  renamed(room, who) {
+    const before = room.people.get(who.id);
+    if (before) line(room, "", bdi(before), " is now ", bdi(who), ".");
+    room.people.set(who.id, who);
+  },
+  left(room, who) {
+    gone(room, who);
+    line(room, "", bdi(who), " left.");
+  },
+  died(room, who) {
+    gone(room, who);
+    const closed = who.code === 1000 || who.code === 1001;
+    if (closed) line(room, "", bdi(who), " closed the page.");
+    else line(room, "died", bdi(who), `’s connection broke (${who.code}).`);
+  },
+  message(room, said) {
+    stopTyping(room, said.from.id);
+    message(room, said);
+    if (room !== active || document.hidden) room.unread++;
+  },
+  typing(room, who) {
+    clearTimeout(room.typing.get(who.id)?.timer);
+    room.typing.set(who.id, { who, timer: setTimeout(() => stopTyping(room, who.id), 4000) });
+    showTyping();
+  },
+};
+
+function pushed({ event, path, data }) {
+  if (event === "tick") return tick(data);
+  if (event === "announcement") return announced(data);
+  const room = rooms.get(path);
+  if (!room?.in) return;
+  pushes[event]?.(room, data);
+  render();
+}
+
+function gone(room, who) {
+  room.people.delete(who.id);
+  stopTyping(room, who.id);
+}
+
+function stopTyping(room, id) {
+  clearTimeout(room.typing.get(id)?.timer);
+  if (room.typing.delete(id)) showTyping();
+}
+
+// --- the view: lines in a room ------------------------------------------------
+
+const bdi = (who) => el("bdi", { textContent: who.name });
+const hue = (text) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 360, 7);
+const initial = (name) => {
+  const first = globalThis.Intl?.Segmenter ? [...new Intl.Segmenter().segment(name)][0]?.segment : [...name][0];
+  return (first ?? "?").toUpperCase();
+};
+
+function face(who) {
+  const node = el("span", { className: "face", ariaHidden: "true", textContent: initial(who.name) });
+  node.style.setProperty("--hue", hue(who.name));
+  return node;
+}
+
+let following = true; // whether the end of the room is in sight
+
+function toBottom() {
+  following = true;
+  $("log").scrollTop = $("log").scrollHeight;
+  $("newer").hidden = true;
+}
+
+/** Put a line last in its room, and keep the end in sight if it was. */
+function put(room, item, spoken) {
+  room.list.append(item);
+  while (room.list.children.length > 400) room.list.firstChild.remove();
+  if (room !== active) return;
+  if (following) toBottom();
+  else $("newer").hidden = false;
+  if (spoken) $("say").textContent = spoken;
+}
+
+function line(room, kind, ...parts) {
+  const item = el("li", { className: `line ${kind}` }, ...parts);
+  put(room, item, item.textContent);
+}
+
+function message(room, said, waiting = false) {
+  const { from, text } = said;
+  const mine = from.id === me.id;
+  const item = el("li", { className: room === active ? "msg new" : "msg" });
+  item.onanimationend = () => item.classList.remove("new"); // or it would move at each visit
+  const who = el("span", { className: "who", dir: "auto", textContent: mine ? "You" : from.name });
+  if (mine) who.className = "hidden";
+  const bubble = el("div", { className: "bubble", dir: "auto", textContent: text });
+  item.append(...(mine ? [] : [face(from)]), who, bubble);
+  item.classList.toggle("mine", mine);
+  item.classList.toggle("waiting", waiting);
+  item.classList.toggle("big", text.length < 24 && EMOJI.test(text));
+  item.style.setProperty("--hue", hue(from.name));
+  item.said = said;
+  put(room, item, mine ? "" : `${from.name}: ${text}`);
+  stamp(item);
+  return item;
+}
+
+const EMOJI = /^(?:\p{Extended_Pictographic}[\uFE0F\u200D\p{Emoji_Modifier}\p{Extended_Pictographic}]*\s?){1,3}$/u;
+
+/** Give it its time, and its name only where somebody begins to speak. */
+function stamp(item) {
+  const { from, time } = item.said;
+  const at = new Date(time * 1000);
+  item.querySelector("time")?.remove();
+  item.querySelector(".bubble").append(
+    el("time", { dateTime: at.toISOString(), title: at.toLocaleString(), textContent: clock.format(at) }),
+  );
+  const before = item.previousElementSibling?.said;
+  item.classList.toggle("more", before?.from.id === from.id && time - before.time < 300);
+}
+
+/** Shown at once; its place is where the server put it among what others said. */
+async function say(room, text) {
+  const item = message(room, { from: { ...me }, text, time: Date.now() / 1000 }, true);
+  toBottom();
+  try {
+    item.said = await call("message", room.path, { text });
+    item.classList.remove("waiting");
+    if (item !== room.list.lastChild) room.list.append(item);
+    stamp(item);
+  } catch (error) {
+    item.classList.remove("waiting");
+    const again = el("button", { type: "button", textContent: "Send again" });
+    again.onclick = () => {
+      if (!room.in) return;
+      item.remove();
+      say(room, text);
+    };
+    const why = error.code ? error.message : "the connection was lost";
+    item.append(el("span", { className: "undelivered" }, `Perhaps not delivered: ${why}. `, again));
+  }
+  if (room === active) toBottom();
+}
+
+function announced({ from, text, time }) {
+  const at = clock.format(new Date(time * 1000));
+  for (const room of [lobby, ...rooms.values()]) {
+    put(room, el("li", { className: "loud" }, el("b", {}, "📣 To everybody, from ", bdi(from), ` · ${at}`), text));
+  }
+  $("shout").textContent = `Announcement from ${from.name}: ${text}`;
+}
+
+// --- the view: everything around it -------------------------------------------
+
+function render() {
+  const inRoom = active !== lobby;
+  const name = inRoom ? nameOf(active.path) : "";
+  const unread = [...rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+  document.title = (unread ? `(${unread}) ` : "") + (inRoom ? `${name} · wsrooms` : "wsrooms chat");
+  $("title").textContent = inRoom ? `/chat/${name}` : "Pick a room";
+  for (const id of ["leave", "leave-too", "open-people", "composer"]) $(id).hidden = !inRoom;
+  $("any-unread").hidden = ![...rooms.values()].some((room) => room !== active && room.unread);
+  $("text-label").textContent = `Message /chat/${name}`;
+  $("text").placeholder = name.length > 16 ? "Message" : `Message /chat/${name}`;
+  $("send").disabled = !active.in || !$("text").value.trim();
+  const paths = new Set([...rooms.keys(), ...["general", "python", "random"].map(pathOf), ...Object.keys(counts)]);
+  replace($("room-list"), [...paths].map(roomItem));
+  showPeople();
+  showTyping();
+}
+
+/** New items, but only if they differ: whoever is in the list with the keyboard stays there. */
+function replace(list, items) {
+  const fresh = el(list.tagName, {}, ...items);
+  if (fresh.innerHTML === list.innerHTML) return;
+  const href = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  list.replaceChildren(...fresh.children);
+  if (href) list.querySelector(`[href="${CSS.escape(href)}"]`)?.focus();
+}
+
+function roomItem(path) {
+  const room = rooms.get(path);
+  const unread = room && room !== active ? room.unread : 0;
+  const people = room?.in ? room.people.size : (counts[path] ?? 0);
+  const door = el("a", { className: "room", href: "#" + path }, el("span", { textContent: "/" + nameOf(path) }));
+  if (room) door.classList.add("joined");
+  if (room && room === active) door.ariaCurrent = "page";
+  if (unread) {
+    door.classList.add("unread");
+    door.append(el("i", { className: "dot" }), el("b", { className: "hidden", textContent: `${unread} unread` }));
+  }
+  if (people) door.append(el("em", { title: `${people} here` }, String(people), el("span", { className: "hidden", textContent: " here" })));
+  return el("li", {}, door);
+}
+
+function showPeople() {
+  const here = [...active.people.values()].sort((a, b) => a.name.localeCompare(b.name));
+  $("here").textContent = $("count").textContent = here.length;
+  $("open-people").ariaLabel = `Who is here: ${here.length}`;
+  replace(
+    $("people-list"),
+    here.map((who) => {
+      const name = el("b", { dir: "auto", textContent: who.name, title: who.name });
+      return el("li", {}, face(who), name, ...(who.id === me.id ? [el("small", { textContent: "you" })] : []));
+    }),
+  );
+}
+
+function showTyping() {
+  const names = [...active.typing.values()].map(({ who }) => who.name);
+  const text = names.length > 2 ? "Several people are typing…" : names.join(" and ") + (names.length > 1 ? " are typing…" : " is typing…");
+  $("typing").textContent = names.length ? text : "";
+}
+
+function showMe() {
+  $("my-name").textContent = me.name;
+  $("my-face").textContent = initial(me.name);
+  $("my-face").style.setProperty("--hue", hue(me.name));
+}
+
+function showLink() {
+  $("my-state").textContent = link.up ? "Connected" : "Not connected";
+  if (link.up) return void ($("banner").hidden = true);
+  $("tick").textContent = "waiting for the server";
+  $("pulse").className = "pulse";
+  $("banner").hidden = false;
+  $("banner-text").textContent = "Connection lost. Coming back by itself.";
+}
+
+function tick({ time, online, rooms }) {
+  counts = Object.fromEntries(Object.entries(rooms).filter(([path]) => nameOf(path) !== null));
+  $("tick").textContent = `${seconds.format(new Date(time * 1000))} · ${online} online`;
+  $("pulse").className = "pulse";
+  requestAnimationFrame(() => $("pulse").classList.add("on"));
+  render();
+}
+
+const frames = [];
+
+function wire(way, text) {
+  frames.unshift(el("li", { className: way, textContent: `${way === "out" ? "→" : "←"} ${text}` }));
+  frames.length = Math.min(frames.length, 60);
+  if ($("wire").open) $("frames").replaceChildren(...frames);
+}
+
+// --- what a person does --------------------------------------------------------
+
+function ask({ title, hint, value = "", max, ok, problem = "", submit, cancel = true }) {
+  const dialog = $("ask");
+  $("ask-title").textContent = $("ask-label").textContent = title;
+  $("ask-hint").textContent = hint;
+  $("ask-error").textContent = problem;
+  $("ask-ok").textContent = ok;
+  $("ask-cancel").hidden = !cancel;
+  Object.assign($("ask-value"), { value, maxLength: max });
+  dialog.oncancel = (event) => void (cancel || event.preventDefault());
+  $("ask-form").onsubmit = async (event) => {
+    event.preventDefault();
+    const given = $("ask-value").value.replace(/\s+/g, " ").trim();
+    if (!given) return void ($("ask-error").textContent = "Write something first.");
+    try {
+      await submit(given);
+      dialog.close();
+    } catch (error) {
+      $("ask-error").textContent = error.message;
+    }
+  };
+  dialog.onclose = () => me.name ?? askName(); // a second Escape closes it all the same
+  if (!dialog.open) dialog.showModal();
+  $("ask-value").select();
+}
+
+async function takeName(name) {
+  if (link.up) await call("hello", "/chat", { name });
+  me.name = name;
+  store("sessionStorage", "name", name);
+  store("localStorage", "name", name);
+  for (const room of rooms.values()) if (room.in) room.people.set(me.id, { ...me });
+  showMe();
+  render();
+  if (link.socket && !link.up) greet();
+  else retryNow();
+}
+
+function askName(problem) {
+  ask({
+    title: me.name ? "Your new name" : "What is your name?", ok: me.name ? "Rename" : "Start chatting",
+    hint: "Others see it. Open a second tab to be two people.",
+    value: me.name ?? stored("localStorage", "name", ""), max: 24, problem, cancel: Boolean(me.name), submit: takeName,
+  });
+}
+
+function grow() {
+  const box = $("text");
+  box.style.height = "auto";
+  box.style.height = box.scrollHeight + 2 + "px";
+}
+
+function openSide(id) {
+  closeSides();
+  $(id).classList.add("open");
+  $("open-" + id).ariaExpanded = "true";
+  $("scrim").hidden = false;
+  document.querySelector("main").inert = true;
+  $(id).querySelector("[data-close]").focus();
+}
+
+function closeSides() {
+  for (const id of ["rooms", "people"]) {
+    if (!$(id).classList.contains("open")) continue;
+    $(id).classList.remove("open");
+    $("open-" + id).ariaExpanded = "false";
+    document.querySelector("main").inert = false;
+    $("open-" + id).focus();
+  }
+  $("scrim").hidden = true;
+}
+
+let lastTyping = 0;
+$("text").oninput = () => {
+  const text = $("text").value;
+  active.draft = text;
+  store("sessionStorage", "draft " + active.path, text);
+  grow();
+  $("send").disabled = !active.in || !text.trim();
+  if (!active.in || !text.trim() || Date.now() - lastTyping < 2000) return;
+  lastTyping = Date.now();
+  send("typing", active.path);
+};
+$("text").onkeydown = (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("composer").requestSubmit();
+};
+$("composer").onsubmit = (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (!text || !active.in) return; // without a link the text stays where it is
+  $("text").value = "";
+  $("text").oninput();
+  lastTyping = 0;
+  say(active, text);
+  $("text").focus();
+};
+$("new-room").onsubmit = (event) => {
+  event.preventDefault();
+  const name = $("room-name").value.trim().replace(/\s+/g, "-");
+  if (!name) return;
+  $("room-name").value = "";
+  location.hash = "#" + pathOf(name);
+};
+$("announce").onclick = () =>
+  ask({
+    title: "Announce to everybody", hint: "Everyone on this server sees it, in every room.", max: 500, ok: "Announce",
+    submit: (text) => call("announce", "/chat", { text }),
+  });
+$("leave").onclick = $("leave-too").onclick = () => leave(active);
+$("rename").onclick = () => askName();
+$("retry").onclick = retryNow;
+$("ask-cancel").onclick = () => $("ask").close();
+$("newer").onclick = toBottom;
+$("log").onscroll = () => {
+  const { scrollHeight, scrollTop, clientHeight } = $("log");
+  following = scrollHeight - scrollTop - clientHeight < 80;
+  if (following) $("newer").hidden = true;
+};
+new ResizeObserver(() => following && toBottom()).observe($("log"));
+$("wire").ontoggle = () => $("frames").replaceChildren(...frames);
+$("scrim").onclick = closeSides;
+$("open-rooms").onclick = () => openSide("rooms");
+$("open-people").onclick = () => openSide("people");
+for (const button of document.querySelectorAll("[data-close]")) button.onclick = closeSides;
+$("skip").onclick = (event) => (event.preventDefault(), $("text").focus());
+onkeydown = ({ key }) => void (key === "Escape" && closeSides()); // false would swallow the key
+onhashchange = route;
+ononline = retryNow;
+document.onvisibilitychange = () => {
+  if (document.hidden) return;
+  retryNow();
+  active.unread = 0;
+  if (active.in) call("who", active.path).then((people) => takePeople(active, people), () => {});
+  render();
+};
+
+for (const path of stored("sessionStorage", "rooms", [])) rooms.set(path, newRoom(path));
+lobby.list.append(el("li", { className: "line", textContent: "You are in no room. Pick one from the list, or name a new one." }));
+if (!location.hash) history.replaceState(null, "", "#" + ([...rooms.keys()].at(-1) ?? "/chat/general"));
+me.name = stored("sessionStorage", "name", null);
+route();
+if (me.name) {
+  showMe();
+  connect();
+} else askName();

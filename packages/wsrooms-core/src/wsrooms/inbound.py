@@ -1,0 +1,266 @@
+"""What a client sent, read from JSON: strictly, and as leniently as the protocol asks.
+
+Pure functions. The straight way is one call of msgspec, which leaves ``data``
+and ``id`` encoded. What it refuses and JavaScript produces takes a slower one:
+lone surrogates, repeated members, and data nested so deep that only the members
+around it are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+__all__ = [
+    "NO_DATA",
+    "NO_RAW",
+    "UNDECODABLE",
+    "Inbound",
+    "Malformed",
+    "decode_data",
+    "mend_surrogates",
+    "plain_id",
+    "read_message",
+]
+
+NO_RAW: Final = Raw(b"")
+"""Stands for a member that was not sent; compared by identity."""
+
+
+NO_DATA: Final = Raw(b"null")
+"""The ``data_raw`` of a message without data; known by identity.
+
+Passed on as it is, it is left out again; inside of something else it is null.
+"""
+
+
+class Malformed(ValueError):
+    """What a client sent is not a message; it is dropped and counted under ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Inbound(Struct, gc=False):
+    """One message of a client.
+
+    ``data`` stays encoded until a handler asks; ``id`` too, because it goes back
+    byte for byte. A custom parser gives both as Python objects instead.
+    """
+
+    event: str
+    path: str
+    data: Any = UNSET
+    id: Any = UNSET
+    raw: bytes = b""
+
+
+class _Shape(Struct, gc=False):
+    event: str
+    path: str
+    data: Raw = NO_RAW
+    id: Raw = NO_RAW
+
+
+class _Members(Struct, gc=False):
+    event: Raw
+    path: Raw
+    data: Raw = NO_RAW
+    id: Raw = NO_RAW
+
+
+_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode_members = msgspec.json.Decoder(_Members).decode
+_decode_str = msgspec.json.Decoder(str).decode
+
+
+class UndecodableData:
+    """Data nested too deep to be looked at; whoever asks for it gets a 400."""
+
+    __slots__ = ()
+
+
+UNDECODABLE: Final = UndecodableData()
+
+TOO_DEEP: Final = Raw(b"[]")
+"""Stands for data nested too deep, before it becomes ``UNDECODABLE``; compared by identity."""
+
+
+def read_message(payload: bytes, *, text: bool) -> Inbound:
+    """Read a message from JSON, in a text frame or a binary one.
+
+    Raises:
+        Malformed: It is none.
+    """
+    if not text and not payload.isascii():
+        # A text frame was checked when it came, to be closed with 1007.
+        check_utf8(payload)
+    document = payload
+    if b"\\ud" in payload or b"\\uD" in payload:
+        document = mend_surrogates(payload)
+    try:
+        shape = _decode_shape(document)
+    except ValueError as error:
+        shape = _decode_again(document, error)
+    except RecursionError:
+        shape = _decode_around(document)
+    data, id = shape.data, _checked_id(shape.id)
+    if document is not payload and isinstance(id, Raw) and b"\\ufffd" in bytes(id):
+        id = _id_as_sent(payload) or id
+    return Inbound(
+        shape.event,
+        shape.path,
+        UNSET if data is NO_RAW else UNDECODABLE if data is TOO_DEEP else data,
+        id,
+        payload,
+    )
+
+
+def _checked_id(id: Raw) -> object:
+    """The id if it is a str or a number, UNSET for none and null."""
+    if id is NO_RAW:
+        return UNSET
+    first = memoryview(id)[0]
+    if first == 0x22 or first == 0x2D or 0x30 <= first <= 0x39:  # a quote, a minus, a digit
+        return id
+    if first == 0x6E:  # null
+        return UNSET
+    raise Malformed("shape")
+
+
+def _decode_again(document: bytes, error: ValueError) -> _Shape:
+    """The shape of what did not fit at first sight: of a repeated member the last one counts."""
+    if not isinstance(error, msgspec.ValidationError):
+        raise Malformed("json") from None
+    try:
+        members = _decode_members(document)
+        event, path = _decode_str(members.event), _decode_str(members.path)
+    except msgspec.ValidationError:
+        raise Malformed("shape") from None
+    except (ValueError, RecursionError):
+        raise Malformed("json") from None
+    return _Shape(event, path, members.data, members.id)
+
+
+_STRING = rb'"(?:[^"\\\x00-\x1f]|\\.)*+"'
+_SCALAR = rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|null|true|false)"
+_MEMBER = _STRING + rb"[ \t\r\n]*+:[ \t\r\n]*+" + _SCALAR + rb"[ \t\r\n]*+"
+_HEAD = re.compile(
+    rb"[ \t\r\n]*+\{[ \t\r\n]*+((?:" + _MEMBER + rb',[ \t\r\n]*+)*+)"data"[ \t\r\n]*+:'
+)
+_TAIL = re.compile(rb"[ \t\r\n]*+((?:,[ \t\r\n]*+" + _MEMBER + rb")*+)\}[ \t\r\n]*+\Z")
+_TAIL_BYTES = 4096
+
+
+def _decode_around(document: bytes) -> _Shape:
+    """The shape of a message whose data is nested deeper than the decoder goes.
+
+    The members around the data are still read, so that a request gets its
+    error 400; the data itself is never looked at and never passed on.
+    """
+    head = _HEAD.match(document)
+    if head is None:
+        raise Malformed("json")
+    end = document[-_TAIL_BYTES:]
+    tail = None
+    for bracket in re.finditer(rb"[]}]", end):
+        tail = _TAIL.match(end, bracket.end())
+        if tail is not None:
+            break
+    if tail is None:
+        raise Malformed("json")
+    try:
+        # No other member can be a list, so this one tells whether "data" came again.
+        shape = _decode_shape(b"{" + head[1] + b'"data":[]' + tail[1] + b"}")
+    except ValueError:
+        raise Malformed("shape") from None
+    if bytes(shape.data) == b"[]":
+        shape.data = TOO_DEEP
+    return shape
+
+
+_raw_decode = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _id_as_sent(payload: bytes) -> Raw | None:
+    """The id of a valid message, byte for byte, its lone surrogates included.
+
+    It goes back to the client that made it, and to nobody else. None if the
+    message is nested too deep.
+    """
+    text = payload.decode()
+
+    def after_space(position: int) -> int:
+        space = _SPACE.match(text, position)
+        return position if space is None else space.end()
+
+    found = None
+    position = after_space(0)  # at the opening brace, later at the comma before a member
+    try:
+        while text[position] != "}":
+            name, position = _raw_decode(text, after_space(position + 1))
+            start = after_space(after_space(position) + 1)
+            _, position = _raw_decode(text, start)
+            if name == "id":
+                found = Raw(text[start:position].encode())
+            position = after_space(position)
+    except RecursionError:
+        return None
+    return found
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def mend_surrogates(document: bytes) -> bytes:
+    r"""Lone surrogate escapes become ``\ufffd``; everything else stays as it was.
+
+    JavaScript emits them for a string that was cut inside an emoji; strict
+    parsers, our own included, refuse them.
+    """
+    return _ESCAPE.sub(lambda m: rb"\ufffd" if m[1] else m[0], document)
+
+
+def decode_data(raw: object) -> Any:
+    """The Python value of an encoded one.
+
+    Raises:
+        ValueError: A number out of range, or nested too deep.
+    """
+    if raw is UNDECODABLE:
+        raise ValueError("nested too deep")
+    try:
+        return msgspec.json.decode(cast("Raw", raw))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def plain_id(id: object) -> str | int | float:
+    """An id as Python has it; a number beyond all range is infinite, as in JavaScript."""
+    if not isinstance(id, Raw):
+        return cast("str | int | float", id)
+    try:
+        return cast("str | int | float", decode_data(id))
+    except ValueError:
+        return float(bytes(id))
+
+
+def check_utf8(payload: bytes) -> None:
+    """Refuse what UTF-8 cannot be.
+
+    Raises:
+        Malformed: It is not UTF-8.
+    """
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise Malformed("utf8") from None

@@ -1,0 +1,95 @@
+"""Joins that wait for the transport: whose they are, and how they end.
+
+Pure bookkeeping for ``rooms.py``. A member is in its room from the moment it
+asks; an entry here says that the transport has not confirmed that yet, and
+whether the room has to be left again if it never does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from wsrooms.connection import WsMember
+    from wsrooms.receipt import Receipt
+
+__all__ = ["PendingJoin", "PendingJoins"]
+
+
+class PendingJoin:
+    """One member's joins of one room that are not confirmed.
+
+    Attributes:
+        added: Whether the first of them made it a member: undoing means leaving.
+        receipts: One for each call of ``join``.
+        timer: What ends them at the deadline.
+    """
+
+    __slots__ = ("added", "receipts", "timer")
+
+    def __init__(self, *, added: bool) -> None:
+        self.added = added
+        self.receipts: list[Receipt] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self, error: Exception | None) -> None:
+        """End them all alike."""
+        if self.timer is not None:
+            self.timer.cancel()
+        for receipt in self.receipts:
+            receipt.settle(error)
+
+
+class PendingJoins:
+    """All joins of an instance that are not confirmed, by room and member."""
+
+    __slots__ = ("_rooms",)
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, dict[WsMember, PendingJoin]] = {}
+
+    def open(self, room: str, member: WsMember, *, added: bool) -> PendingJoin:
+        """The entry of ``member`` in ``room``, made if there is none."""
+        waiting = self._rooms.setdefault(room, {})
+        pending = waiting.get(member)
+        if pending is None:
+            pending = waiting[member] = PendingJoin(added=added)
+        return pending
+
+    def get(self, room: str, member: WsMember) -> PendingJoin | None:
+        """The entry of ``member`` in ``room``, if there is one."""
+        waiting = self._rooms.get(room)
+        return None if waiting is None else waiting.get(member)
+
+    def members(self, room: str) -> list[WsMember]:
+        """Who waits for ``room``: a snapshot."""
+        return list(self._rooms.get(room, ()))
+
+    def settle(self, room: str, member: WsMember, error: Exception | None) -> bool:
+        """End the entry, if there is one.
+
+        Returns:
+            Whether its join had made ``member`` one. The caller then undoes that,
+            if the join has failed.
+        """
+        waiting = self._rooms.get(room)
+        pending = None if waiting is None else waiting.pop(member, None)
+        if waiting is None or pending is None:
+            return False
+        if not waiting:
+            del self._rooms[room]
+        pending.settle(error)
+        return pending.added
+
+    def confirm(self, room: str) -> None:
+        """The transport has confirmed ``room``: all who wait for it are done."""
+        for pending in self._rooms.pop(room, {}).values():
+            pending.settle(None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rooms.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._rooms)

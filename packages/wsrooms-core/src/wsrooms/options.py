@@ -1,0 +1,146 @@
+"""What an app may be told, checked before anything runs.
+
+Every mistake is a ``ConfigurationError`` that names the option and what to give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import weakref
+from collections.abc import Mapping
+from typing import Any, cast
+
+from wsrooms.errors import ConfigurationError
+from wsrooms.instance import WsLimits
+from wsrooms.transports import SupportsReplica, WsBroadcastTransport, transport_from_url
+from wsrooms.wire import Codec, CustomCodec, JsonCodec
+
+__all__ = ["check_options", "codec_of", "owned_transport", "replica_of"]
+
+_OWNER = "_wsrooms_owner"
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        ConfigurationError: An option is of no use as given.
+    """
+    for name in ("max_message_size", "max_concurrent_messages"):
+        _check_count(name, options[name], 1)
+    for name in ("join_timeout", "shutdown_timeout", "heartbeat_timeout"):
+        if not _is_seconds(options[name]) or options[name] == 0:
+            raise ConfigurationError(f"{name}={options[name]!r}: give seconds above 0")
+    interval = options["heartbeat_interval"]
+    if interval is not None and not _is_seconds(interval):
+        raise ConfigurationError(f"heartbeat_interval={interval!r}: give seconds, or None for none")
+    origins = options["allowed_origins"]
+    if isinstance(origins, str):
+        if origins not in ("same", "*"):
+            raise ConfigurationError(
+                f'allowed_origins={origins!r}: give "same", "*" or a list, such as [{origins!r}]'
+            )
+    elif not isinstance(origins, list | tuple | set | frozenset) or not all(
+        isinstance(origin, str) for origin in cast("list[object]", origins)
+    ):
+        raise ConfigurationError(f'allowed_origins={origins!r}: give "same", "*" or a list of str')
+    for name in ("lifespan", "message_parser", "message_serializer", "enc_hook"):
+        if options[name] is not None and not callable(options[name]):
+            raise ConfigurationError(f"{name}={options[name]!r}: give a function")
+    if options["limits"] is not None:
+        _check_limits(options["limits"])
+
+
+def _check_limits(limits: object) -> None:
+    if not isinstance(limits, WsLimits):
+        raise ConfigurationError(f"limits={limits!r}: give a WsLimits(...)")
+    for name in (
+        "outbox_bytes",
+        "outbox_messages",
+        "waiting_messages",
+        "rooms_per_connection",
+        "room_name_bytes",
+    ):
+        _check_count(f"limits.{name}", getattr(limits, name), 1)
+    policies = ("close", "drop_oldest", "drop_newest")
+    if limits.slow_client not in policies:
+        raise ConfigurationError(
+            f"limits.slow_client={limits.slow_client!r}: give one of {', '.join(policies)}"
+        )
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name}={value!r}: give a whole number from {least} up")
+
+
+def _is_seconds(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
+
+
+def codec_of(options: Mapping[str, Any]) -> Codec:
+    """How the app speaks to its clients."""
+    parser, serializer = options["message_parser"], options["message_serializer"]
+    if parser is None and serializer is None:
+        return JsonCodec(options["enc_hook"])
+    return CustomCodec(parser, serializer, options["enc_hook"])
+
+
+def owned_transport(given: str | WsBroadcastTransport, owner: object) -> WsBroadcastTransport:
+    """The transport that ``given`` names or is; from now on ``owner``'s alone.
+
+    Raises:
+        ConfigurationError: It is none, or another app's.
+    """
+    if isinstance(given, str):
+        return transport_from_url(given)
+    if isinstance(given, type):
+        raise ConfigurationError(
+            f"broadcast_transport={given.__name__} is a class: give an object, "
+            f"{given.__name__}(...)"
+        )
+    missing = [
+        name
+        for name in ("publish", "subscribe", "unsubscribe")
+        if not callable(getattr(given, name, None))
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}"
+        )
+    previous = getattr(given, _OWNER, None)
+    if previous is not None and previous() is not None:
+        raise ConfigurationError(
+            "two apps cannot share a transport object: an instance would not hear the other; "
+            "make one for each app, or use app.replica()"
+        )
+    with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
+        setattr(given, _OWNER, weakref.ref(owner))
+    return given
+
+
+def replica_of(transport: object) -> object:
+    """The transport option of a replica.
+
+    Raises:
+        ConfigurationError: It is an object that cannot make another one like itself.
+    """
+    if transport is None or isinstance(transport, str):
+        return transport
+    try:
+        if isinstance(transport, SupportsReplica):
+            return transport.replica()
+    except TypeError as error:  # tagged() around what has none
+        reason = f": {error}"
+    else:
+        reason = ""
+    raise ConfigurationError(
+        f"{type(transport).__name__} cannot be shared by two apps{reason}; give the replica "
+        "its own with replica(broadcast_transport=...)"
+    )

@@ -1,0 +1,147 @@
+"""The server alone, without an app: on asyncio's loop and on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from wsrooms import WsLimits, WsRoomManager
+from wsrooms.instance import Counters
+from wsrooms.loopthread import LoopThread
+from wsrooms.server import Server, ServerSettings, WsAddress, listen_on
+from wsrooms.wire import JsonCodec
+
+if TYPE_CHECKING:
+    from wsrooms import WsConnection
+
+DEADLINE = 5.0
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every async test of this folder on each loop there is."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.new_event_loop
+    }
+    with contextlib.suppress(ImportError):  # there is none for Windows
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+class RecordingSession:
+    """Notes what the server tells it, and is full when a test says so."""
+
+    def __init__(self, connection: WsConnection, ready: Callable[[], None]) -> None:
+        self.connection = connection
+        self.ready = ready
+        self.full = False
+        self.opened = False
+        self.received: list[tuple[bytes, bool]] = []
+        self.on_receive: Callable[[bytes], object] = lambda payload: None
+        self.ended = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def open(self) -> None:
+        self.opened = True
+        self.connection.accept()
+
+    def receive(self, payload: bytes, *, text: bool) -> None:
+        self.received.append((payload, text))
+        self._changed.set()
+        self.on_receive(payload)
+
+    def end(self) -> None:
+        self.ended.set()
+
+    def reply(self, text: str) -> None:
+        self.connection.reply(text)
+
+    async def has_received(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(DEADLINE):
+            while len(self.received) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return [payload for payload, _ in self.received]
+
+    async def has_ended(self) -> tuple[int | None, str | None]:
+        async with asyncio.timeout(DEADLINE):
+            await self.ended.wait()
+        return self.connection.close_code, self.connection.close_reason
+
+
+class Serving:
+    """A server at an address, with a session for each client."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.counters: Counters = server.instance.counters
+        self.address = WsAddress("", 0, "")
+        self.sessions: list[RecordingSession] = []
+        self.on_session: Callable[[RecordingSession], object] = lambda session: None
+
+    @property
+    def session(self) -> RecordingSession:
+        """The session of the client that came last."""
+        return self.sessions[-1]
+
+
+@contextlib.asynccontextmanager
+async def _serve(
+    *,
+    limits: WsLimits | None = None,
+    max_message_size: int = 1_048_576,
+    heartbeat_interval: float | None = None,
+    heartbeat_timeout: float = 5.0,
+    options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Serving]:
+    loop = asyncio.get_running_loop()
+    instance = SimpleNamespace(
+        loop=loop,
+        thread=LoopThread(loop),
+        codec=JsonCodec(),
+        rooms=WsRoomManager(),
+        limits=limits or WsLimits(),
+        logger=logging.getLogger("wsrooms"),
+        max_message_size=max_message_size,
+        counters=Counters(),
+    )
+
+    def open_session(connection: WsConnection, ready: Callable[[], None]) -> RecordingSession:
+        session = RecordingSession(connection, ready)
+        serving.sessions.append(session)
+        serving.on_session(session)
+        return session
+
+    server = Server(
+        cast("Any", instance),
+        open_session,
+        heartbeat_interval=heartbeat_interval,
+        heartbeat_timeout=heartbeat_timeout,
+    )
+    serving = Serving(server)
+    given = {"allowed_origins": "same", "logger": instance.logger} | settings
+    listening, serving.address = await listen_on(
+        server.factory(ServerSettings(**given)), "127.0.0.1", 0, options or {}
+    )
+    server.add(listening)
+    try:
+        yield serving
+    finally:
+        server.stop_accepting()
+        server.close_all(1001, "the test is over")
+        await server.sockets_gone(1.0)
+
+
+@pytest.fixture
+def serve() -> Callable[..., AbstractAsyncContextManager[Serving]]:
+    """A server without an app, in an async with block; it takes ServerSettings."""
+    return _serve

@@ -1,0 +1,258 @@
+"""``lifespan``: entered and left by one task, around everything that clients see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wsrooms import (
+    MemoryBus,
+    MemoryTransport,
+    NotRunning,
+    TransportUnavailable,
+    WsApp,
+    use_ws_server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
+    Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+
+DEADLINE = 5.0
+
+
+class FakeBroker:
+    """A transport with a lifecycle that starts when it is told to."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.error: Exception = TransportUnavailable("no broker at nowhere:1")
+        self.starts = 0
+        self.closed = 0
+        self.subscribed: list[str] = []
+        self.published: list[tuple[str, str]] = []
+        self.calls: list[str] = []
+
+    async def start(self) -> None:
+        self.starts += 1
+        self.calls.append("start")
+        if not self.up:
+            raise self.error
+
+    async def close(self) -> None:
+        self.closed += 1
+        self.calls.append("close")
+
+    def publish(self, channel: str, payload: str) -> None:
+        assert self.up, "published before the start"
+        self.published.append((channel, payload))
+
+    def subscribe(self, channel: str, handler: Callable[[str], None]) -> None:
+        assert self.up, "subscribed before the start"
+        self.subscribed.append(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        self.subscribed.remove(channel)
+
+
+def texts(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+
+async def test_lifespan_spans_the_first_accept_and_the_last_close(connect: Connect) -> None:
+    order: list[str] = []
+    broker = FakeBroker()
+    broker.up = True
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        assert broker.calls == ["start"]
+        assert app.health().state == "starting"
+        assert app.server.connections() == frozenset()
+        order.append("enter")
+        yield
+        assert broker.closed == 0
+        order.append("leave")
+
+    app = WsApp(broadcast_transport=broker, lifespan=lifespan)
+    app.on_connect(lambda: order.append("connect"))
+    app.on_disconnect(lambda: order.append("disconnect"))
+    async with app.serving() as address:
+        await connect(address)
+        assert app.health().state == "up"
+    assert order == ["enter", "connect", "disconnect", "leave"]
+    assert broker.calls == ["start", "close"]
+
+
+async def test_composables_for_the_server_work_in_lifespan_and_its_tasks(
+    connect: Connect,
+) -> None:
+    ticked = asyncio.Event()
+
+    async def ticker() -> None:
+        while True:
+            await ticked.wait()
+            ticked.clear()
+            use_ws_server().broadcast("tick", "/")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        assert use_ws_server() is app.server
+        app.start_task(ticker(), name="ticker")
+        yield
+        assert use_ws_server().connections() == frozenset()
+
+    app = WsApp(lifespan=lifespan)
+    async with app.serving() as address:
+        peer = await connect(address)
+        ticked.set()
+        assert await peer.push() == {"event": "tick", "path": "/"}
+
+
+async def test_a_lifespan_may_hold_a_task_group_though_another_task_closes() -> None:
+    cancelled: list[bool] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(child())
+            await asyncio.sleep(0)
+            yield
+            task.cancel()
+
+    app = WsApp(lifespan=lifespan)
+    await asyncio.create_task(app.listen(0))
+    await asyncio.create_task(app.close())
+    assert cancelled == [True]
+
+
+@pytest.mark.parametrize("when", ["calling", "entering"])
+async def test_a_failing_lifespan_unwinds_the_start(when: str) -> None:
+    bus = MemoryBus()
+    task_ended = asyncio.Event()
+
+    async def background() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            task_ended.set()
+
+    @contextlib.asynccontextmanager
+    async def fails(app: WsApp) -> AsyncIterator[None]:
+        app.start_task(background(), name="background")
+        await asyncio.sleep(0)
+        if app.health().state == "starting":
+            raise LookupError("no database")
+        yield
+
+    def lifespan(app: WsApp) -> Any:
+        if when == "calling":
+            raise LookupError("no database")
+        return fails(app)
+
+    app = WsApp(broadcast_transport=MemoryTransport(bus), lifespan=lifespan)
+    with pytest.raises(LookupError, match="no database"):
+        await app.listen(0)
+    assert bus.channels() == {}
+    assert app.health().state == "closed"
+    assert when == "calling" or task_ended.is_set()
+    with pytest.raises(NotRunning):
+        app.room("r")
+
+
+async def test_a_start_that_is_cancelled_in_lifespan_unwinds() -> None:
+    bus = MemoryBus()
+    entering = asyncio.Event()
+    left: list[bool] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        try:
+            entering.set()
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.append(True)
+
+    app = WsApp(broadcast_transport=MemoryTransport(bus), lifespan=lifespan)
+    starting = asyncio.create_task(app.listen(0))
+    await entering.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert left == [True]
+    assert bus.channels() == {}
+
+
+async def test_what_lifespan_raises_at_its_end_reaches_close_after_all_is_closed() -> None:
+    bus = MemoryBus()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        yield
+        raise LookupError("could not flush")
+
+    app = WsApp(broadcast_transport=MemoryTransport(bus), lifespan=lifespan)
+    await app.listen(0)
+    with pytest.raises(LookupError, match="could not flush"):
+        await app.close()
+    assert bus.channels() == {}
+    assert app.health().state == "closed"
+
+
+async def test_a_lifespan_that_dies_meanwhile_is_logged(
+    caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    fail = asyncio.Event()
+
+    async def child() -> None:
+        await fail.wait()
+        raise LookupError("pool lost")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+            yield
+
+    app = WsApp(lifespan=lifespan)
+    async with app.serving():
+        fail.set()
+        await eventually(lambda: texts(caplog, logging.ERROR))
+        [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        assert record.getMessage() == "lifespan ended before the app"
+        assert record.exc_info
+
+
+async def test_close_during_lifespan_leaves_it() -> None:
+    entering, go_on = asyncio.Event(), asyncio.Event()
+    left: list[bool] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        entering.set()
+        await go_on.wait()
+        yield
+        left.append(True)
+
+    app = WsApp(lifespan=lifespan)
+    starting = asyncio.create_task(app.listen(0))
+    await entering.wait()
+    await app.close()
+    go_on.set()
+    with pytest.raises(NotRunning):
+        await starting
+    assert left == [True]

@@ -1,0 +1,521 @@
+"""Frames keep their order, replies are never dropped, and what waits is bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from wsrooms.sendbuffer import FLUSH_SLICE, WRITE_AT, Flusher, SendBuffer, SlowClient
+
+POLICIES: list[SlowClient] = list(get_args(SlowClient))
+
+
+class Turns:
+    """A loop that runs when it is told to, with a clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.ready: list[Callable[[], None]] = []
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self.ready.append(call)
+
+    def run_one(self) -> None:
+        """One turn: what is scheduled during it belongs to the next."""
+        ready, self.ready = self.ready, []
+        for call in ready:
+            call()
+
+
+class Socket:
+    """Takes what is written until it is full; asks for a pause in the middle of a write."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[bytes, int]] = []
+        self.slow: list[int] = []
+        self.room: float = float("inf")
+        self.buffer: SendBuffer | None = None
+
+    def write(self, data: bytes, count: int) -> None:
+        self.writes.append((data, count))
+        self.room -= len(data)
+        if self.room < 0 and self.buffer is not None:
+            self.buffer.block()
+
+    @property
+    def sent(self) -> bytes:
+        return b"".join(data for data, _ in self.writes)
+
+
+class Line:
+    """A buffer between a :class:`Turns` and a :class:`Socket`."""
+
+    def __init__(
+        self,
+        policy: SlowClient = "close",
+        *,
+        limit_bytes: int = 1000,
+        limit_messages: int = 100,
+        turns: Turns | None = None,
+        flusher: Flusher | None = None,
+    ) -> None:
+        self.turns = turns or Turns()
+        self.flusher = flusher or Flusher(self.turns.call_soon, lambda: self.turns.now)
+        self.socket = Socket()
+        self.buffer = SendBuffer(
+            self.flusher,
+            self.socket.write,
+            self.socket.slow.append,
+            limit_bytes=limit_bytes,
+            limit_messages=limit_messages,
+            policy=policy,
+        )
+        self.socket.buffer = self.buffer
+
+
+# While the socket takes what is written
+
+
+def test_frames_of_one_turn_are_one_write() -> None:
+    line = Line()
+    for frame in (b"a", b"b", b"c"):
+        line.buffer.push(frame)
+    line.buffer.keep(b"d")
+    assert line.socket.writes == []
+    assert (len(line.buffer), line.buffer.size) == (4, 4)
+    line.turns.run_one()
+    assert line.socket.writes == [(b"abcd", 4)]
+    assert (len(line.buffer), line.buffer.size) == (0, 0)
+
+
+def test_a_single_frame_is_written_without_a_copy() -> None:
+    line = Line()
+    frame = b"only one"
+    line.buffer.push(frame)
+    line.turns.run_one()
+    assert line.socket.writes[0][0] is frame
+
+
+def test_the_next_turn_is_the_next_write() -> None:
+    line = Line()
+    line.buffer.keep(b"a")
+    line.turns.run_one()
+    line.buffer.keep(b"b")
+    line.turns.run_one()
+    line.turns.run_one()
+    assert line.socket.writes == [(b"a", 1), (b"b", 1)]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_past_64_kib_a_turn_is_written_before_it_ends(kept: bool) -> None:
+    line = Line()
+    send = line.buffer.keep if kept else line.buffer.push
+    send(b"x" * WRITE_AT)
+    assert line.socket.writes == []
+    send(b"y")
+    assert line.socket.writes == [(b"x" * WRITE_AT + b"y", 2)]
+    send(b"z")
+    line.turns.run_one()
+    assert line.socket.writes[1:] == [(b"z", 1)]
+
+
+def test_a_fast_reader_has_no_bound() -> None:
+    line = Line(limit_bytes=1, limit_messages=1)
+    for _ in range(50):
+        line.buffer.push(b"abc")
+    line.turns.run_one()
+    assert line.socket.writes == [(b"abc" * 50, 50)]
+    assert line.socket.slow == []
+
+
+# While it does not
+
+
+def test_what_waits_for_a_blocked_socket_is_written_at_once_when_it_takes_frames_again() -> None:
+    line = Line()
+    line.buffer.push(b"a")
+    line.buffer.block()
+    line.turns.run_one()
+    line.buffer.push(b"b")
+    line.buffer.keep(b"c")
+    line.buffer.push(b"d")
+    assert line.socket.writes == []
+    assert (len(line.buffer), line.buffer.size) == (4, 4)
+    line.buffer.unblock()
+    assert line.socket.writes == [(b"abcd", 4)]
+    assert (len(line.buffer), line.buffer.size) == (0, 0)
+
+
+def test_a_socket_that_fills_up_while_it_is_given_what_waited_blocks_again() -> None:
+    line = Line()
+    line.buffer.block()
+    line.buffer.push(b"ab")
+    line.socket.room = 1
+    line.buffer.unblock()
+    assert line.buffer.blocked
+    line.buffer.push(b"c")
+    line.turns.run_one()
+    assert line.socket.sent == b"ab"
+    line.socket.room = 10
+    line.buffer.unblock()
+    assert line.socket.sent == b"abc"
+
+
+def test_unblocking_an_empty_buffer_writes_nothing() -> None:
+    line = Line()
+    line.buffer.block()
+    line.buffer.unblock()
+    assert line.socket.writes == []
+
+
+def test_by_default_a_push_that_does_not_fit_asks_for_the_end_of_the_connection() -> None:
+    line = Line("close", limit_bytes=4)
+    line.buffer.block()
+    line.buffer.push(b"abcd")
+    assert line.socket.slow == []
+    line.buffer.push(b"e")
+    assert line.socket.slow == [0]
+    assert (len(line.buffer), line.buffer.size) == (1, 4)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_number_of_messages_is_a_bound_too(policy: SlowClient) -> None:
+    line = Line(policy, limit_messages=2)
+    line.buffer.block()
+    for frame in (b"a", b"b", b"c"):
+        line.buffer.push(frame)
+    line.buffer.unblock()
+    expected = {"close": b"ab", "drop_newest": b"ab", "drop_oldest": b"bc"}[policy]
+    assert line.socket.sent == expected
+    assert line.socket.slow == [0 if policy == "close" else 1]
+
+
+def test_drop_oldest_drops_as_many_as_the_new_one_needs_and_says_how_many() -> None:
+    line = Line("drop_oldest", limit_bytes=6)
+    line.buffer.block()
+    for frame in (b"aa", b"bb", b"cc", b"dddd"):
+        line.buffer.push(frame)
+    assert line.socket.slow == [2]
+    line.buffer.unblock()
+    assert line.socket.sent == b"ccdddd"
+
+
+def test_a_frame_that_could_never_fit_drops_itself_and_no_other() -> None:
+    line = Line("drop_oldest", limit_bytes=4)
+    line.buffer.block()
+    line.buffer.push(b"ab")
+    line.buffer.push(b"12345")
+    assert line.socket.slow == [1]
+    line.buffer.unblock()
+    assert line.socket.sent == b"ab"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_replies_are_kept_past_every_bound_and_in_order(policy: SlowClient) -> None:
+    line = Line(policy, limit_bytes=4, limit_messages=2)
+    line.buffer.block()
+    line.buffer.push(b"a")
+    for frame in (b"R1", b"R2", b"R3"):
+        line.buffer.keep(frame)
+    line.buffer.push(b"z")
+    assert line.buffer.full
+    line.buffer.unblock()
+    # Oldest first: "a" makes no room for "z" where the replies alone fill the buffer.
+    assert line.socket.sent == (b"R1R2R3" if policy == "drop_oldest" else b"aR1R2R3")
+    assert line.socket.slow == [{"close": 0, "drop_newest": 1, "drop_oldest": 2}[policy]]
+
+
+def test_drop_oldest_steps_over_replies_and_leaves_them_where_they_were() -> None:
+    line = Line("drop_oldest", limit_messages=4)
+    line.buffer.block()
+    line.buffer.push(b"a")
+    line.buffer.keep(b"R")
+    line.buffer.push(b"b")
+    line.buffer.push(b"c")
+    for frame in (b"d", b"e"):
+        line.buffer.push(frame)
+    line.buffer.unblock()
+    assert line.socket.sent == b"Rcde"
+    assert line.socket.slow == [1, 1]
+
+
+def test_the_turn_in_which_the_socket_blocked_is_not_dropped() -> None:
+    line = Line("drop_oldest", limit_messages=2)
+    line.buffer.push(b"a")
+    line.buffer.push(b"b")
+    line.buffer.block()
+    line.buffer.push(b"c")
+    line.buffer.unblock()
+    assert line.socket.sent == b"ab"
+    assert line.socket.slow == [1]
+
+
+def test_a_buffer_is_full_only_while_blocked_and_at_a_bound() -> None:
+    line = Line("drop_newest", limit_bytes=4, limit_messages=2)
+    line.buffer.keep(b"abcde")
+    assert not line.buffer.full
+    line.turns.run_one()
+    line.buffer.block()
+    line.buffer.push(b"abcd")
+    assert not line.buffer.full
+    line.buffer.keep(b"e")
+    assert line.buffer.full
+    line.buffer.unblock()
+    assert not line.buffer.full
+
+
+def test_whether_something_fits_can_be_asked_beforehand() -> None:
+    buffer = Line(limit_bytes=10, limit_messages=3).buffer
+    assert buffer.fits(10, 2)
+    assert not buffer.fits(11, 2)
+    assert not buffer.fits(10, 3)
+
+
+# The end
+
+
+def test_a_closed_buffer_ignores_everything() -> None:
+    line = Line(limit_bytes=1)
+    line.buffer.push(b"a")
+    line.buffer.block()
+    line.buffer.push(b"b")
+    line.buffer.close()
+    assert (len(line.buffer), line.buffer.size) == (0, 0)
+    line.buffer.push(b"c")
+    line.buffer.keep(b"d")
+    line.buffer.unblock()
+    line.buffer.push(b"e")
+    line.buffer.keep(b"f")
+    line.buffer.flush()
+    line.turns.run_one()
+    assert line.socket.writes == []
+    assert line.socket.slow == []
+
+
+# The flusher
+
+
+def test_buffers_are_flushed_in_the_order_in_which_they_got_something() -> None:
+    turns = Turns()
+    flusher = Flusher(turns.call_soon, lambda: turns.now)
+    order: list[str] = []
+    buffers: dict[str, SendBuffer] = {}
+    for name in "abc":
+        buffers[name] = SendBuffer(
+            flusher,
+            lambda data, count: order.append(data.decode()),
+            lambda dropped: None,
+            limit_bytes=10,
+            limit_messages=10,
+            policy="close",
+        )
+    for name in "cab":
+        buffers[name].push(name.encode())
+    assert len(turns.ready) == 1
+    turns.run_one()
+    assert order == ["c", "a", "b"]
+    assert turns.ready == []
+
+
+def many_lines(turns: Turns, count: int) -> list[Line]:
+    flusher = Flusher(turns.call_soon, lambda: turns.now)
+    lines = [Line(turns=turns, flusher=flusher) for _ in range(count)]
+    for line in lines:
+        line.buffer.push(b"x")
+    return lines
+
+
+def written(lines: list[Line]) -> int:
+    return sum(len(line.socket.writes) for line in lines)
+
+
+def test_a_flush_that_takes_too_long_goes_on_in_the_next_turn() -> None:
+    turns = Turns()
+    lines = many_lines(turns, 200)
+
+    def slow_write(data: bytes, count: int) -> None:
+        turns.now += FLUSH_SLICE / 32
+        Socket.write(lines[0].socket, data, count)
+
+    for line in lines:
+        line.buffer._write = slow_write
+    turns.run_one()
+    assert written(lines) == 64  # the clock is looked at once in 64 writes
+    while turns.ready:
+        turns.run_one()
+    assert written(lines) == 200
+
+
+def test_a_flush_that_is_fast_enough_is_done_in_one_turn() -> None:
+    turns = Turns()
+    lines = many_lines(turns, 1000)
+    turns.run_one()
+    assert written(lines) == 1000
+    assert turns.ready == []
+
+
+def test_a_write_that_raises_does_not_keep_the_others_from_their_turn() -> None:
+    turns = Turns()
+    lines = many_lines(turns, 3)
+
+    def broken(data: bytes, count: int) -> None:
+        raise OSError("broken")
+
+    lines[1].buffer._write = broken
+    with pytest.raises(OSError, match="broken"):
+        turns.run_one()
+    turns.run_one()
+    assert [len(line.socket.writes) for line in lines] == [1, 0, 1]
+    lines[0].buffer.push(b"y")
+    turns.run_one()
+    assert lines[0].socket.sent == b"xy"
+
+
+# Any sequence of calls
+
+
+class BufferMachine(RuleBasedStateMachine):
+    """The buffer beside a naive queue of (number, droppable) pairs."""
+
+    sizes = st.integers(2, 12)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+        self.delivered: list[bytes] = []
+        self.dropped = 0
+        self.asked_to_close = 0
+        self.replies: list[bytes] = []
+        self.pushes: list[bytes] = []
+        self.fixed: deque[bytes] = deque()  # the turn in which it blocked
+        self.queue: list[tuple[bytes, bool]] = []
+        self.dropped_by_model = 0
+        self.closes_by_model = 0
+
+    @initialize(
+        policy=st.sampled_from(POLICIES),
+        limit_bytes=st.integers(5, 40),
+        limit_messages=st.integers(1, 6),
+    )
+    def make(self, policy: SlowClient, limit_bytes: int, limit_messages: int) -> None:
+        self.policy, self.limit_bytes, self.limit_messages = policy, limit_bytes, limit_messages
+        self.turns = Turns()
+        self.buffer = SendBuffer(
+            Flusher(self.turns.call_soon, lambda: self.turns.now),
+            self._write,
+            self._slow,
+            limit_bytes=limit_bytes,
+            limit_messages=limit_messages,
+            policy=policy,
+        )
+
+    def _write(self, data: bytes, count: int) -> None:
+        frames = data.split(b"|")[:-1]
+        assert len(frames) == count
+        self.delivered += [frame + b"|" for frame in frames]
+
+    def _slow(self, dropped: int) -> None:
+        if dropped:
+            self.dropped += dropped
+        else:
+            self.asked_to_close += 1
+
+    def _frame(self, kind: str, size: int) -> bytes:
+        self.number += 1
+        return f"{kind}{self.number}".ljust(size, ".").encode() + b"|"
+
+    def _fits(self, extra: int) -> bool:
+        frames = [*self.fixed, *(frame for frame, _ in self.queue)]
+        size = sum(map(len, frames)) + extra
+        return len(frames) < self.limit_messages and size <= self.limit_bytes
+
+    @rule(size=sizes)
+    def push(self, size: int) -> None:
+        frame = self._frame("p", size)
+        self.pushes.append(frame)
+        if self.buffer.blocked:
+            self._push_blocked(frame)
+        else:
+            self.queue.append((frame, True))
+        self.buffer.push(frame)
+
+    def _push_blocked(self, frame: bytes) -> None:
+        if not self._fits(len(frame)):
+            if self.policy == "close":
+                self.closes_by_model += 1
+                return
+            if self.policy == "drop_oldest" and len(frame) <= self.limit_bytes:
+                while not self._fits(len(frame)) and any(droppable for _, droppable in self.queue):
+                    oldest = next(index for index, pair in enumerate(self.queue) if pair[1])
+                    del self.queue[oldest]
+                    self.dropped_by_model += 1
+        if self._fits(len(frame)):
+            self.queue.append((frame, True))
+        else:
+            self.dropped_by_model += 1
+
+    @rule(size=sizes)
+    def keep(self, size: int) -> None:
+        frame = self._frame("r", size)
+        self.replies.append(frame)
+        self.queue.append((frame, False))
+        self.buffer.keep(frame)
+
+    @precondition(lambda self: not self.buffer.blocked)
+    @rule()
+    def block(self) -> None:
+        self.fixed.extend(frame for frame, _ in self.queue)
+        self.queue.clear()
+        self.buffer.block()
+
+    @rule()
+    def unblock(self) -> None:
+        self.buffer.unblock()
+        self._all_out()
+
+    @rule()
+    def end_turn(self) -> None:
+        self.turns.run_one()
+        if not self.buffer.blocked:
+            self._all_out()
+
+    def _all_out(self) -> None:
+        expected = [*self.fixed, *(frame for frame, _ in self.queue)]
+        assert self.delivered[len(self.delivered) - len(expected) :] == expected
+        self.fixed.clear()
+        self.queue.clear()
+        assert len(self.buffer) == self.buffer.size == 0
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "buffer"):
+            return
+        frames = [*self.fixed, *(frame for frame, _ in self.queue)]
+        assert len(self.buffer) == len(frames)
+        assert self.buffer.size == sum(map(len, frames))
+        assert self.buffer.full == (self.buffer.blocked and not self._fits(0))
+        assert self.dropped == self.dropped_by_model
+        assert self.asked_to_close == self.closes_by_model
+
+    def teardown(self) -> None:
+        if not hasattr(self, "buffer"):
+            return
+        self.buffer.unblock()
+        self.turns.run_one()
+        numbers = [int(frame.strip(b"pr.|")) for frame in self.delivered]
+        assert numbers == sorted(numbers)
+        assert [frame for frame in self.delivered if frame.startswith(b"r")] == self.replies
+        missing = len(self.pushes) + len(self.replies) - len(self.delivered)
+        assert missing == self.dropped + self.asked_to_close
+
+
+TestAnySequenceOfSends = BufferMachine.TestCase
+TestAnySequenceOfSends.settings = settings(
+    derandomize=True, deadline=None, max_examples=150, stateful_step_count=40
+)
