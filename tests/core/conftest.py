@@ -180,8 +180,10 @@ class RawClient:
             size = int(headers.get("content-length", 0)) if not request.startswith(b"HEAD") else 0
             return RawResponse(status, headers, await self.reader.readexactly(size))
 
-    async def upgrade(self, path: str = "/", headers: Iterable[str] = ()) -> RawResponse:
-        """Ask for the WebSocket."""
+    async def upgrade(
+        self, path: str = "/", headers: Iterable[str] = (), rest: bytes = b""
+    ) -> RawResponse:
+        """Ask for the WebSocket; ``rest`` follows in the same write."""
         lines = [
             f"GET {path} HTTP/1.1",
             "Upgrade: websocket",
@@ -192,7 +194,7 @@ class RawClient:
         ]
         if not any(line.lower().startswith("host:") for line in lines):
             lines.insert(1, "Host: 127.0.0.1")
-        self.response = await self.http("\r\n".join([*lines, "", ""]).encode())
+        self.response = await self.http("\r\n".join([*lines, "", ""]).encode() + rest)
         return self.response
 
 
@@ -454,3 +456,72 @@ def eventually() -> Callable[..., Awaitable[None]]:
                 await asyncio.sleep(0)
 
     return until
+
+
+class PlainTransport:
+    """Somebody's three methods on a ``PlainBus``, all async; what they do is up to the test."""
+
+    def __init__(self, bus: PlainBus, *, echo: bool) -> None:
+        self.bus = bus
+        self.echo = echo
+        self.calls: list[str] = []
+        """What was called: "subscribe ws:room:r"."""
+        self.failing: dict[str, Exception] = {}
+        """What a call raises, such as "subscribe ws:room:r"."""
+        self._held: dict[str, asyncio.Event] = {}
+        self._running: set[str] = set()
+
+    def hold(self, call: str) -> Callable[[], None]:
+        """Keep ``call`` from returning until what this returns is called."""
+        self._held[call] = asyncio.Event()
+        return self._held[call].set
+
+    async def publish(self, channel: str, payload: str) -> None:
+        await self._call("publish", channel)
+        for owner, handler in list(self.bus.subscribers.get(channel, {}).items()):
+            if owner is not self or self.echo:
+                asyncio.get_running_loop().call_soon(handler, payload)
+
+    async def subscribe(self, channel: str, handler: Callable[[str], None]) -> None:
+        await self._call("subscribe", channel)
+        self.bus.subscribers.setdefault(channel, {})[self] = handler
+
+    async def unsubscribe(self, channel: str) -> None:
+        await self._call("unsubscribe", channel)
+        self.bus.subscribers.get(channel, {}).pop(self, None)
+
+    async def _call(self, method: str, channel: str) -> None:
+        call = f"{method} {channel}"
+        self.calls.append(call)
+        line = method if method == "publish" else channel
+        assert line not in self._running, f"{call} overlaps"
+        self._running.add(line)
+        try:
+            await asyncio.sleep(0)
+            if call in self.failing:
+                raise self.failing[call]
+            if call in self._held:
+                await self._held[call].wait()
+        finally:
+            self._running.discard(line)
+
+
+class PlainBus:
+    """A bus in this process that has nothing but publish, subscribe and unsubscribe."""
+
+    def __init__(self) -> None:
+        self.subscribers: dict[str, dict[PlainTransport, Callable[[str], None]]] = {}
+
+    def transport(self, *, echo: bool = False) -> PlainTransport:
+        """Return a new transport on this bus; an echoing one hears itself."""
+        return PlainTransport(self, echo=echo)
+
+    def channels(self) -> dict[str, int]:
+        """Return how many are subscribed to each channel."""
+        return {channel: len(each) for channel, each in self.subscribers.items() if each}
+
+
+@pytest.fixture
+def plain_bus() -> PlainBus:
+    """Give a bus whose transports are plain classes of three async methods."""
+    return PlainBus()

@@ -258,16 +258,18 @@ def test_the_turn_in_which_the_socket_blocked_is_not_dropped() -> None:
 
 def test_a_buffer_is_full_only_while_blocked_and_at_a_bound() -> None:
     line = Line("drop_newest", limit_bytes=4, limit_messages=2)
+    full: list[bool] = []
     line.buffer.keep(b"abcde")
-    assert not line.buffer.full
+    full.append(line.buffer.full)
     line.turns.run_one()
     line.buffer.block()
     line.buffer.push(b"abcd")
-    assert not line.buffer.full
+    full.append(line.buffer.full)
     line.buffer.keep(b"e")
-    assert line.buffer.full
+    full.append(line.buffer.full)
     line.buffer.unblock()
-    assert not line.buffer.full
+    full.append(line.buffer.full)
+    assert full == [False, False, True, False]
 
 
 def test_whether_something_fits_can_be_asked_beforehand() -> None:
@@ -281,7 +283,7 @@ def test_whether_something_fits_can_be_asked_beforehand() -> None:
 
 
 def test_a_closed_buffer_ignores_everything() -> None:
-    line = Line(limit_bytes=1)
+    line = Line(limit_bytes=2)
     line.buffer.push(b"a")
     line.buffer.block()
     line.buffer.push(b"b")

@@ -66,13 +66,9 @@ async def test_bytes_that_come_one_by_one_make_a_message(
 async def test_a_message_that_comes_with_the_handshake_waits_for_it(
     serving: Serving, raw_client: Callable[..., Any]
 ) -> None:
-    request = (
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
     async with raw_client(serving.address, path=None) as client:
         rest = client.frame("early\r\n\r\n") + client.frame(b"p", client.PING)
-        response = await client.http(request + rest + client.close_frame(4000))
+        response = await client.upgrade(rest=rest + client.close_frame(4000))
         assert response.status == 101
         assert (await client.receive()).payload == b"p"
         assert await client.close_code() == (4000, "")

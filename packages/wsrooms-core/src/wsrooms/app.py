@@ -482,7 +482,8 @@ class WsApp(WsRoutes):
             finally:
                 self._last_stats = instance.stats()
                 self._forget()
-                self._logger.info("closed; %d connections ended", connections)
+                if server is not None and server.has_listened:
+                    self._logger.info("closed; %d connections ended", connections)
 
     async def _stop_bus(self, instance: Instance) -> None:
         await instance.cancel_tasks(CLOSE_TRANSPORT)

@@ -14,6 +14,8 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextvars import Context
+from functools import partial
 
 from msgspec import UNSET
 
@@ -90,6 +92,7 @@ class WsRoomManager:
         self._pending = PendingJoins()
         self._everybody: Callable[[], Iterable[WsMember]] | None = None
         self._server_channel = FINISHED
+        self._context = Context()
         self._logged_at: dict[str, float] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self.foreign = 0
@@ -147,7 +150,7 @@ class WsRoomManager:
         pending = self._pending.open(room, connection, added=added)
         receipt = Receipt(
             on_cancel=lambda cancelled: self._cancel(connection, room, cancelled),
-            on_unseen=self._join_unseen,
+            on_unseen=partial(self.failed_unseen, "a join"),
         )
         pending.receipts.append(receipt)
         if self._overdue(link):
@@ -158,7 +161,11 @@ class WsRoomManager:
             self._wish(channel)
         if not receipt.done and pending.timer is None:
             loop = asyncio.get_running_loop()
-            pending.timer = loop.call_at(self._deadline(link, loop), self._expire, connection, room)
+            deadline = self._deadline(link, loop)
+            # Even a cancelled timer would keep the message's context until it is due.
+            pending.timer = loop.call_at(
+                deadline, self._expire, connection, room, context=self._context
+            )
         if receipt.done and receipt.error is None:
             return FINISHED
         if self.on_pending is not None:
@@ -206,10 +213,6 @@ class WsRoomManager:
         """Who is in ``room`` on this instance: a snapshot."""
         return frozenset(self._hub.members(room))
 
-    def rooms(self) -> frozenset[str]:
-        """The rooms that have a member on this instance: a snapshot."""
-        return frozenset(self._hub.rooms())
-
     def check_name(self, room: str) -> None:
         """Accept ``room`` as a name; safe on any thread.
 
@@ -246,9 +249,6 @@ class WsRoomManager:
         receipt.settle()
         if not pending.receipts and self._pending.settle(room, connection, None):
             self._discard(connection, room)
-
-    def _join_unseen(self, error: Exception) -> None:
-        self.failed_unseen("a join", error)
 
     # Broadcasts
 

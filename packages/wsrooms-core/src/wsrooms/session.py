@@ -109,7 +109,7 @@ class Session:
                 if inspect.isawaitable(result):
                     self._start_task(self._open_async(result, hooks, current), "on_connect")
                     return
-        except Exception as error:  # noqa: BLE001 - a hook's failure is the client's close code
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the close code
             self._reject(error)
             return
         if current.joins:
@@ -118,10 +118,7 @@ class Session:
             self._accept()
 
     async def _open_async(
-        self,
-        result: Awaitable[object] | None,
-        hooks: Any,
-        current: Context,
+        self, result: Awaitable[object] | None, hooks: Any, current: Context
     ) -> None:
         try:
             if result is not None:
@@ -381,7 +378,7 @@ class Session:
             return
         self._ended = True
         self._instance.rooms.abandon_joins(self.connection)
-        self._deadline = self._instance.loop.call_later(LINGER, self.give_up)
+        self._by(LINGER, self.give_up)
         self._instance.loop.call_soon(self._advance)
 
     def give_up(self) -> None:
@@ -391,11 +388,15 @@ class Session:
             task.cancel()
         if self.done:
             return
+        # A task that will not be cancelled must not keep the connection for ever.
+        self._by(GIVE_UP, self._disconnect)
+        self._advance()
+
+    def _by(self, seconds: float, step: Callable[[], None]) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        # A task that will not be cancelled must not keep the connection for ever.
-        self._deadline = self._instance.loop.call_later(GIVE_UP, self._disconnect)
-        self._advance()
+        instance = self._instance
+        self._deadline = instance.loop.call_later(seconds, step, context=instance.base_context)
 
     def _disconnect(self) -> None:
         if self.done:

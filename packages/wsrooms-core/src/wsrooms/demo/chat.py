@@ -122,14 +122,14 @@ def disconnected() -> None:
 
 
 def member() -> WsConnection:
-    """Who sent this message, if he is in its room."""
+    """Whoever sent this message, and 403 for those who are not in its room."""
     if use_ws_message().path not in use_ws_connection().rooms:
         raise WsError(403, "Join the room first")
     return use_ws_connection()
 
 
 def person(one: WsConnection) -> dict[str, str]:
-    """Somebody, as others see him."""
+    """Somebody, as others see them."""
     return {"id": one.id, "name": one.get(NAME)}
 
 

@@ -29,11 +29,11 @@ def serve_page(request: WsRequest) -> WsHttpResponse:
 @cache
 def _page() -> WsHttpResponse:
     assets = files("wsrooms.demo")
-    html, style, link, script = (
+    html, style, *scripts = (
         assets.joinpath(name).read_text("utf-8")
-        for name in ("page.html", "page.css", "link.js", "page.js")
+        for name in ("page.html", "page.css", "link.js", "page.js", "input.js")
     )
-    script = link + script
+    script = "\n".join(scripts)
     headers = {
         "Content-Security-Policy": "; ".join(
             [

@@ -103,4 +103,5 @@ class Heartbeat:
             if connection in self._asked:
                 self._asked.discard(connection)
                 if connection.reading and not connection.heard:
+                    self.discard(connection)
                     connection.heartbeat_failed()

@@ -81,6 +81,11 @@ class Server:
             if isinstance(path, str) and path:
                 self._unix_sockets.append((path, os.stat(path).st_ino))
 
+    @property
+    def has_listened(self) -> bool:
+        """Whether anybody could ever reach it."""
+        return bool(self._listening)
+
     def opened(self, protocol: ServerConnection) -> None:
         """A socket was accepted."""
         self._protocols.add(protocol)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 21\r\n\r\nnot an HTTP request.\n"
 )
+
+
+_FIELD = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
+"""A header as HTTP has it: a token, then what Latin-1 prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,16 +191,14 @@ def _http_response(request: WsRequest, given: WsHttpResponse) -> Response:
     if not bodiless:
         fields["Content-Length"] = str(len(given.body))
         fields["Content-Type"] = given.content_type
-    headers = Headers(fields)
-    for name, value in given.headers.items():
+    headers = Headers()
+    for name, value in (*fields.items(), *given.headers.items()):
+        if not _FIELD.fullmatch(f"{name}:{value}"):
+            # What a handler copied from a request must not end the header and begin another.
+            raise ValueError(f"header {name!r} cannot be sent")
         if name in headers:
             del headers[name]
         headers[name] = value
-    for name, value in headers.raw_items():
-        if any(sign in name + value for sign in "\r\n\0"):
-            # What a handler copied from a request must not end the header and begin another.
-            raise ValueError(f"header {name!r} cannot be sent")
-    headers.serialize()  # what is not Latin-1 fails here, where it becomes a 500
     body = b"" if bodiless or request.method == "HEAD" else given.body
     return Response(given.status, phrase, headers, body)
 

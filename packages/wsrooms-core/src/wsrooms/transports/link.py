@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
@@ -109,6 +110,8 @@ class BusLink:
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
         self._closed = False
+        # For tasks, which otherwise would keep, and work in, the context of whoever joins first.
+        self._context = copy_context()
         self._outages = 0
         self.keeps_log = bool(getattr(transport, "keeps_log", False))
         self.plain = not isinstance(transport, SupportsLifecycle)
@@ -142,7 +145,9 @@ class BusLink:
                 raise told from told.__cause__
             self._on_state("down", str(told))
             self._starter = asyncio.get_running_loop().create_task(
-                self._start_again(self.transport), name="wsrooms transport start"
+                self._start_again(self.transport),
+                name="wsrooms transport start",
+                context=self._context,
             )
 
     async def _start_again(self, transport: SupportsLifecycle) -> None:
@@ -243,7 +248,9 @@ class BusLink:
                 return
             if _pending(call):
                 entry.task = asyncio.get_running_loop().create_task(
-                    self._subscribing(entry, call), name=f"wsrooms subscribe {entry.name}"
+                    self._subscribing(entry, call),
+                    name=f"wsrooms subscribe {entry.name}",
+                    context=self._context,
                 )
             else:
                 self._confirm(entry)
@@ -262,7 +269,9 @@ class BusLink:
             call = None
         if _pending(call):
             entry.task = asyncio.get_running_loop().create_task(
-                self._unsubscribing(entry, call), name=f"wsrooms unsubscribe {entry.name}"
+                self._unsubscribing(entry, call),
+                name=f"wsrooms unsubscribe {entry.name}",
+                context=self._context,
             )
         else:
             self._reconcile(entry)
@@ -383,7 +392,9 @@ class BusLink:
         first = self._outbox.take(loop.time()) if message is None else message
         if first is not None:
             self._publisher = loop.create_task(
-                self._publish_in_order(first, call), name="wsrooms publisher"
+                self._publish_in_order(first, call),
+                name="wsrooms publisher",
+                context=self._context,
             )
 
     async def _publish_in_order(
@@ -441,6 +452,10 @@ class BusLink:
 
 def as_transport_error(error: Exception) -> TransportError:
     """``error``, or a ``TransportUnavailable`` that was caused by it."""
+    if error.__traceback__ is not None:
+        # Our own frame holds the receipt that will hold the error: a circle, and a receipt
+        # that is dropped should tell of its failure at once.
+        error.__traceback__ = error.__traceback__.tb_next
     if isinstance(error, TransportError):
         return error
     wrapped = TransportUnavailable(f"{type(error).__name__}: {error}")

@@ -1,0 +1,129 @@
+"""From a URL to a transport, with distributions made up on the spot."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wsrooms.errors import ConfigurationError, MissingTransport, UnknownOption, UnknownScheme
+from wsrooms.transports import MemoryTransport, transport_from_url
+from wsrooms.transports.urls import EXTRAS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULE = """
+made = []
+
+class Transport:
+    def __init__(self, url):
+        self.url = url
+        made.append(url)
+
+    def publish(self, channel, payload): ...
+    def subscribe(self, channel, handler): ...
+    def unsubscribe(self, channel): ...
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a distribution that offers ``module:Transport`` for some schemes."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules: list[str] = []
+
+    def make(distribution: str, module: str, *schemes: str, source: str = MODULE) -> None:
+        (tmp_path / f"{module}.py").write_text(source)
+        info = tmp_path / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
+        lines = [f"{scheme} = {module}:Transport" for scheme in schemes]
+        text = "\n".join(["[wsrooms.transports]", *lines, ""])
+        (info / "entry_points.txt").write_text(text)
+        modules.append(module)
+        importlib.invalidate_caches()
+
+    yield make
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+def test_memory_is_built_in_and_private() -> None:
+    one, other = transport_from_url("memory://"), transport_from_url("memory://?namespace=x")
+    assert isinstance(one, MemoryTransport)
+    assert isinstance(other, MemoryTransport)
+    assert one.bus is not other.bus
+
+
+def test_an_unknown_option_of_memory_names_the_known_ones() -> None:
+    with pytest.raises(UnknownOption, match="unknown option 'name'; known options: namespace"):
+        transport_from_url("memory://?name=x")
+    with pytest.raises(UnknownOption):
+        transport_from_url("memory://?namespace=x&prefix=")
+
+
+def test_a_package_offers_a_transport_by_an_entry_point(install: Callable[..., None]) -> None:
+    install("acme-bus", "acme_bus", "acme", "acme+tls")
+    for url in ("acme://a:1,b:2/x?y=z", "ACME+TLS://host"):
+        transport = transport_from_url(url)
+        assert type(transport).__name__ == "Transport"
+    assert sys.modules["acme_bus"].made == ["acme://a:1,b:2/x?y=z", "ACME+TLS://host"]
+
+
+def test_only_the_package_that_is_asked_for_is_imported(install: Callable[..., None]) -> None:
+    install("acme-bus", "acme_bus", "acme")
+    install("broken-bus", "broken_bus", "broken", source="raise ImportError('never import me')")
+    transport_from_url("acme://")
+    assert "broken_bus" not in sys.modules
+    with pytest.raises(ImportError, match="never import me"):
+        transport_from_url("broken://")
+
+
+def test_two_packages_that_claim_a_scheme_are_named(install: Callable[..., None]) -> None:
+    install("zeta-bus", "zeta_bus", "acme")
+    install("acme-bus", "acme_bus", "acme")
+    with pytest.raises(
+        ConfigurationError, match="several packages claim acme:// URLs: acme-bus, zeta-bus"
+    ):
+        transport_from_url("acme://")
+    assert "acme_bus" not in sys.modules
+
+
+@pytest.mark.parametrize(("scheme", "extra"), sorted(EXTRAS.items()))
+def test_a_known_package_that_is_missing_is_named_with_its_pip_install(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsrooms.transports.urls.entry_points", lambda group: ())
+    with pytest.raises(MissingTransport) as caught:
+        transport_from_url(f"{scheme}://localhost")
+    assert (caught.value.scheme, caught.value.extra) == (scheme, extra)
+    assert f'pip install "wsrooms-core[{extra}]"' in str(caught.value)
+
+
+def test_a_package_may_offer_a_scheme_that_the_core_knows(install: Callable[..., None]) -> None:
+    install("my-nats", "my_nats", "tls")
+    assert type(transport_from_url("tls://host")).__module__ == "my_nats"
+
+
+def test_an_unknown_scheme_names_the_known_ones(install: Callable[..., None]) -> None:
+    install("acme-bus", "acme_bus", "acme")
+    with pytest.raises(UnknownScheme, match="no transport speaks 'reddis' URLs") as caught:
+        transport_from_url("reddis://localhost")
+    assert caught.value.scheme == "reddis"
+    assert {"acme", "memory", *EXTRAS} <= set(caught.value.known)
+
+
+@pytest.mark.parametrize("url", ["", "redis", "localhost:6379", "redis:/localhost", None, 5])
+def test_what_is_no_url_is_told_what_one_looks_like(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no URL such as redis://localhost"):
+        transport_from_url(url)
+
+
+@pytest.mark.parametrize("url", ["://", "://host", "re dis://[", "a_b://[::1", "1x://"])
+def test_what_is_hardly_a_url_has_an_unknown_scheme(url: str) -> None:
+    with pytest.raises(UnknownScheme):
+        transport_from_url(url)
