@@ -1,12 +1,15 @@
-"""A chart of a result file as SVG: one panel a scenario, a bar a server, a whisker for the spread."""
+"""A result file as SVG: a panel for each scenario, a bar for each server with its spread."""
 
 from __future__ import annotations
 
 from html import escape
 from statistics import median
+from typing import TYPE_CHECKING
 
-from benchmarks.harness.results import Results
 from benchmarks.harness.scenarios import LOADS, SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from benchmarks.harness.results import Results
 
 __all__ = ["chart"]
 
@@ -26,7 +29,7 @@ FONT = "font-family='system-ui, sans-serif'"
 
 
 def chart(results: Results) -> str:
-    """The whole picture; scenarios with a fixed rate, whose bars would all be alike, are left out."""
+    """The picture; scenarios with a fixed rate, whose bars would be alike, are left out."""
     panels: list[str] = []
     top = float(MARGIN)
     for name in LOADS:
@@ -67,8 +70,8 @@ def _bar(server: str, rates: list[float], longest: float, y: float) -> str:
     return "\n".join(
         [
             _text(left - 8, center + 4, server, INK, anchor="end"),
-            f"<rect x='{left}' y='{y:g}' width='{max(end - left, 1):.1f}' height='{ROW - 6}' rx='2' "
-            f"fill='{_colour(server)}'/>",
+            f"<rect x='{left}' y='{y:g}' width='{max(end - left, 1):.1f}' height='{ROW - 6}' "
+            f"rx='2' fill='{_colour(server)}'/>",
             f"<path d='M{low:.1f} {center:g}H{high:.1f}M{low:.1f} {center - 3:g}v6M{high:.1f} "
             f"{center - 3:g}v6' stroke='{INK}' fill='none'/>",
             _text(max(high, end) + 8, center + 4, f"{value:,.0f}", INK),

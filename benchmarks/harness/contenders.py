@@ -156,7 +156,7 @@ QUICK = [
     "limit",
     "limit-coalesce",
 ]
-"""Who runs unless others are named: what the dependency group ``bench`` and a compiler suffice for."""
+"""Who runs unless others are named: all that need the group ``bench`` and a compiler only."""
 
 
 def why_not(contender: Contender) -> str | None:

@@ -12,7 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +20,9 @@ from benchmarks.harness.contenders import NODE_MODULES, Contender
 from benchmarks.harness.machine import Cores
 from benchmarks.harness.results import BINARIES, MADE, Calls, Idle, Load, Run
 from benchmarks.harness.scenarios import SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ["Bench", "Failed", "ServerProcess"]
 

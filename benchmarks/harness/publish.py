@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness.chart import chart
 from benchmarks.harness.report import details, summary
-from benchmarks.harness.results import Results
+
+if TYPE_CHECKING:
+    from benchmarks.harness.results import Results
 
 __all__ = ["BEGIN", "END", "publish", "replace_between"]
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.harness.measure import SENDS
-from benchmarks.harness.results import Load, Results
 from benchmarks.harness.scenarios import LOADS, SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from benchmarks.harness.results import Load, Results
 
 __all__ = ["details", "faults", "summary"]
 
@@ -40,7 +43,12 @@ def summary(results: Results) -> list[str]:
     )
     ratios = list(_ratios(results, measured))
     if ratios:
-        lines += ["", "Times `websockets` on the same loop, and the share of the C limit:", ""]
+        lines += [
+            "",
+            "Times `websockets` on the same loop, and the share of what C can do: by rate, and in "
+            "brackets by the least CPU, which other programs disturb less.",
+            "",
+        ]
         heads = ["scenario", "asyncio", "uvloop", "goal", "asyncio / C", "uvloop / C"]
         lines += _table(heads, ratios)
     return lines
@@ -50,7 +58,9 @@ def details(results: Results) -> list[str]:
     """Every figure, scenario by scenario."""
     lines = [conditions(results)]
     for name, scenario in SCENARIOS.items():
-        rows = [row for row in (_row(results, server, scenario) for server in _ranked(results)) if row]
+        rows = [
+            row for row in (_row(results, server, scenario) for server in _ranked(results)) if row
+        ]
         if rows:
             lines += ["", f"## {name}: {scenario.title}", "", *_table(_heads(scenario), rows)]
     if results.skipped:
@@ -144,29 +154,37 @@ def _cpu_cell(results: Results, server: str, scenario: Scenario) -> str:
 
 
 def _ratios(results: Results, scenarios: Iterable[Scenario]) -> Iterable[Row]:
+    """A row a scenario: ours against websockets, then against C, each by rate and by CPU."""
+    own = [f"wsrooms-{loop}" for loop in ("asyncio", "uvloop")]
     for scenario in scenarios:
         if scenario.demand:
             continue
-        own = [f"wsrooms-{loop}" for loop in ("asyncio", "uvloop")]
-        cells = [
+        theirs = [
             _ratio(results, scenario.name, server, server.replace("wsrooms", "websockets"))
             for server in own
         ]
-        goal = "" if scenario.goal is None else f"{scenario.goal:g} ×"
         limits = [_ratio(results, scenario.name, server, "limit-coalesce") for server in own]
-        if any(cell != "–" for cell in (*cells, *limits)):
-            yield [scenario.name, *(_times(cell) for cell in cells), goal, *limits]
+        if any((*theirs, *limits)):
+            goal = "" if scenario.goal is None else f"{scenario.goal:g} ×"
+            yield [
+                scenario.name,
+                *(f"**{cell[0]:.2f} ×** ({cell[1]:.2f} ×)" if cell else "–" for cell in theirs),
+                goal,
+                *(f"{cell[0]:.2f} ({cell[1]:.2f})" if cell else "–" for cell in limits),
+            ]
 
 
-def _ratio(results: Results, scenario: str, server: str, other: str) -> str:
+def _ratio(results: Results, scenario: str, server: str, other: str) -> tuple[float, float] | None:
+    """How many times the other's median rate, and the other's least CPU over ours."""
     ours, theirs = results.loads(server, scenario), results.loads(other, scenario)
     if not ours or not theirs:
-        return "–"
-    return f"{middle(ours, _rate) / middle(theirs, _rate):.2f}"
+        return None
+    by_rate = middle(ours, _rate) / middle(theirs, _rate)
+    return by_rate, min(map(_cpu, theirs)) / min(map(_cpu, ours))
 
 
-def _times(cell: str) -> str:
-    return cell if cell == "–" else f"**{cell} ×**"
+def _cpu(load: Load) -> float:
+    return load.cpu_us
 
 
 def _heads(scenario: Scenario) -> Row:

@@ -1,8 +1,8 @@
-"""Django Channels (its tutorial's chat consumer, in memory) under uvicorn and uvloop. PORT"""
+"""Django Channels in memory (its tutorial's chat consumer), under uvicorn and uvloop."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
-# mypy: disable-error-code="import-not-found, misc"
-# pyright: basic, reportMissingImports=false, reportUntypedBaseClass=false
+# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
 from __future__ import annotations
 

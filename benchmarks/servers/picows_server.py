@@ -1,4 +1,4 @@
-"""picows (Cython) on uvloop: a set, and a loop of ``transport.send``. PORT"""
+"""picows (Cython) on uvloop: a set, and a loop of ``transport.send``."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found, misc"

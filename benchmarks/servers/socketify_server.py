@@ -1,4 +1,4 @@
-"""socketify (uWebSockets under CFFI): native subscribe and publish. PORT
+"""socketify (uWebSockets under CFFI): native subscribe and publish.
 
 Its own ``ws.publish`` (0.0.31) also delivers to the sender, so this calls the native function
 under it, which does not.

@@ -1,4 +1,4 @@
-"""python-socketio (ASGI) under uvicorn and uvloop. PORT"""
+"""python-socketio (ASGI) under uvicorn and uvloop."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found, untyped-decorator"

@@ -1,4 +1,4 @@
-"""Starlette under uvicorn and uvloop: a set and a loop of ``send_text``, as FastAPI documents. PORT"""
+"""Starlette under uvicorn and uvloop: a set and a loop of ``send_text``, as FastAPI has it."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found"

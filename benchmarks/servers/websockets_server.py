@@ -1,6 +1,6 @@
 """The ``websockets`` package alone: a dict of sets, and its own ``broadcast()``.
 
-    python websockets_server.py PORT asyncio|uvloop
+python websockets_server.py PORT asyncio|uvloop
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The server that is measured, written as a user would write it.
 
-    python wsrooms_server.py PORT [--loop asyncio|uvloop] [--handlers sync|async] [--data decoded|raw]
+python wsrooms_server.py PORT [--loop asyncio|uvloop] [--handlers sync|async] [--data decoded|raw]
 """
 
 from __future__ import annotations

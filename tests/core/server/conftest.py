@@ -128,7 +128,7 @@ async def _serve(
         heartbeat_timeout=heartbeat_timeout,
     )
     serving = Serving(server)
-    given = {"allowed_origins": "same", "logger": instance.logger} | settings
+    given: dict[str, Any] = {"allowed_origins": "same", "logger": instance.logger} | settings
     listening, serving.address = await listen_on(
         server.factory(ServerSettings(**given)), "127.0.0.1", 0, options or {}
     )

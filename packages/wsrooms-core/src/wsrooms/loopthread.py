@@ -62,7 +62,8 @@ class LoopThread:
             try:
                 inner = call()
             except Exception as error:  # noqa: BLE001 - it belongs to the caller, who holds the receipt
-                receipt.settle(error)
+                # This frame holds the receipt: with its trace the error would close a circle.
+                receipt.settle(error.with_traceback(None))
             else:
                 receipt.follow(inner)
 

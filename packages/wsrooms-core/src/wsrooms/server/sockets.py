@@ -162,7 +162,8 @@ def _why_not(error: OSError, host: str, port: int) -> str:
         )
     if error.errno == errno.EACCES:
         return f"port {port} on {host} is not allowed to this user: use a port above 1023"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+    # Python 3.13 gives no number where none of a host's addresses is ours.
+    if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
         return _no_such_host(host)
     return f"cannot listen on {host}:{port}: {error.strerror or error}"
 

@@ -151,25 +151,25 @@ class BusLink:
             )
 
     async def _start_again(self, transport: SupportsLifecycle) -> None:
-        for delay in backoff():
-            await asyncio.sleep(delay)
+        delays = backoff()
+        while True:
+            await asyncio.sleep(next(delays))
             try:
                 await _wait(transport.start())
+                break
             except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
                 self._events.state_changed("down", str(as_transport_error(error)))
                 self._outbox.expire(asyncio.get_running_loop().time())
-            else:
-                break
         self._starter = None
+        self._publish_next()  # in a task: after the wishes, and before what is published now
         self._on_state("up", None)
-        self._publish_next()
 
     async def close(self, timeout: float) -> None:
         """Publish what waits, end every subscription, close the transport.
 
         Args:
-            timeout: Seconds for all of it; what is not done by then fails with
-                ``TransportClosed``.
+            timeout: Seconds for all of it. What is not published in half of them fails
+                with ``TransportClosed``.
         """
         self._closed = True
         loop = asyncio.get_running_loop()
@@ -177,10 +177,9 @@ class BusLink:
         # Whatever was begun in this turn begins now: it would end unawaited if cancelled first.
         await asyncio.sleep(0)
         if self._publisher is not None:
-            await asyncio.wait([self._publisher], timeout=timeout)
+            await asyncio.wait([self._publisher], timeout=timeout / 2)
         channels, self._channels = list(self._channels.values()), {}
-        unfinished = [channel for channel in channels if channel.task is not None]
-        tasks = [self._starter, self._publisher, *(channel.task for channel in unfinished)]
+        tasks = [self._starter, self._publisher, *(channel.task for channel in channels)]
         await self._cancelled([task for task in tasks if task is not None], until)
         self._outbox.fail_all(TransportClosed("the app has closed"))
         for channel in channels:
@@ -189,8 +188,7 @@ class BusLink:
             await self._in_time(self.transport.close, until)
             return
         for channel in channels:
-            if channel.held or channel in unfinished:
-                await self._in_time(partial(self.transport.unsubscribe, channel.name), until)
+            await self._in_time(partial(self.transport.unsubscribe, channel.name), until)
 
     async def _in_time(self, call: Callable[[], object], until: float) -> None:
         """Make a last call to the transport; its failure is logged."""
@@ -244,11 +242,11 @@ class BusLink:
             try:
                 call = self.transport.subscribe(entry.name, entry.receive)
             except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the join's error
-                self._refuse(entry, error)
+                self._refuse(entry, self._untraced(error))
                 return
             if _pending(call):
                 entry.task = asyncio.get_running_loop().create_task(
-                    self._subscribing(entry, call),
+                    self._subscribing(entry, call, self._outages),
                     name=f"wsrooms subscribe {entry.name}",
                     context=self._context,
                 )
@@ -276,25 +274,23 @@ class BusLink:
         else:
             self._reconcile(entry)
 
-    async def _subscribing(self, entry: _Channel, call: Awaitable[None]) -> None:
-        outages = self._outages
+    async def _subscribing(self, entry: _Channel, call: Awaitable[None], outages: int) -> None:
         limit = asyncio.timeout(self._confirm_timeout)
-        failure: BaseException | None = None
         try:
             async with limit:
                 await call
-        except (Exception, asyncio.CancelledError) as error:
-            if _cancelled_by_us(error):
-                raise
-            failure = error
-        finally:
+        except (Exception, asyncio.CancelledError) as failure:
             entry.task = None
-        if failure is not None and limit.expired():
-            # Each join has a deadline of its own: whoever still waits gets a fresh try.
-            self._take_back(entry)
-        elif failure is not None:
-            self._refuse(entry, _as_exception(failure))
-        elif entry.wish is None or (outages != self._outages and not self.keeps_log):
+            if _cancelled_by_us(failure):
+                raise
+            if limit.expired():
+                # Each join has a deadline of its own: whoever still waits gets a fresh try.
+                self._take_back(entry)
+            else:
+                self._refuse(entry, _as_exception(failure))
+            return
+        entry.task = None
+        if entry.wish is None or (outages != self._outages and not self.keeps_log):
             self._reconcile(entry)  # what was confirmed before an outage is asked for again
         else:
             self._confirm(entry)
@@ -374,7 +370,7 @@ class BusLink:
         try:
             call = self.transport.publish(channel, payload)
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the receipt's error
-            return self._failed(as_transport_error(error))
+            return self._failed(as_transport_error(self._untraced(error)))
         if isinstance(call, Receipt):
             return call
         if not _pending(call):
@@ -397,24 +393,22 @@ class BusLink:
                 context=self._context,
             )
 
-    async def _publish_in_order(
-        self, message: Outgoing | None, call: Awaitable[None] | None
-    ) -> None:
+    async def _publish_in_order(self, message: Outgoing, call: Awaitable[None] | None) -> None:
         """Await ``call``, then publish what came meanwhile, one after another."""
         loop = asyncio.get_running_loop()
         published = 0
+        following: Outgoing | None = message
         try:
-            while message is not None:
-                error = await self._publish_one(message, call)
+            while following is not None:
+                message = following
+                message.receipt.settle(await self._publish_one(message, call))
                 call = None
-                message.receipt.settle(error)
                 published += 1
                 if not published % TURN:
                     await asyncio.sleep(0)
-                message = self._outbox.take(loop.time())
+                following = self._outbox.take(loop.time())
         except asyncio.CancelledError:
-            if message is not None:
-                message.receipt.settle(TransportClosed("the app has closed"))
+            message.receipt.settle(TransportClosed("the app has closed"))
             raise
         finally:
             self._publisher = None
@@ -442,6 +436,15 @@ class BusLink:
     def _failed(self, error: TransportError) -> Receipt:
         return Receipt.failed(error, self._events.publish_failed)
 
+    def _untraced(self, error: Exception) -> Exception:
+        """``error`` without its frames, of which one holds the receipt that will hold it.
+
+        In that circle a receipt that is dropped would tell of its failure only when
+        the garbage is collected.
+        """
+        self._logger.debug("%r failed", self.transport, exc_info=error)
+        return error.with_traceback(None)
+
     # Figures
 
     def stats(self) -> dict[str, int]:
@@ -453,8 +456,7 @@ class BusLink:
 def as_transport_error(error: Exception) -> TransportError:
     """``error``, or a ``TransportUnavailable`` that was caused by it."""
     if error.__traceback__ is not None:
-        # Our own frame holds the receipt that will hold the error: a circle, and a receipt
-        # that is dropped should tell of its failure at once.
+        # Without our own frame, which holds the receipt: see BusLink._untraced.
         error.__traceback__ = error.__traceback__.tb_next
     if isinstance(error, TransportError):
         return error
