@@ -41,7 +41,9 @@ class Campaign:
             try:
                 for scenario in self.scenarios:
                     for contender in order:
-                        if contender.name not in self._given_up:
+                        if contender.name in self._given_up:
+                            continue
+                        if contender.answers(scenario):
                             yield self._measure(contender, scenario, repetition)
             finally:
                 while self._running:

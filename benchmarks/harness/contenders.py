@@ -10,8 +10,12 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness.results import BINARIES
+
+if TYPE_CHECKING:
+    from benchmarks.harness.scenarios import Scenario
 
 __all__ = ["CONTENDERS", "QUICK", "Contender", "Dialect", "why_not"]
 
@@ -82,6 +86,10 @@ class Contender:
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     go: Path | None = None
+
+    def answers(self, scenario: Scenario) -> bool:
+        """Whether the scenario means anything to it: not all know requests."""
+        return scenario.unit != "replies" or bool(self.dialect.request)
 
 
 def _native(name: str, mode: str) -> Contender:

@@ -157,8 +157,6 @@ class Bench:
             Failed: There are no figures.
         """
         mode, *rest = scenario.load
-        if mode == "rpc" and not contender.dialect.request:
-            raise Failed("it has no requests")
         window = ("--warm", str(self.warm), "--secs", str(seconds or self.seconds))
         words = [mode, "--port", str(server.port), *rest, *window, "--pid", str(server.pid)]
         if self.cores.server is not None:

@@ -419,60 +419,41 @@ def test_routes_lists_every_route_with_its_handler_in_order() -> None:
     assert app.routes() == [("a", "/x", one), ("b", "/chat/:room", two)]
 
 
-async def test_without_its_broker_an_app_does_not_start() -> None:
-    broker = FakeBroker()
-    app = WsApp(broadcast_transport=broker)
-    with pytest.raises(TransportUnavailable, match="no broker at nowhere:1"):
-        await app.listen(0)
-    assert broker.closed == 1
-    assert app.health().state == "closed"
+async def test_listening_that_a_close_overtakes_is_told(connect: Connect) -> None:
+    app = WsApp()
+    address = await app.listen(0)
+    outcomes = await asyncio.gather(app.listen(0), app.close(), return_exceptions=True)
+    assert isinstance(outcomes[0], NotRunning)
+    with pytest.raises(ConnectionRefusedError):
+        await connect(address)
 
 
-@pytest.mark.parametrize("error", [TransportUnavailable("no broker"), OSError("no broker")])
-async def test_start_without_broker_serves_at_once_and_joins_when_it_is_there(
-    connect: Connect, eventually: Eventually, error: Exception
+async def test_what_does_not_end_when_it_is_cancelled_is_named_in_the_log(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker = FakeBroker()
-    broker.error = error
-    app = WsApp(broadcast_transport=broker, start_without_broker=True, join_timeout=DEADLINE)
+    monkeypatch.setattr("wsrooms.app.CLOSE_TRANSPORT", 0.02)
+    monkeypatch.setattr("wsrooms.instance.GIVEN_UP", 0.02)
+    app = WsApp(shutdown_timeout=0.02)
+    release = asyncio.Event()
 
-    @app.on_message("join", "/r")
-    async def join() -> str:
-        await use_ws_rooms().join()
-        return "joined"
+    async def stubborn() -> None:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
 
-    app.on_message("ping", "/", lambda: "pong")
-    async with app.serving() as address:
-        peer = await connect(address)
-        assert await peer.call("ping", "/") == "pong"
-        health = app.health()
-        assert health.state == "down"
-        assert "no broker" in (health.error or "")
-        peer.send("join", "/r", id="j")
-        await peer.settled()
-        assert broker.subscribed == []
-        broker.up = True
-        assert await peer.reply("j") == "joined"
-        assert set(broker.subscribed) == {"ws:server", "ws:room:/r"}
-        assert app.health().state == "up"
-    assert broker.closed == 1
+    hooks: list[asyncio.Task[Any] | None] = []
 
+    @app.on_disconnect
+    async def stubborn_hook() -> None:
+        hooks.append(asyncio.current_task())
+        await stubborn()
 
-async def test_start_without_broker_answers_joins_with_503(connect: Connect) -> None:
-    broker = FakeBroker()
-    app = WsApp(broadcast_transport=broker, start_without_broker=True, join_timeout=0.05)
-
-    @app.on_message("join", "/r")
-    async def join() -> str:
-        use_ws_rooms().join()
-        return "joined"
-
-    async with app.serving() as address:
-        peer = await connect(address)
-        for _ in range(2):
-            answer = await peer.call("join", "/r")
-            assert answer["error"] == {"code": 503, "message": "Service Unavailable"}
-        assert app.stats()["memberships"] == 0
-        assert app.stats()["joins_failed"] == 2
-    assert broker.starts >= 1
-    assert broker.closed == 1
+    await connect(await app.listen(0))
+    task = app.start_task(stubborn(), name="stubborn ticker")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE):
+        await app.close()
+    assert "1 connections could not be ended in time" in caplog.text
+    assert "task stubborn ticker does not end when it is cancelled" in caplog.text
+    release.set()
+    await asyncio.wait([task, *filter(None, hooks)])

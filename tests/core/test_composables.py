@@ -118,6 +118,10 @@ async def test_route_params_are_decoded_and_a_repeated_name_is_a_list(connect: C
         assert await peer.call("many", "/1/and/2") == ["1", "2"]
 
 
+def test_params_show_what_they_hold() -> None:
+    assert repr(WsRouteParams({"a": "1"})) == "<WsRouteParams {'a': '1'}>"
+
+
 def test_a_param_that_is_not_there_or_a_list_is_told_apart() -> None:
     params = WsRouteParams({"one": "1", "many": ["2", "3"]})
     assert params["one"] == params.get("one") == "1"

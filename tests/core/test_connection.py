@@ -181,8 +181,9 @@ async def test_the_request_is_that_of_the_handshake(connect: Connect) -> None:
 
 
 async def test_pushes_that_wait_for_on_connect_are_bounded(
-    connect: Connect, eventually: Eventually
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wsrooms.session.LINGER", 0.01)
     app = WsApp(limits=WsLimits(outbox_messages=3))
     entered = asyncio.Event()
 

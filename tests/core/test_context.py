@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wsrooms import (
+    Gap,
+    MemoryTransport,
     OutsideContext,
     WsApp,
     use_route_params,
@@ -20,10 +22,16 @@ from wsrooms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+class Gappy(MemoryTransport):
+    def on_gap(self, callback: Callable[[Gap], None]) -> None:
+        self.tell_gap = callback
+
 
 COMPOSABLES: list[tuple[Callable[[], object], str]] = [
     (use_ws_message, "a message"),
@@ -48,7 +56,6 @@ def test_outside_of_everything_a_composable_says_what_it_needs(
 async def test_each_composable_works_where_it_is_told_to(
     connect: Connect, eventually: Eventually
 ) -> None:
-    app = WsApp()
     works: dict[str, list[str]] = {}
 
     def look(where: str) -> None:
@@ -58,7 +65,15 @@ async def test_each_composable_works_where_it_is_told_to(
                 composable()
                 works[where].append(getattr(composable, "__name__", ""))
 
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        look("lifespan")
+        yield
+
+    transport = Gappy()
+    app = WsApp(lifespan=lifespan, broadcast_transport=transport)
     app.on_connect(lambda: look("on_connect"))
+    app.on_gap(lambda gap: look("on_gap"))
     app.on_disconnect(lambda: look("on_disconnect"))
     app.on_message("look", "/", lambda: look("message"))
     app.on_error(lambda error, route: look("on_error"))
@@ -77,6 +92,7 @@ async def test_each_composable_works_where_it_is_told_to(
         await peer.call("look", "/")
         await peer.call("fail", "/")
         await app.start_task(background(), name="background")
+        transport.tell_gap(Gap(None, None, None))
         await peer.close()
         await eventually(lambda: "on_disconnect" in works)
     everything = [getattr(composable, "__name__", "") for composable, _ in COMPOSABLES]
@@ -88,6 +104,8 @@ async def test_each_composable_works_where_it_is_told_to(
         "around_message": everything,
         "on_error": everything,
         "task of no handler": [],
+        "lifespan": ["use_ws_server"],
+        "on_gap": ["use_ws_server"],
     }
 
 

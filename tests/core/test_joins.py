@@ -305,7 +305,11 @@ async def test_on_connect_joins_are_confirmed_before_the_first_message(
     transport = plain_bus.transport()
     release = transport.hold("subscribe ws:room:lobby")
     app = WsApp(broadcast_transport=transport)
-    app.on_connect(lambda: use_ws_connection().join("lobby"))
+
+    @app.on_connect
+    def join() -> None:
+        use_ws_connection().join("lobby")
+
     app.on_message("hi", "/", lambda: plain_bus.channels().get("ws:room:lobby"))
     async with app.serving() as address:
         peer = await connect(address)
@@ -316,6 +320,30 @@ async def test_on_connect_joins_are_confirmed_before_the_first_message(
         assert app.server.connections() == frozenset()
         release()
         assert await peer.reply("hi") == 1
+
+
+async def test_one_of_two_claims_to_a_join_may_be_cancelled(plain_bus: Bus) -> None:
+    transport = plain_bus.transport()
+    release = transport.hold(ROOM)
+    rooms = WsRoomManager(transport)
+    member = Member("m")
+    claims = [rooms.join(member, "/r") for _ in range(2)]
+    waiting = asyncio.ensure_future(_wait(claims[0]))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert rooms.connections("/r") == {member}
+    release()
+    await claims[1]
+    assert rooms.connections("/r") == {member}
+    rooms.leave_all(member)
+    assert rooms.link is not None
+    await rooms.link.close(1)
+
+
+async def _wait(receipt: Receipt) -> None:
+    await receipt
 
 
 @pytest.mark.parametrize("awaited", [True, False])

@@ -1,4 +1,4 @@
-"""Other threads reach the loop: their calls in order, their questions answered, their errors told."""
+"""Other threads reach the loop: calls in order, questions answered, errors told."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Home:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.stopped, self.over = threading.Event(), threading.Event()
         made = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(made,), daemon=True)
         self.thread.start()
@@ -35,16 +36,20 @@ class Home:
         self.home = LoopThread(self.loop)
         self.loop.call_soon(made.set)
         self.loop.run_forever()
+        self.stopped.set()
+        self.over.wait(DEADLINE)  # or a new thread might get the number of this one
 
     def stop(self) -> None:
         """Stop the loop; what is handed to it from now on never runs."""
-        if self.thread.is_alive():
+        if not self.stopped.is_set():
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join(DEADLINE)
+            assert self.stopped.wait(DEADLINE)
 
     def close(self) -> None:
         self.stop()
         self.loop.close()
+        self.over.set()
+        self.thread.join(DEADLINE)
 
 
 @pytest.fixture

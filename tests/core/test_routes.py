@@ -72,6 +72,10 @@ def keyword(*, key: int) -> None: ...
 def message_and_keyword(message: object, *, key: int) -> None: ...
 
 
+def test_a_handler_shows_its_function() -> None:
+    assert repr(Handler(nothing)) == "<Handler nothing>"
+
+
 @pytest.mark.parametrize("fn", [two, keyword, message_and_keyword, "name", None, 5, dict])
 def test_anything_else_is_refused_where_it_is_declared(fn: Any) -> None:
     with pytest.raises(InvalidHandler) as caught:

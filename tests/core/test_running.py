@@ -487,6 +487,19 @@ def test_a_signal_before_there_is_a_loop_is_remembered() -> None:
 
 
 @posix
+def test_the_second_signal_ends_the_process_with_its_number(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with running._EndSignals(logging.getLogger("wsrooms")):
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGINT)
+    assert caught.value.code == 128 + signal.SIGINT
+    assert [record.message for record in caplog.records] == ["SIGINT again: ending at once"]
+
+
+@posix
 def test_a_signal_after_the_loop_has_closed_is_no_failure() -> None:
     async def begin() -> None:
         signals.wait()

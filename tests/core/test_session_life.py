@@ -1,23 +1,19 @@
-"""A connection's life: on_connect, what may happen while it runs, the end, on_disconnect."""
+"""A connection's life: on_connect, and sockets that end at the wrong moment."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wsrooms import (
     ConnectionGone,
-    OutsideContext,
     WsApp,
     WsError,
     use_ws_connection,
     use_ws_message,
     use_ws_rooms,
-    use_ws_server,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +100,21 @@ async def test_what_on_connect_raises_refuses_the_connection(
         assert ends.seen == []
         assert app.stats()["connections_rejected"] == 1
         assert reported == ([] if isinstance(raised, WsError) else ["on_connect"])
+
+
+@pytest.mark.parametrize("raised", [LookupError(), asyncio.CancelledError()], ids=repr)
+async def test_a_sync_on_connect_alone_refuses_at_once(
+    connect: Connect, raised: BaseException
+) -> None:
+    app = WsApp()
+
+    @app.on_connect
+    def refuse() -> None:
+        raise raised
+
+    async with app.serving() as address:
+        assert await (await connect(address)).ended() == (1011, "Internal Error")
+        assert app.stats()["handler_errors"] == app.stats()["connections_rejected"] == 1
 
 
 async def test_several_hooks_run_in_order_sync_and_async_mixed(
@@ -379,153 +390,3 @@ async def test_a_handler_that_never_ends_is_cancelled_some_time_after_its_client
         await eventually(lambda: nothing_left(app))
     assert order == ["cancelled"]
     assert [code for code, _ in ends.seen] == [1000]
-
-
-# close()
-
-
-@pytest.mark.parametrize("how", ["handler", "twice", "task", "thread", "get_connection"])
-async def test_close_ends_the_connection_whoever_calls_it(
-    connect: Connect, eventually: Eventually, how: str
-) -> None:
-    app = WsApp()
-    ends = Ends(app)
-
-    @app.on_message("close", "/r")
-    async def close() -> None:
-        use_ws_rooms().join()
-        connection = use_ws_connection()
-        connection.send("last", "/words")
-        if how == "thread":
-            await asyncio.to_thread(connection.close, 4000, "by thread")
-        elif how == "task":
-            await asyncio.create_task(_call(lambda: connection.close(4000, "by task")))
-        elif how == "get_connection":
-            other = app.server.get_connection(connection.id)
-            assert other is connection
-            other.close(4000, "by get_connection")
-        else:
-            connection.close(4000, f"by {how}")
-        if how == "twice":
-            connection.close(4001, "too late")
-        with pytest.raises(ConnectionGone):
-            connection.join("late")
-
-    async with app.serving() as address:
-        peer = await connect(address)
-        peer.send("close", "/r", id=1)
-        assert await peer.ended() == (4000, f"by {how}")
-        await eventually(lambda: nothing_left(app))
-    assert ends.seen == [(4000, ["/r"])]
-    assert peer.received == [{"event": "last", "path": "/words"}]
-
-
-async def _call(call: Callable[[], object]) -> None:
-    await asyncio.sleep(0)
-    call()
-
-
-async def test_close_in_on_connect_and_in_on_disconnect(
-    connect: Connect, eventually: Eventually
-) -> None:
-    app = WsApp()
-    ends = Ends(app)
-    app.on_connect(lambda: use_ws_connection().close(4002, "go away"))
-    app.on_disconnect(lambda: use_ws_connection().close(4003, "too late"))
-    async with app.serving() as address:
-        assert await (await connect(address)).ended() == (4002, "go away")
-        await eventually(lambda: ends.seen)
-        await eventually(lambda: nothing_left(app))
-    assert ends.seen == [(4002, [])]
-
-
-# on_disconnect
-
-
-async def test_on_disconnect_may_tell_the_rooms_but_has_no_message(
-    connect: Connect, eventually: Eventually
-) -> None:
-    app = WsApp()
-    done = asyncio.Event()
-    app.on_message("join", "/:room", lambda: use_ws_rooms().join())
-
-    @app.on_disconnect
-    def goodbye() -> None:
-        with pytest.raises(OutsideContext):
-            use_ws_rooms()
-        connection = use_ws_connection()
-        for room in connection.rooms_in_order():
-            app.room(room).broadcast("left", connection.id, exclude=connection.id)
-        use_ws_server().broadcast("gone", "/", connection.close_reason)
-        done.set()
-
-    async with app.serving() as address:
-        leaver, stayer = await connect(address), await connect(address)
-        for peer in (leaver, stayer):
-            await peer.call("join", "/b")
-            await peer.call("join", "/a")
-        [id] = [c.id for c in app.server.connections() if c.request.remote_address == name(leaver)]
-        await leaver.close(1000, "enough")
-        await done.wait()
-        assert await stayer.pushes() == [
-            {"event": "left", "path": "/b", "data": id},
-            {"event": "left", "path": "/a", "data": id},
-            {"event": "gone", "path": "/", "data": "enough"},
-        ]
-        assert len(app.room("/a")) == 1
-        await stayer.close()
-        await eventually(lambda: nothing_left(app))
-
-
-def name(peer: Any) -> object:
-    return peer.transport.get_extra_info("sockname")
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_failing_on_disconnect_does_not_stop_the_next(
-    connect: Connect, eventually: Eventually, kind: str
-) -> None:
-    app = WsApp()
-    ran: list[str] = []
-
-    def sync() -> None:
-        ran.append("fails")
-        raise LookupError
-
-    async def later() -> None:
-        await asyncio.sleep(0)
-        sync()
-
-    async def cancelled_inside() -> None:
-        raise asyncio.CancelledError
-
-    app.on_disconnect(sync if kind == "sync" else later)
-    app.on_disconnect(cancelled_inside)
-    app.on_disconnect(lambda: ran.append("runs"))
-    async with app.serving() as address:
-        await (await connect(address)).close()
-        await eventually(lambda: nothing_left(app) and len(ran) == 2)
-        assert app.stats()["hook_errors"] == 2
-    assert ran == ["fails", "runs"]
-
-
-async def test_a_connection_that_is_over_is_not_referred_to_any_more(
-    connect: Connect, eventually: Eventually
-) -> None:
-    app = WsApp()
-    references: list[weakref.ref[WsConnection]] = []
-
-    @app.on_message("join", "/:room")
-    async def join() -> None:
-        references.append(weakref.ref(use_ws_connection()))
-        await use_ws_rooms().join()
-
-    async with app.serving() as address:
-        for how in ("close", "abort"):
-            peer = await connect(address)
-            await peer.call("join", "/r")
-            await (peer.close() if how == "close" else _call(peer.abort))
-        await eventually(lambda: nothing_left(app))
-        await (await connect(address)).call("other", "/")  # the loop has had its turns
-        gc.collect()
-        assert [reference() for reference in references] == [None, None]

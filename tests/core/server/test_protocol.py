@@ -235,6 +235,26 @@ async def test_a_full_session_stops_the_reading_of_its_socket_alone(
     assert await session.has_received(6) == [b"1", b"2", b"3", b"4", b"5", b"6"]
 
 
+async def test_what_a_transport_delivers_after_it_was_paused_keeps_its_order(
+    serving: Serving, raw_client: Callable[..., Any]
+) -> None:
+    def fill(session: Any) -> None:
+        session.full = True
+
+    serving.on_session = fill
+    async with raw_client(serving.address, path=None) as client:
+        await client.upgrade(rest=client.frame("1"))
+        session = serving.session
+        assert session.connection._way._reading_paused
+        for message in ("2", "3"):
+            session.connection._way.data_received(client.frame(message))
+        await client.send("4")
+        assert session.received == []
+        session.full = False
+        session.ready()
+        assert await session.has_received(4) == [b"1", b"2", b"3", b"4"]
+
+
 async def send_until_held_up(client: RawClient, data: bytes) -> int:
     """Write until the socket takes no more; returns how many times that was."""
     for times in range(1, 1000):
@@ -425,6 +445,40 @@ async def test_a_full_session_is_given_what_came_before_the_close_and_the_end_at
     assert await client.close_code() == (4000, "")
     assert await session.has_ended() == (4000, "")
     assert session.received == [(b"1", True), (b"2", True)]
+
+
+async def test_a_client_that_closes_and_reads_nothing_does_not_hold_up_the_end(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    async with (
+        serve(limits=WsLimits(outbox_messages=2), close_timeout=0.05) as serving,
+        raw_client(serving.address, receive_buffer=4096) as client,
+    ):
+        session = serving.session
+        await fill(session.connection)
+        session.on_receive = lambda payload: session.connection.reply("r", "a" * MIB)
+        await client.write(*[client.frame("more")] * 20, client.close_frame(4000))
+        assert await session.has_ended() == (4000, "")
+        assert len(session.received) == 20
+        await serving.server.sockets_gone(DEADLINE)
+
+
+@pytest.mark.parametrize("how", ["it closes", "it fails"])
+async def test_a_handler_that_ends_what_the_client_has_ended_answers_the_close_at_once(
+    how: str, serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    def end(payload: bytes) -> None:
+        if how == "it fails":
+            raise RuntimeError("a bug")
+        session.connection.close(4001, "ours")
+
+    async with serve(close_timeout=60) as serving, raw_client(serving.address) as client:
+        session = serving.session
+        session.on_receive = end
+        await client.write(client.frame("1"), client.close_frame(4000))
+        assert await client.close_code() == (4000, "")
+        assert await client.end() == b""
+        assert (await session.has_ended())[0] == (1011 if how == "it fails" else 4001)
 
 
 async def test_a_close_behind_more_than_one_turn_of_messages_is_answered_last(

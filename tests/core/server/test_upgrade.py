@@ -332,7 +332,7 @@ async def test_a_big_page_arrives_whole(
 async def test_a_client_that_does_not_take_a_page_is_cut(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
-    page = b"a" * 64 * 1_048_576
+    page = b"a" * 12 * 1_048_576
     async with (
         serve(http_handler=lambda _: WsHttpResponse(200, page), response_timeout=0.05) as serving,
         raw_client(serving.address, path=None, receive_buffer=4096) as client,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from msgspec import UNSET
 
-from wsrooms.errors import ConnectionGone
 from wsrooms.wire import Codec, Params, cut_reason, valid_close_code
 
 if TYPE_CHECKING:
@@ -214,14 +213,9 @@ class WsConnection:
             TooManyRooms: It is in as many rooms as its limits allow.
         """
         if self._loop.inside:
-            return self._join(room)
+            return self._membership.join(self, room)
         self._membership.check_name(room)
-        return self._loop.post_receipt(lambda: self._join(room))
-
-    def _join(self, room: str) -> Receipt:
-        if self.closed:
-            raise ConnectionGone(self.id)
-        return self._membership.join(self, room)
+        return self._loop.post_receipt(lambda: self._membership.join(self, room))
 
     def leave(self, room: str) -> Receipt:
         """Leave ``room``, at once; harmless where it was not in it."""
@@ -310,8 +304,6 @@ class WsConnection:
             self._push(frame)
 
     def _hold(self, frame: bytes) -> None:
-        if self.closed:
-            return
         if not self._way.buffer.fits(self._held_bytes + len(frame), len(self._held)):
             self._way.close(SLOW_CLIENT, "on_connect took too long for what was sent meanwhile")
             return

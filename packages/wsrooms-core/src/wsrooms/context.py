@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wsrooms.message import WsMessage
     from wsrooms.receipt import Receipt
 
-__all__ = ["Context", "current", "current_or_none", "enter", "note_join"]
+__all__ = ["Context", "current", "enter", "note_join"]
 
 
 class Context:
@@ -55,11 +55,6 @@ _current: ContextVar[Context] = ContextVar("wsrooms_current")
 
 enter = _current.set
 """Make a context current; to be called inside a copied ``contextvars.Context`` only."""
-
-
-def current_or_none() -> Context | None:
-    """What is current here, if anything."""
-    return _current.get(None)
 
 
 def current(composable: str, needs: str) -> Context:

@@ -29,7 +29,7 @@ Around = Callable[[Callable[[], Awaitable[object]]], Coroutine[Any, Any, object]
 
 
 class Handler:
-    """A function with how it wants to be called; equal to another one of the same function."""
+    """A function with how it wants to be called."""
 
     __slots__ = ("_decoder", "_takes_message", "call", "fn")
 
@@ -63,16 +63,6 @@ class Handler:
             raise InvalidHandler(name_of(self.fn), f"its data type: {error}") from error
         fn = self.fn
         self.call = lambda message: fn(typed(message, decoder))
-
-    def __call__(self, message: WsMessage[Any]) -> object:
-        """Call the function as it wants to be called."""
-        return self.call(message)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handler) and other.fn == self.fn
-
-    def __hash__(self) -> int:
-        return hash(self.fn)
 
     def __repr__(self) -> str:
         return f"<Handler {name_of(self.fn)}>"

@@ -374,8 +374,6 @@ class Session:
 
     def end(self) -> None:
         """The connection has closed: finish what runs, then on_disconnect, then forget it."""
-        if self._ended:
-            return
         self._ended = True
         self._instance.rooms.abandon_joins(self.connection)
         self._by(LINGER, self.give_up)

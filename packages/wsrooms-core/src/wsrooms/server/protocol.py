@@ -215,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
                 self._handle(self._events.popleft())
                 handled += 1
             if self._last_words is not None:
-                self._say_last_words(self._last_words)
+                self._say_last_words()
                 return
             if not self._inbox:
                 break
@@ -354,7 +354,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._fail(CloseCode.INTERNAL_ERROR, "Internal Error")
 
-    def _say_last_words(self, writes: list[bytes]) -> None:
+    def _say_last_words(self) -> None:
         """The client has sent CLOSE, or broken the protocol; all before that is handled."""
         connection = self.connection
         protocol = self._protocol
@@ -364,11 +364,13 @@ class ServerConnection(asyncio.Protocol):
                 connection.end(theirs.code, theirs.reason)
             elif ours is not None:
                 connection.end(ours.code, ours.reason)
-        self._finish(writes)
+        self._finish([])
 
     def _finish(self, writes: list[bytes]) -> None:
         """Write what is owed and ``writes``, then see the socket out."""
         server, buffer, transport = self._server, self.buffer, self._transport
+        # If the client has sent CLOSE, behind what is handled just now, that is answered.
+        writes = self._last_words or writes
         timeout = self._settings.close_timeout
         if buffer.blocked:  # the time in which it has read nothing counts
             timeout -= server.loop.time() - self._blocked_at
