@@ -16,6 +16,8 @@ from wsrooms.wire import CustomCodec, JsonCodec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from wsrooms import Params
+
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
 
 
@@ -27,9 +29,9 @@ class CountingCodec(JsonCodec):
         self.pushes = 0
         self.datas = 0
 
-    def push(self, *arguments: Any) -> bytes:
+    def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
         self.pushes += 1
-        return super().push(*arguments)
+        return super().push(event, path, data, params)
 
     def data(self, data: object) -> bytes:
         self.datas += 1

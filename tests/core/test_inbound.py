@@ -324,7 +324,7 @@ def test_what_holds_no_lone_surrogate_is_not_mended(value: Any) -> None:
         ),
         (b'{"x":true,"y":null,"event":"e","path":"p","id":1,"id":2,"data":' + DEEP + b"}", b"2"),
         (b'{"data":false,"event":"e","path":"p","id":"\\"","data":' + DEEP + b"}", b'"\\""'),
-        (b'{"event":"e","path":"p","data":' + b'{"a":' * 9000 + b"1" + b"}" * 9001, None),
+        (b'{"event":"e","path":"p","data":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_001, None),
         (b'{"event":"e","path":"p","data":' + DEEP + b',"id":null}', None),
     ],
 )

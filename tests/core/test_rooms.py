@@ -109,8 +109,10 @@ def test_members_may_leave_and_join_while_they_receive() -> None:
     rooms = WsRoomManager()
 
     class Restless(Member):
-        def send(self, *message: object) -> None:
-            self.received.append(message)
+        def send(
+            self, event: str, path: str, data: object = UNSET, params: object | None = None
+        ) -> None:
+            super().send(event, path, data, params)
             rooms.leave(self, "r")
             rooms.join(Member(f"{self.id}'"), "r")
 
@@ -129,7 +131,9 @@ def test_a_member_that_fails_to_take_a_message_does_not_keep_it_from_the_others(
     rooms = WsRoomManager()
 
     class Broken(Member):
-        def send(self, *message: object) -> None:
+        def send(
+            self, event: str, path: str, data: object = UNSET, params: object | None = None
+        ) -> None:
             raise LookupError
 
     broken, well = Broken("broken"), Member("well")

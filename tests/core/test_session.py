@@ -376,6 +376,8 @@ async def test_around_message_may_refuse_catch_and_fail(connect: Connect) -> Non
                     return await call_next()
                 except WsError as error:
                     return f"caught {error.code}"
+            case _:
+                pass
         return await call_next()
 
     ran: list[str] = []

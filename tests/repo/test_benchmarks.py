@@ -55,15 +55,6 @@ def result_file(path: Path, *runs: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.fixture
-def wsload(tmp_path: Path) -> Path:
-    """The load generator, compiled."""
-    program = tmp_path / "wsload"
-    source = ROOT / "benchmarks/native/wsload.c"
-    subprocess.run(["gcc", "-O1", "-o", str(program), str(source)], check=True)
-    return program
-
-
 def row(table: str, first: str) -> list[str]:
     line = next(line for line in table.splitlines() if line.startswith(f"| {first} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
@@ -162,7 +153,7 @@ def test_a_short_run_without_taskset_measures_unpinned_and_without_faults(tmp_pa
         if found := shutil.which(name):
             (programs / name).symlink_to(found)
     out = tmp_path / "results.json"
-    window = ("--reps", "1", "--secs", "0.2", "--warm", "0.1", "--out", str(out))
+    window = ("--reps", "1", "--secs", "0.5", "--warm", "0.1", "--out", str(out))
     who = ("--only", "wsrooms-asyncio,limit", "--scen", "fan20,rooms,rpc10")
     source = str(ROOT / "packages/wsrooms-core/src")
     path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
@@ -176,7 +167,11 @@ def test_a_short_run_without_taskset_measures_unpinned_and_without_faults(tmp_pa
 
 
 @needs_compiler
-async def test_the_load_generator_sees_what_a_wrong_server_does(wsload: Path) -> None:
+async def test_the_load_generator_sees_what_a_wrong_server_does(tmp_path: Path) -> None:
+    wsload = tmp_path / "wsload"
+    source = str(ROOT / "benchmarks/native/wsload.c")
+    gcc = await asyncio.create_subprocess_exec("gcc", "-O1", "-o", str(wsload), source)
+    assert await gcc.wait() == 0
     ws = WsApp()
 
     @ws.on_message("join", "/*")

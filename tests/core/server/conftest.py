@@ -15,7 +15,9 @@ import pytest
 from wsrooms import WsLimits, WsRoomManager
 from wsrooms.instance import Counters
 from wsrooms.loopthread import LoopThread
-from wsrooms.server import Server, ServerSettings, WsAddress, listen_on
+from wsrooms.server.listener import Server
+from wsrooms.server.settings import ServerSettings, WsAddress
+from wsrooms.server.sockets import listen_on
 from wsrooms.wire import JsonCodec
 
 if TYPE_CHECKING:

@@ -273,20 +273,21 @@ async def test_a_connection_that_closes_is_not_asked_any_more(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
     async with (
-        serve(heartbeat_interval=0.02, heartbeat_timeout=0.02, close_timeout=60) as serving,
-        raw_client(serving.address, path=None) as closing,
+        serve(heartbeat_interval=30, close_timeout=60) as serving,
+        raw_client(serving.address) as client,
     ):
+        heartbeat = serving.server.heartbeat
+        assert len(heartbeat) == 1
+        serving.session.connection.close(4000)
+        assert len(heartbeat) == 0
+        assert await client.close_code() == (4000, "")
 
-        def close(session: Any) -> None:
-            session.open = lambda: session.connection.close(4000)
 
-        serving.on_session = close
-        await closing.upgrade()
-        serving.on_session = lambda session: None
-        assert await closing.close_code() == (4000, "")
-        async with raw_client(serving.address) as other:
-            assert (await other.receive()).opcode == other.PING
-            assert (await other.close_code())[0] == 1011
-        await closing.write(closing.close_frame(4000))
-        assert await closing.end() == b""
-        assert serving.counters.heartbeat_timeouts == 1
+async def test_a_connection_that_is_lost_is_not_asked_any_more(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    async with serve(heartbeat_interval=30) as serving:
+        async with raw_client(serving.address):
+            assert len(serving.server.heartbeat) == 1
+        await serving.session.has_ended()
+        assert len(serving.server.heartbeat) == 0

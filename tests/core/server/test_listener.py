@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsrooms.server import ServerSettings, listen_on
+from wsrooms.server.settings import ServerSettings
+from wsrooms.server.sockets import listen_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -456,10 +456,17 @@ async def test_a_client_that_closes_and_reads_nothing_does_not_hold_up_the_end(
     ):
         session = serving.session
         await fill(session.connection)
-        session.on_receive = lambda payload: session.connection.reply("r", "a" * MIB)
+        held: list[int] = []
+
+        def reply(payload: bytes) -> None:
+            session.connection.reply("r", "a" * MIB)
+            held.append(session.connection._way.buffer.size)
+
+        session.on_receive = reply
         await client.write(*[client.frame("more")] * 20, client.close_frame(4000))
         assert await session.has_ended() == (4000, "")
-        assert len(session.received) == 20
+        assert len(held) == 20
+        assert max(held) < 4 * MIB, "replies that nobody will read are not kept"
         await serving.server.sockets_gone(DEADLINE)
 
 
@@ -613,14 +620,38 @@ async def test_a_refusal_in_open_ends_even_a_client_that_has_sent_already(
         assert serving.session.received == []
 
 
-async def test_a_client_that_is_still_sending_reads_why_it_is_refused(
-    serving: Serving, client: RawClient
+async def test_a_client_that_is_still_sending_reads_why_it_is_refused_and_is_not_reset(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
     """To close a socket over unread bytes would reset it, and the CLOSE would be lost."""
-    client.writer.write(client.frame(b"a" * 8 * MIB))
-    client.writer.write(client.frame(b"a" * 8 * MIB))
-    code, _ = await client.close_code()
-    assert code == 1009
+    async with (
+        serve(max_message_size=1000, close_timeout=60) as serving,
+        raw_client(serving.address) as client,
+    ):
+        client.writer.write(client.frame(b"a" * 16 * MIB))
+        assert (await client.close_code())[0] == 1009
+        async with asyncio.timeout(DEADLINE):
+            assert await client.reader.read() == b""
+            await client.writer.drain()  # all of it was still taken
+
+
+async def test_a_connection_that_was_not_read_hears_the_answer_to_its_close(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    async with serve(close_timeout=60) as serving, raw_client(serving.address) as client:
+        session = serving.session
+
+        def fill(payload: bytes) -> None:
+            session.full = True
+
+        session.on_receive = fill
+        await client.send("1")
+        await session.has_received(1)
+        assert not session.connection._way.reading, "a full session is not read at once"
+        session.connection.close(4000)
+        assert await client.close_code() == (4000, "")
+        await client.write(client.close_frame(4000))
+        assert await client.end() == b""
 
 
 # Mistakes of ours

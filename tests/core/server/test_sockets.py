@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wsrooms import ServerNotStarted, UnknownOption
-from wsrooms.server import WsAddress, listen_on
+from wsrooms.server.settings import WsAddress
+from wsrooms.server.sockets import listen_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

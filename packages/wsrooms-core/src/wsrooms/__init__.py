@@ -51,7 +51,7 @@ from wsrooms.receipt import Receipt
 from wsrooms.rooms import WsRoomManager
 from wsrooms.router import WsRouteMatch, WsRouter
 from wsrooms.routes import WsRoutes
-from wsrooms.server import ServerOptions, WsAddress
+from wsrooms.server.settings import ServerOptions, WsAddress
 from wsrooms.transports import (
     Gap,
     MemoryBus,

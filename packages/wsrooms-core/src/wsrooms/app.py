@@ -25,7 +25,7 @@ from wsrooms.options import check_options, codec_of, owned_transport, replica_of
 from wsrooms.rooms import WsRoomManager
 from wsrooms.routes import WsRoutes, check_hook, compile_plan
 from wsrooms.running import run_app
-from wsrooms.server import Server, ServerOptions, ServerSettings, WsAddress, listen_on
+from wsrooms.server.settings import ServerOptions, ServerSettings, WsAddress
 from wsrooms.session import Session
 from wsrooms.transports import Gap, WsBroadcastTransport, WsHealth
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from wsrooms.handshake import Origins
     from wsrooms.receipt import Receipt
+    from wsrooms.server.listener import Server
     from wsrooms.wire import Params
 
 __all__ = ["WsApp"]
@@ -340,6 +341,8 @@ class WsApp(WsRoutes):
         if listener is None:
             raise NotRunning("the app was closed while it started")
         try:
+            from wsrooms.server.sockets import listen_on
+
             settings = ServerSettings(
                 allowed_origins=self._options["allowed_origins"],
                 logger=self._logger,
@@ -445,6 +448,8 @@ class WsApp(WsRoutes):
                 if not keep_trying:
                     raise
             self._instance = instance
+            from wsrooms.server.listener import Server  # loads websockets, which only serving needs
+
             self._listener = Server(
                 instance,
                 lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),

@@ -117,7 +117,7 @@ class WsKey(Generic[T]):
 
     def __init__(self, name: str) -> None:
         """Make a key; two keys of one name are two keys."""
-        self.name = name
+        self.name: str = name
 
     def __repr__(self) -> str:
         return f"WsKey({self.name!r})"
@@ -184,12 +184,12 @@ class WsConnection:
         self.request = request
         self.rooms = self._order = JoinOrder()
         self.context = {}
-        self.subprotocol = subprotocol
+        self.subprotocol: str | None = subprotocol
         self.close_code = None
         self.close_reason = None
-        self.accepted = False
+        self.accepted: bool = False
         """Whether on_connect has ended well: only then do others see the connection."""
-        self.closed = False
+        self.closed: bool = False
         """Whether it takes no more: it may still be in its rooms, for on_disconnect."""
         self._way = way
         self._push = way.buffer.push

@@ -89,7 +89,7 @@ class WsError(WsRoomsError):
     def __init__(self, code: int, message: str | None = None) -> None:
         self.code = code
         # An exception may be given in place of its text: it must not fail on its way out.
-        self.message = f"WsError {code}" if message is None else str(message)
+        self.message: str = f"WsError {code}" if message is None else str(message)
         super().__init__(self.message)
 
 
@@ -119,7 +119,7 @@ class UnknownScheme(ConfigurationError):
 
     def __init__(self, scheme: str, known: Iterable[str]) -> None:
         self.scheme = scheme
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
             f"no transport speaks {scheme!r} URLs; known schemes: {', '.join(self.known)}"
         )
@@ -135,7 +135,7 @@ class UnknownOption(ConfigurationError):
 
     def __init__(self, option: str, known: Iterable[str]) -> None:
         self.option = option
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         options = ", ".join(self.known) or "none"
         super().__init__(f"unknown option {option!r}; known options: {options}")
 

@@ -114,8 +114,8 @@ class WsHttpResponse:
     ) -> None:
         """Answer with ``status`` and ``body``; a str is sent as UTF-8."""
         self.status = status
-        self.body = body.encode() if isinstance(body, str) else bytes(body)
-        self.headers = dict(headers or {})
+        self.body: bytes = body.encode() if isinstance(body, str) else bytes(body)
+        self.headers: dict[str, str] = dict(headers or {})
         self.content_type = content_type
 
     def __repr__(self) -> str:

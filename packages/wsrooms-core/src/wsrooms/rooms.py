@@ -95,13 +95,13 @@ class WsRoomManager:
         self._context = Context()
         self._logged_at: dict[str, float] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
-        self.foreign = 0
-        self.echoes = 0
-        self.gaps = 0
-        self.receipts_failed = 0
-        self.joins_failed = 0
-        self.published = 0
-        self.received = 0
+        self.foreign: int = 0
+        self.echoes: int = 0
+        self.gaps: int = 0
+        self.receipts_failed: int = 0
+        self.joins_failed: int = 0
+        self.published: int = 0
+        self.received: int = 0
         self.on_pending: Callable[[Receipt], None] | None = None
         """Called with the receipt of each join that is not confirmed at once."""
         self.on_gap: Callable[[Gap], None] | None = None

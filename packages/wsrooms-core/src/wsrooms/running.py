@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Unpack
 
-    from wsrooms.server import ServerOptions, WsAddress
+    from wsrooms.server.settings import ServerOptions, WsAddress
 
 __all__ = ["run_app"]
 

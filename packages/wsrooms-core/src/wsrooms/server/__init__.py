@@ -9,10 +9,6 @@ the framing. No task per connection: an ``asyncio.Protocol`` of our own feeds it
 ``upgrade``     the first request: WebSocket, plain HTTP or refused
 ``heartbeat``   pings for all from one timer
 ``sockets``     what to listen on
+``settings``    how; the one that is loaded before a server starts
 ==============  ==============================================================
 """
-
-from wsrooms.server.listener import Server, ServerSettings, SessionLike
-from wsrooms.server.sockets import ServerOptions, WsAddress, listen_on
-
-__all__ = ["Server", "ServerOptions", "ServerSettings", "SessionLike", "WsAddress", "listen_on"]

@@ -73,6 +73,9 @@ class Heartbeat:
             self._slots[slot].pop(connection, None)
             self._asked.discard(connection)
 
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
     def stop(self) -> None:
         """End all timers."""
         if self._ticking is not None:

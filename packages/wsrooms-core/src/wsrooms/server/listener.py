@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from wsrooms.sendbuffer import Flusher
 from wsrooms.server.heartbeat import Heartbeat
 from wsrooms.server.protocol import ServerConnection
-from wsrooms.server.upgrade import ServerSettings
+from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection

@@ -18,12 +18,13 @@ from websockets.protocol import SEND_EOF, State
 
 from wsrooms.connection import SLOW_CLIENT, WsConnection
 from wsrooms.sendbuffer import SendBuffer
-from wsrooms.server.upgrade import ServerSettings, new_protocol, receive_handshake
+from wsrooms.server.upgrade import new_protocol, receive_handshake
 from wsrooms.wire import cut_reason
 
 if TYPE_CHECKING:
     from wsrooms.handshake import WsRequest
     from wsrooms.server.listener import Server, SessionLike
+    from wsrooms.server.settings import ServerSettings
 
 __all__ = ["ServerConnection"]
 
@@ -405,8 +406,6 @@ class ServerConnection(asyncio.Protocol):
             self._transport.write_eof()
 
     def _end_after(self, timeout: float) -> None:
-        if self._close_timer is not None:
-            self._close_timer.cancel()
         self._close_timer = self._server.loop.call_later(timeout, self.abort)
 
     def _end_session(self) -> None:
@@ -449,7 +448,7 @@ class ServerConnection(asyncio.Protocol):
         """No answer to a ping: the client is gone."""
         self._server.instance.counters.heartbeat_timeouts += 1
         self.close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
-        self._end_after(0.01)  # uvloop writes the CLOSE only after this turn
+        self.abort()
 
     # Handshake
 

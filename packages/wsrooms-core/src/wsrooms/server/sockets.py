@@ -12,53 +12,16 @@ import errno
 import inspect
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from wsrooms.errors import ServerNotStarted, UnknownOption
-from wsrooms.handshake import WsHttpResponse, WsRequest
-from wsrooms.server.upgrade import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
+from wsrooms.server.settings import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, ServerOptions, WsAddress
 
-__all__ = ["ServerOptions", "WsAddress", "listen_on"]
+__all__ = ["listen_on"]
 
 BACKLOG = 2048
 """Handshakes that may wait in the kernel: a fleet of clients reconnects at once."""
-
-
-class ServerOptions(TypedDict, total=False):
-    """How to listen; see ``WsApp.run``.
-
-    Attributes:
-        ssl: Serve wss with this context.
-        unix_path: Listen on a unix socket instead of host and port.
-        reuse_port: Let several processes listen on one port (not on Windows).
-        path: Only this path is upgraded, others get 404; None: all.
-        subprotocols: Those we speak, the best first.
-        http_handler: Answers plain HTTP requests; where it gives None: 426.
-    """
-
-    ssl: ssl.SSLContext | None
-    unix_path: str | None
-    reuse_port: bool
-    path: str | None
-    subprotocols: Sequence[str]
-    http_handler: Callable[[WsRequest], WsHttpResponse | None] | None
-
-
-@dataclass(frozen=True)
-class WsAddress:
-    """Where the app listens.
-
-    Attributes:
-        host: As bound; the path of a unix socket.
-        port: As bound; 0 for a unix socket.
-        url: ``ws://…`` or ``wss://…``; ``ws+unix://…`` for a unix socket.
-    """
-
-    host: str
-    port: int
-    url: str
 
 
 async def listen_on(

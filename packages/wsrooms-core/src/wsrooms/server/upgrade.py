@@ -6,8 +6,7 @@ import inspect
 import logging
 import re
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -16,30 +15,16 @@ from websockets.http11 import Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from wsrooms.handshake import Origins, WsHttpResponse, WsRequest, origin_allowed
+from wsrooms.handshake import WsHttpResponse, WsRequest, origin_allowed
 
 if TYPE_CHECKING:
     import asyncio
 
     from websockets.http11 import Request
 
-__all__ = [
-    "CLOSE_TIMEOUT",
-    "HANDSHAKE_TIMEOUT",
-    "Answer",
-    "ServerSettings",
-    "new_protocol",
-    "receive_handshake",
-]
+    from wsrooms.server.settings import ServerSettings
 
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds for a client to send its whole handshake, and before that the one of TLS."""
-
-CLOSE_TIMEOUT = 2.0
-"""Seconds for a client to answer our CLOSE before the socket is cut."""
-
-RESPONSE_TIMEOUT = 60.0
-"""Seconds for a client to take a plain HTTP response: it may be a page on a slow line."""
+__all__ = ["Answer", "new_protocol", "receive_handshake"]
 
 BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -49,27 +34,6 @@ BAD_REQUEST = (
 
 _FIELD = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
 """A header as HTTP has it: a token, then what Latin-1 prints."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """How to treat the sockets of one address; see ``WsApp`` and ``ServerOptions``.
-
-    Attributes:
-        handshake_timeout: HANDSHAKE_TIMEOUT, shorter in tests.
-        close_timeout: CLOSE_TIMEOUT, likewise.
-        response_timeout: RESPONSE_TIMEOUT, likewise.
-    """
-
-    allowed_origins: Origins
-    logger: logging.Logger
-    debug: bool = False
-    path: str | None = None
-    subprotocols: Sequence[str] = ()
-    http_handler: Callable[[WsRequest], WsHttpResponse | None] | None = None
-    handshake_timeout: float = HANDSHAKE_TIMEOUT
-    close_timeout: float = CLOSE_TIMEOUT
-    response_timeout: float = RESPONSE_TIMEOUT
 
 
 def new_protocol(settings: ServerSettings, max_size: int) -> ServerProtocol:

@@ -107,7 +107,7 @@ class MemoryTransport:
 
     def __init__(self, bus: MemoryBus | None = None) -> None:
         """Attach to ``bus``; None makes a private one."""
-        self.bus = MemoryBus() if bus is None else bus
+        self.bus: MemoryBus = MemoryBus() if bus is None else bus
         self._closed = False
         self._lock = threading.Lock()
         self._outgoing: deque[tuple[str, str]] = deque()

@@ -38,7 +38,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._waiting: deque[Outgoing] = deque()
-        self.size = 0
+        self.size: int = 0
         """Bytes that wait."""
 
     def __len__(self) -> int:

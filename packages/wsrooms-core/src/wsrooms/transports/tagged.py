@@ -60,7 +60,7 @@ class TaggedTransport:
         self._logged_at = -_LOG_EVERY
         self.own_skipped = 0
         self.duplicates = 0
-        self.foreign = 0
+        self.foreign: int = 0
 
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs
 
@@ -11,6 +10,8 @@ from wsrooms.errors import ConfigurationError, MissingTransport, UnknownOption, 
 from wsrooms.transports.memory import MemoryTransport
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from wsrooms.transports.protocols import WsBroadcastTransport
 
 __all__ = ["transport_from_url"]
@@ -49,6 +50,9 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
     scheme = scheme.lower()
     if scheme == "memory":
         return _memory(rest)
+    # It loads the email package and more: not for those who give no URL.
+    from importlib.metadata import entry_points
+
     offered = [point for point in entry_points(group=GROUP) if point.name == scheme]
     if len(offered) > 1:
         claims = ", ".join(sorted(_distribution(point) for point in offered))
