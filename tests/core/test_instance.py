@@ -133,7 +133,7 @@ STATS = {
 
 
 def documented_stats() -> set[str]:
-    return set(re.findall(r"^ +``(\w+)`` ", WsApp.stats.__doc__ or "", re.MULTILINE))
+    return set(re.findall(r"^ *``(\w+)`` ", WsApp.stats.__doc__ or "", re.MULTILINE))
 
 
 @pytest.mark.parametrize("transport", [None, "memory://"])

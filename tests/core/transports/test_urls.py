@@ -97,7 +97,7 @@ def test_two_packages_that_claim_a_scheme_are_named(install: Callable[..., None]
 def test_a_known_package_that_is_missing_is_named_with_its_pip_install(
     scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsrooms.transports.urls.entry_points", lambda group: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
     with pytest.raises(MissingTransport) as caught:
         transport_from_url(f"{scheme}://localhost")
     assert (caught.value.scheme, caught.value.extra) == (scheme, extra)

@@ -430,7 +430,7 @@ class BusLink:
             if limit.expired():
                 told = f"a publish on {message.channel} was not confirmed in {MAX_AGE:g} s"
                 return OutcomeUnknown(told)
-            return as_transport_error(_as_exception(failure))
+            return as_transport_error(self._untraced(_as_exception(failure)))
         return None
 
     def _failed(self, error: TransportError) -> Receipt:
@@ -455,9 +455,6 @@ class BusLink:
 
 def as_transport_error(error: Exception) -> TransportError:
     """``error``, or a ``TransportUnavailable`` that was caused by it."""
-    if error.__traceback__ is not None:
-        # Without our own frame, which holds the receipt: see BusLink._untraced.
-        error.__traceback__ = error.__traceback__.tb_next
     if isinstance(error, TransportError):
         return error
     wrapped = TransportUnavailable(f"{type(error).__name__}: {error}")
