@@ -7,13 +7,15 @@ import importlib.util
 import json
 import re
 import runpy
+import ssl
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wsrooms import Gap
 
@@ -245,6 +247,44 @@ async def test_rooms_and_broadcasting_counts_visitors_in_the_background() -> Non
         assert (pushed["event"], pushed["path"], pushed["data"]) == ("visitors", "/stats", 1)
         assert not task.done()
     assert task.cancelled()
+
+
+async def test_serving_answers_a_load_balancer_beside_the_one_path_of_clients() -> None:
+    module = load("serving.py")
+    async with module.ws.serving(**module.options()) as address:
+        assert await http_get(address.port, "/health") == (200, "up")
+        assert await http_get(address.port, "/other") == (426, None)
+        async with client(f"{address.url}/ws") as ann:
+            assert (await ann.call("any", "/thing"))["error"]["code"] == 404
+        with pytest.raises(InvalidStatus, match="404"):
+            await connect(address.url, compression=None)
+
+
+async def test_serving_speaks_tls_where_it_is_given_a_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    module = load("serving.py")
+    async with module.ws.serving(**module.options(certificate, key)) as address:
+        assert address.url.startswith("wss://")
+        async with connect(f"{address.url}/ws", ssl=trusting, compression=None) as socket:
+            await Client(socket).send("any", "/thing")
+
+
+async def http_get(port: int, path: str) -> tuple[int, Any]:
+    """The status of a plain request, and the state in its JSON body, if it has one."""
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    state = json.loads(body)["state"] if body.startswith(b"{") else None
+    return int(head.split()[1]), state
 
 
 @pytest.mark.parametrize(
