@@ -8,16 +8,12 @@ import itertools
 import json
 import os
 import socket
-import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.parse import urlsplit
 
 import pytest
-import trustme
 from msgspec import UNSET
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -26,6 +22,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 if TYPE_CHECKING:
+    import ssl
+
     from wsrooms import WsAddress
 
 DEADLINE = 5.0
@@ -33,19 +31,12 @@ DEADLINE = 5.0
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
-@dataclass(frozen=True)
-class RawFrame:
-    """A frame as the server sent it."""
-
+class RawFrame(NamedTuple):
     opcode: int
     payload: bytes
-    fin: bool = True
 
 
-@dataclass(frozen=True)
-class RawResponse:
-    """An HTTP response, whole."""
-
+class RawResponse(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -119,14 +110,14 @@ class RawClient:
             elif size == 127:
                 (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
             payload = await self.reader.readexactly(size)
-        assert not head & 0x70, "no extension was negotiated"
-        return RawFrame(head & 15, payload, bool(head & 0x80))
+        assert head & 0xF0 == 0x80, "whole frames, and no extension was negotiated"
+        return RawFrame(head & 15, payload)
 
     async def text(self) -> str:
         """Return the next frame, which is text."""
-        frame = await self.receive()
-        assert frame.opcode == TEXT, frame
-        return frame.payload.decode()
+        opcode, payload = await self.receive()
+        assert opcode == TEXT, (opcode, payload)
+        return payload.decode()
 
     async def texts(self, until: str | None = None) -> list[str]:
         """Return the texts up to the CLOSE, or before the text ``until``."""
@@ -143,12 +134,9 @@ class RawClient:
 
     async def close_code(self) -> tuple[int, str]:
         """Return what the next frame, a CLOSE, says; 1005 where it says nothing."""
-        frame = await self.receive()
-        assert frame.opcode == CLOSE, frame
-        if not frame.payload:
-            return 1005, ""
-        (code,) = struct.unpack("!H", frame.payload[:2])
-        return code, frame.payload[2:].decode()
+        opcode, payload = await self.receive()
+        assert opcode == CLOSE, (opcode, payload)
+        return (int.from_bytes(payload[:2], "big") or 1005), payload[2:].decode()
 
     async def end(self) -> bytes:
         """Wait for the end of the socket and return what came before it."""
@@ -172,10 +160,8 @@ class RawClient:
         async with asyncio.timeout(DEADLINE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.split("\r\n")[:-2]
-            headers = {
-                name.lower(): value.strip()
-                for name, _, value in (line.partition(":") for line in lines)
-            }
+            fields = (line.partition(":") for line in lines)
+            headers = {name.lower(): value.strip() for name, _, value in fields}
             status = int(first.split(" ")[1])
             size = int(headers.get("content-length", 0)) if not request.startswith(b"HEAD") else 0
             return RawResponse(status, headers, await self.reader.readexactly(size))
@@ -192,7 +178,7 @@ class RawClient:
             "Sec-WebSocket-Version: 13",
             *headers,
         ]
-        if not any(line.lower().startswith("host:") for line in lines):
+        if not any(line.startswith("Host:") for line in lines):
             lines.insert(1, "Host: 127.0.0.1")
         self.response = await self.http("\r\n".join([*lines, "", ""]).encode() + rest)
         return self.response
@@ -207,15 +193,10 @@ async def _raw_client(
     tls: ssl.SSLContext | None = None,
     receive_buffer: int | None = None,
 ) -> AsyncIterator[RawClient]:
-    url = urlsplit(address.url)
     loop = asyncio.get_running_loop()
-    family = socket.AF_INET
-    target: tuple[str, int] | str = (address.host, address.port)
-    if "unix" in url.scheme:
-        family, target = socket.AF_UNIX, address.host
-    elif ":" in address.host:
-        family = socket.AF_INET6
-    sock = socket.socket(family)
+    unix = "+unix:" in address.url
+    target: tuple[str, int] | str = address.host if unix else (address.host, address.port)
+    sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -247,17 +228,6 @@ async def _raw_client(
 def raw_client() -> Callable[..., AbstractAsyncContextManager[RawClient]]:
     """Connect as ``async with connect(address) as client``; path None asks for no WebSocket."""
     return _raw_client
-
-
-@pytest.fixture(scope="session")
-def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Give contexts for a server called localhost and for a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 class Ended(NamedTuple):

@@ -1,4 +1,4 @@
-"""What clients receive, byte for byte, and which names, codes and reasons may be sent."""
+"""What clients receive, byte for byte, whether it is JSON or what a serializer makes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
-from wsrooms.errors import InvalidRoom
 from wsrooms.wire import (
     NO_DATA,
     Codec,
@@ -26,12 +25,8 @@ from wsrooms.wire import (
     JsonCodec,
     Malformed,
     binary_frame,
-    check_room,
-    cut_reason,
     encode_data,
-    printable,
     text_frame,
-    valid_close_code,
 )
 
 DETERMINISTIC = settings(derandomize=True, deadline=None)
@@ -421,86 +416,3 @@ def test_both_codecs_are_codecs() -> None:
     codecs: list[Codec] = [JsonCodec(), CustomCodec(None, None)]
     assert [codec.data(1) for codec in codecs] == [b"1", b"1"]
     assert codecs[0].push("e", "p", 1, None) == codecs[1].push("e", "p", 1, None)
-
-
-# Names, codes and reasons
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("ü🎉", "ü🎉"),
-        ("\ud83c\udf89", "🎉"),
-        ("a\ud800b", "a\ufffdb"),
-        ("\udfff", "\ufffd"),
-    ],
-)
-def test_printable_text_is_what_utf8_can_carry(text: str, shown: str) -> None:
-    assert printable(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("reason", "cut"),
-    [
-        ("", ""),
-        ("x" * 123, "x" * 123),
-        ("x" * 124, "x" * 123),
-        ("x" * 122 + "é", "x" * 122),
-        ("x" * 121 + "é", "x" * 121 + "é"),
-        ("🎉" * 31, "🎉" * 30),
-        ("half \ud83d", "half \ufffd"),
-    ],
-)
-def test_a_close_reason_is_cut_to_123_bytes_at_a_character(reason: str, cut: str) -> None:
-    assert cut_reason(reason) == cut
-
-
-@DETERMINISTIC
-@given(st.text(st.characters() | st.just("\ud800"), max_size=200))
-def test_a_cut_reason_is_the_longest_beginning_that_fits(reason: str) -> None:
-    cut = cut_reason(reason)
-    whole = printable(reason)
-    assert whole.startswith(cut)
-    assert len(cut.encode()) <= 123
-    assert cut == whole or len(whole[: len(cut) + 1].encode()) > 123
-
-
-def test_only_codes_that_a_server_may_send_are_close_codes() -> None:
-    valid = {code for code in range(-1, 70_000) if valid_close_code(code)}
-    assert valid == {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
-
-
-@pytest.mark.parametrize("code", [True, 1000.0, "1000", None])
-def test_what_is_no_int_is_no_close_code(code: Any) -> None:
-    assert not valid_close_code(code)
-
-
-@pytest.mark.parametrize(
-    "room", ["a", " ", "/chat/general", "a.*>b", "\0", "ü🎉", "x" * 1024, "é" * 512, "🎉" * 256]
-)
-def test_any_text_of_up_to_1024_bytes_is_a_room(room: str) -> None:
-    assert check_room(room) is room
-
-
-@pytest.mark.parametrize(
-    ("room", "reason"),
-    [
-        ("", "it is empty"),
-        (None, "it is NoneType, not str"),
-        (b"room", "it is bytes, not str"),
-        ("a\ud800", "lone surrogate"),
-        ("x" * 1025, "1025 bytes long, and the limit is 1024"),
-        ("é" * 513, "1026 bytes long"),
-    ],
-)
-def test_no_other_thing_is_a_room(room: object, reason: str) -> None:
-    with pytest.raises(InvalidRoom, match=reason) as caught:
-        check_room(room)
-    assert caught.value.room is room
-
-
-def test_the_limit_of_a_room_name_can_be_set() -> None:
-    assert check_room("abc", 3) == "abc"
-    with pytest.raises(InvalidRoom, match="4 bytes long, and the limit is 3"):
-        check_room("abcd", 3)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import trustme
 
 from wsrooms import WsLimits, WsRoomManager
 from wsrooms.instance import Counters
@@ -77,6 +79,16 @@ class RecordingSession:
         async with asyncio.timeout(DEADLINE):
             await self.ended.wait()
         return self.connection.close_code, self.connection.close_reason
+
+    async def fill(self) -> int:
+        """Push until the socket takes no more; returns how many pushes that took."""
+        pushed = 0
+        while not self.connection._way.buffer.blocked:
+            self.connection.send("n", "/", [pushed, "a" * 50_000])
+            pushed += 1
+            await asyncio.sleep(0)
+            assert pushed < 2000, "the socket took 100 MB"
+        return pushed
 
 
 class Serving:
@@ -147,3 +159,28 @@ async def _serve(
 def serve() -> Callable[..., AbstractAsyncContextManager[Serving]]:
     """A server without an app, in an async with block; it takes ServerSettings."""
     return _serve
+
+
+@pytest.fixture(name="serving")
+async def a_server() -> AsyncIterator[Serving]:
+    """A server whose clients have little time to end, and may send little."""
+    async with _serve(close_timeout=0.05, max_message_size=1000) as serving:
+        yield serving
+
+
+@pytest.fixture
+async def client(serving: Serving, raw_client: Callable[..., Any]) -> AsyncIterator[Any]:
+    """A client of that server."""
+    async with raw_client(serving.address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Give contexts for a server called localhost and for a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client

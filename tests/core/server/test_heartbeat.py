@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from wsrooms import WsLimits
 from wsrooms.server.heartbeat import SLOTS, Heartbeat
 
 if TYPE_CHECKING:
@@ -59,12 +60,16 @@ class Peer:
         self.heard = False
         self.reading = True
         self.pings: list[float] = []
+        self.looked_at: list[float] = []
         self.failed_at: float | None = None
 
     def ping(self) -> None:
         self.pings.append(self.clock.now)
         if self.answers:
             self.heard = True
+
+    def look_at_silence(self, patience: float) -> None:
+        self.looked_at.append(patience)
 
     def heartbeat_failed(self) -> None:
         assert self.failed_at is None, "it failed twice"
@@ -142,6 +147,7 @@ def test_a_connection_that_is_not_read_is_neither_asked_nor_given_up(clock: Cloc
     heartbeat.add(peer)
     clock.pass_time(100)
     assert peer.pings == []
+    assert peer.looked_at[:3] == [35.0] * 3, "it may be slow by its own fault"
     peer.reading = True
     while not peer.pings:
         clock.pass_time(0.1)
@@ -267,6 +273,29 @@ async def test_a_client_that_we_do_not_read_is_not_given_up(
         while (frame := await held_up.receive()).opcode == held_up.PING:
             pass
         assert frame.opcode == held_up.CLOSE, "it answers no more, and now it is heard"
+
+
+async def test_a_client_that_reads_no_replies_for_too_long_is_a_slow_client(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    async with (
+        serve(
+            heartbeat_interval=0.05,
+            heartbeat_timeout=60,
+            close_timeout=60,
+            limits=WsLimits(outbox_messages=1),
+        ) as serving,
+        raw_client(serving.address, path=None, receive_buffer=4096) as client,
+    ):
+        await client.upgrade()
+        session = serving.session
+        await session.fill()
+        session.connection.reply(1)
+        session.connection._way._pause_reading()  # as it does when the next request comes
+        assert not session.connection.closed
+        session.connection._way._blocked_at -= 61  # seconds pass
+        assert await session.has_ended() == (4008, "slow client")
+        assert serving.counters.slow_clients == 1
 
 
 async def test_a_connection_that_closes_is_not_asked_any_more(

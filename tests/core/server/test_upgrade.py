@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from wsrooms import WsRequest
 
+ASK = "Upgrade: websocket", "Connection: Upgrade"
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = "Sec-WebSocket-Version: 13"
 
 
 def get(path: str = "/", *headers: str, method: str = "GET", host: str = "x") -> bytes:
@@ -100,40 +102,25 @@ async def test_no_subprotocol_is_chosen_where_we_speak_none(
 
 
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("headers", "method", "status"),
     [
-        (get("/", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"), 400),
-        (get("/", "Upgrade: websocket", "Connection: Upgrade", KEY), 400),
-        (
-            get(
-                "/",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                KEY,
-                "Sec-WebSocket-Version: 8",
-            ),
-            400,
-        ),
-        (get("/", "Upgrade: websocket", KEY, "Sec-WebSocket-Version: 13"), 426),
-        (
-            get(
-                "/",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                KEY,
-                "Sec-WebSocket-Version: 13",
-                method="HEAD",
-            ),
-            405,
-        ),
+        ([*ASK, VERSION], "GET", 400),
+        ([*ASK, KEY], "GET", 400),
+        ([*ASK, KEY, "Sec-WebSocket-Version: 8"], "GET", 400),
+        ([ASK[0], KEY, VERSION], "GET", 426),
+        ([*ASK, KEY, VERSION], "HEAD", 405),
     ],
     ids=["no key", "no version", "an old version", "no connection header", "not GET"],
 )
 async def test_half_a_handshake_is_refused(
-    request_: bytes, status: int, serve: Callable[..., Any], raw_client: Callable[..., Any]
+    headers: list[str],
+    method: str,
+    status: int,
+    serve: Callable[..., Any],
+    raw_client: Callable[..., Any],
 ) -> None:
     async with serve() as serving, raw_client(serving.address, path=None) as client:
-        assert (await client.http(request_)).status == status
+        assert (await client.http(get("/", *headers, method=method))).status == status
         assert serving.sessions == []
 
 

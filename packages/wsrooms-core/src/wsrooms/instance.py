@@ -81,6 +81,13 @@ class Counters:
         default_factory=lambda: dict.fromkeys(("json", "parser", "shape", "too_long"), 0)
     )
 
+    def answered(self, *, is_http: bool) -> None:
+        """Count a first request that did not become a connection."""
+        if is_http:
+            self.http_responses += 1
+        else:
+            self.handshakes_failed += 1
+
     def drop(self, reason: str) -> None:
         """Count an inbound message that was dropped."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1

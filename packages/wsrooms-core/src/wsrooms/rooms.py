@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -32,6 +31,7 @@ from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.link import BusLink
+from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
     SERVER_CHANNEL,
     Gap,
@@ -44,14 +44,11 @@ from wsrooms.wire import NO_RAW, Codec, JsonCodec, Params, check_room
 
 __all__ = ["WsRoomManager"]
 
-LOG_EVERY = 60.0
-"""Seconds between two log lines about the same kind of failure."""
-
 WISH_AGAIN = 1.0
 """Seconds after which a channel that was refused, and still has members, is asked for again."""
 
 GONE_SENDERS = 1000
-"""Members that have gone whose echoes are still known, where a plain transport may echo."""
+"""Members that have gone whose echoes are still known, where the transport may echo."""
 
 
 class WsRoomManager:
@@ -93,7 +90,7 @@ class WsRoomManager:
         self._everybody: Callable[[], Iterable[WsMember]] | None = None
         self._server_channel = FINISHED
         self._context = Context()
-        self._logged_at: dict[str, float] = {}
+        self._log = SeldomLog(self._logger)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self.foreign: int = 0
         self.echoes: int = 0
@@ -203,7 +200,7 @@ class WsRoomManager:
         for room in list(connection.rooms):
             self._pending.settle(room, connection, ConnectionGone(connection.id))
             self._discard(connection, room)
-        if self.link is not None and self.link.plain:
+        if self.link is not None and self.link.may_echo:
             self._gone[connection.id] = None
             if len(self._gone) > GONE_SENDERS:
                 self._gone.popitem(last=False)
@@ -246,7 +243,8 @@ class WsRoomManager:
         if pending is None or receipt not in pending.receipts:
             return
         pending.receipts.remove(receipt)
-        receipt.settle()
+        receipt.settle(TransportUnavailable(f"joining {room!r} was cancelled and is undone"))
+        receipt.take_error()  # only a second awaiter is left to be told
         if not pending.receipts and self._pending.settle(room, connection, None):
             self._discard(connection, room)
 
@@ -376,13 +374,16 @@ class WsRoomManager:
             message = read_payload(payload)
         except ForeignPayload as error:
             self.foreign += 1
-            self._log_seldom(
-                "foreign", "dropped a payload on %s that is no message: %s", channel, error
+            self._log.error(
+                "foreign",
+                "dropped a payload on %s that is no message: %s",
+                channel,
+                error,
             )
             return
         if message.excludeId is not None and self._is_own_echo(message.excludeId, members):
             self.echoes += 1
-            self._log_seldom(
+            self._log.error(
                 "echo",
                 "the bus of %r brings our own messages back (seen on %s): they were dropped where "
                 "they could be told; wrap the transport in wsrooms.tagged() on every instance",
@@ -399,13 +400,13 @@ class WsRoomManager:
             self._logger.exception("a message of another instance could not be delivered")
 
     def _is_own_echo(self, exclude_id: str, members: Iterable[WsMember]) -> bool:
-        """Whether a plain transport handed us what we published.
+        """Whether the transport handed us what we published.
 
         The sender of a message is a connection of the instance that published
-        it, so an ``excludeId`` of ours says that it was us. Tagged and
-        first-party transports skip their own before that.
+        it, so an ``excludeId`` of ours says that it was us. Transports with
+        ``skips_own`` drop their own before that.
         """
-        if self.link is None or not self.link.plain:
+        if self.link is None or not self.link.may_echo:
             return False
         return (
             self.is_local(exclude_id)
@@ -425,14 +426,14 @@ class WsRoomManager:
         """The transport will not have ``channel``: its joins are undone."""
         room = room_of(channel)
         if room is None:
-            self._log_seldom(channel, "no server-wide broadcasts of other instances: %s", error)
+            self._log.error(channel, "no server-wide broadcasts of other instances: %s", error)
             self._server_channel.settle(error)
             self._wish_again(channel)
             return
         for member in self._pending.members(room):
             self._fail(member, room, error)
         if room in self._hub:  # those whose joins had been confirmed before
-            self._log_seldom("a room", "members of %r hear no other instance: %s", room, error)
+            self._log.error("a room", "members of %r hear no other instance: %s", room, error)
             self._wish_again(channel)
 
     def _wish_again(self, channel: str) -> None:
@@ -459,19 +460,19 @@ class WsRoomManager:
         """A publish failed and nobody awaited its receipt."""
         self.failed_unseen("a publish", error)
 
-    def failed_unseen(self, what: str, error: Exception) -> None:
-        """``what`` failed and there is nobody to tell: count it, and log it now and then."""
+    def failed_unseen(self, what: str, error: Exception, where: str = "") -> None:
+        """``what`` failed and there is nobody to tell: count it, and log it now and then.
+
+        Args:
+            what: A kind of call, one of a few: at most one line of it a minute.
+            error: Why.
+            where: What it was about, for the line.
+        """
         if isinstance(error, ConnectionGone):  # nobody is left to miss it
             return
         self.receipts_failed += 1
-        self._log_seldom(what, "%s failed and nobody awaited it: %s", what, error)
-
-    def _log_seldom(self, kind: str, text: str, *args: object) -> None:
-        """Log at most one line of a kind a minute: the cause may come a thousand times a second."""
-        now = time.monotonic()
-        if now - self._logged_at.get(kind, -LOG_EVERY) >= LOG_EVERY:
-            self._logged_at[kind] = now
-            self._logger.error(text, *args)
+        about = f" ({where})" if where else ""
+        self._log.error(what, "%s failed and nobody awaited it: %s%s", what, error, about)
 
     # Figures
 

@@ -28,6 +28,10 @@ class Pingable(Protocol):
         """Whether an answer could be heard: not while we ourselves have stopped reading."""
         ...
 
+    def look_at_silence(self, patience: float) -> None:
+        """It is not being read: end it if that is its own fault and for so many seconds."""
+        ...
+
     def ping(self) -> None:
         """Send a ping."""
         ...
@@ -49,6 +53,7 @@ class Heartbeat:
         self._loop = loop
         self._tick_seconds = interval / SLOTS
         self._timeout = timeout
+        self._patience = interval + timeout
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(SLOTS)]
         self._slot_of: dict[Pingable, int] = {}
         self._next = 0
@@ -90,7 +95,9 @@ class Heartbeat:
         self._next = (self._next + 1) % SLOTS
         asked = []
         for connection in slot:
-            if connection.reading and connection not in self._asked:
+            if not connection.reading:
+                connection.look_at_silence(self._patience)
+            elif connection not in self._asked:
                 connection.heard = False
                 connection.ping()
                 asked.append(connection)

@@ -309,9 +309,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _slow(self, dropped: int) -> None:
         counters = self._server.instance.counters
-        if dropped:
-            counters.dropped_slow += dropped
-        else:
+        counters.dropped_slow += dropped
+        if not dropped:
             counters.slow_clients += 1
             self.close(SLOW_CLIENT, "slow client")
 
@@ -403,7 +402,10 @@ class ServerConnection(asyncio.Protocol):
         if not linger:
             self._transport.close()
         elif self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the client has gone already
+                self._transport.abort()
 
     def _end_after(self, timeout: float) -> None:
         self._close_timer = self._server.loop.call_later(timeout, self.abort)
@@ -437,6 +439,11 @@ class ServerConnection(asyncio.Protocol):
         """Whether an answer to a ping could be heard at all."""
         return not self._reading_paused
 
+    def look_at_silence(self, patience: float) -> None:
+        """End a client that sends requests and reads no replies: no ping would find it out."""
+        if self.buffer.full and self._server.loop.time() - self._blocked_at >= patience:
+            self._slow(0)
+
     def ping(self) -> None:
         """Ask the client for a sign of life."""
         if self._protocol.state is State.OPEN:
@@ -469,18 +476,13 @@ class ServerConnection(asyncio.Protocol):
             self._transport.write(answer.response)
             self._upgraded(answer.upgraded)
             return
-        counters = self._server.instance.counters
-        if answer.is_http:
-            counters.http_responses += 1
-        else:
-            counters.handshakes_failed += 1
+        self._server.instance.counters.answered(is_http=answer.is_http)
         self._end_after(settings.response_timeout if answer.is_http else settings.close_timeout)
         self._transport.write(answer.response)
         self._hang_up(linger=self._transport.can_write_eof())
 
     def _upgraded(self, request: WsRequest) -> None:
-        server = self._server
-        instance = server.instance
+        server, instance = self._server, self._server.instance
         self.connection = WsConnection(
             str(uuid.uuid4()),
             request,

@@ -12,6 +12,7 @@ import errno
 import inspect
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -93,7 +94,7 @@ async def _listen_on_unix(
     factory: Callable[[], asyncio.Protocol], path: str, tls: Mapping[str, Any]
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    if not hasattr(loop, "create_unix_server") or not hasattr(socket, "AF_UNIX"):
+    if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":  # whose loops cannot use it
         raise ServerNotStarted("unix_path: this platform has no unix sockets; use host and port")
     if _answers(path):  # asyncio would take the path away from whoever listens there
         raise ServerNotStarted(f"{path} is in use: stop what uses it, or choose another path")

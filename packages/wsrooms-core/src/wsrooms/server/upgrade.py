@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "new_protocol", "receive_handshake"]
 
+_SORRY = b"This is no HTTP request, or one with a body, which no answer here needs.\n"
 BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 21\r\n\r\nnot an HTTP request.\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_SORRY), _SORRY)
 )
 
 
@@ -108,8 +109,8 @@ def _respond(
     origin, host = asked.headers.get("origin"), asked.headers.get("host")
     if not origin_allowed(origin, host, settings.allowed_origins, debug=settings.debug):
         settings.logger.warning(
-            "refused a page of origin %s on host %s: "
-            "if it is yours, start with WsApp(allowed_origins=[%r])",
+            "refused a page of origin %.200r on host %.200r: "
+            "if it is yours, start with WsApp(allowed_origins=[%.200r])",
             origin,
             host,
             origin,

@@ -114,7 +114,7 @@ class BusLink:
         self._context = copy_context()
         self._outages = 0
         self.keeps_log = bool(getattr(transport, "keeps_log", False))
-        self.plain = not isinstance(transport, SupportsLifecycle)
+        self.may_echo = not getattr(transport, "skips_own", False)
         self.live = True
         """Whether subscriptions can be confirmed now; joins wait while it is False."""
         self.down_since: float | None = None

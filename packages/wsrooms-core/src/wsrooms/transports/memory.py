@@ -105,6 +105,8 @@ class MemoryTransport:
     own: what ``memory://`` and tests rely on. Each app needs its own transport.
     """
 
+    skips_own = True
+
     def __init__(self, bus: MemoryBus | None = None) -> None:
         """Attach to ``bus``; None makes a private one."""
         self.bus: MemoryBus = MemoryBus() if bus is None else bus

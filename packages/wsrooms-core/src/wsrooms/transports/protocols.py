@@ -50,6 +50,10 @@ class WsBroadcastTransport(Protocol):
     when that is). The core calls one channel's subscribe and unsubscribe one
     after another, the last wish winning, and publishes in order. Where the bus
     brings an instance its own messages back, wrap the transport in ``tagged()``.
+
+    Two attributes a class may have: ``skips_own = True`` says that it never hands
+    an instance its own messages, ``keeps_log = True`` that a broken link is read
+    on from where it broke.
     """
 
     def publish(self, channel: str, payload: str) -> Awaitable[None] | None:

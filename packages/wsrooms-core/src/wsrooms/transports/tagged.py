@@ -17,6 +17,7 @@ from wsrooms.transports.envelope import (
     parse,
     wrap,
 )
+from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
     Gap,
     SupportsLifecycle,
@@ -31,7 +32,6 @@ from wsrooms.transports.protocols import (
 __all__ = ["TaggedTransport", "tagged"]
 
 _COUNTERS = 100_000
-_LOG_EVERY = 60.0
 _OVERHEAD = 64  # bytes: version, 16 digits of instance, two numbers of up to 19 digits, spaces
 
 
@@ -48,6 +48,8 @@ def tagged(transport: WsBroadcastTransport) -> TaggedTransport:
 class TaggedTransport:
     """What :func:`tagged` returns."""
 
+    skips_own = True
+
     def __init__(self, transport: WsBroadcastTransport) -> None:
         self._inner = transport
         self._instance = new_instance_id()
@@ -57,7 +59,7 @@ class TaggedTransport:
         # reaches the handler of now, and none after an unsubscribe.
         self._handlers: dict[str, Callable[[str], None]] = {}
         self._on_gap: Callable[[Gap], None] | None = None
-        self._logged_at = -_LOG_EVERY
+        self._log = SeldomLog(logging.getLogger("wsrooms"))
         self.own_skipped = 0
         self.duplicates = 0
         self.foreign: int = 0
@@ -166,14 +168,13 @@ class TaggedTransport:
 
     def _count_foreign(self, channel: str) -> None:
         self.foreign += 1
-        if _now() - self._logged_at >= _LOG_EVERY:
-            self._logged_at = _now()
-            logging.getLogger("wsrooms").warning(
-                "dropped a payload without envelope on %s; %d so far: "
-                "every instance on this bus must use tagged()",
-                channel,
-                self.foreign,
-            )
+        self._log.error(
+            "foreign",
+            "dropped a payload without envelope on %s; %d so far: "
+            "every instance on this bus must use tagged()",
+            channel,
+            self.foreign,
+        )
 
     def __repr__(self) -> str:
         return f"tagged({self._inner!r})"

@@ -1,0 +1,39 @@
+"""Log lines whose cause may come a thousand times a second."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+__all__ = ["SeldomLog"]
+
+EVERY = 60.0
+"""Seconds between two lines of one kind."""
+
+
+class SeldomLog:
+    """Logs at most one line of a kind a minute; whoever logs counts the rest."""
+
+    __slots__ = ("_clock", "_logged_at", "_logger")
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+
+    def error(self, kind: str, text: str, *args: object) -> None:
+        """Log ``text % args``, unless a line of ``kind`` was logged within the last minute.
+
+        Args:
+            kind: One of a few, never what a client says: each is remembered.
+            text: The line.
+            args: Its values.
+        """
+        now = self._clock()
+        if now - self._logged_at.get(kind, -EVERY) >= EVERY:
+            self._logged_at[kind] = now
+            self._logger.error(text, *args)

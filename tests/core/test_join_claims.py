@@ -1,0 +1,81 @@
+"""Several claims on one membership, and echoes on transports of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from wsrooms import TransportUnavailable, WsRoomManager
+
+
+class Member:
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.rooms: set[str] = set()
+        self.heard: list[object] = []
+
+    def send(self, event: str, path: str, data: object = None, params: object = None) -> None:
+        self.heard.append(data)
+
+
+class Silent:
+    """A bus that never confirms."""
+
+    def publish(self, channel: str, payload: str) -> None: ...
+
+    async def subscribe(self, channel: str, handler: object) -> None:
+        await asyncio.Event().wait()
+
+    def unsubscribe(self, channel: str) -> None: ...
+
+
+class EchoWithLife:
+    """A bus of one's own, with start and close, that hands everybody everything."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, list[object]] = {}
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def publish(self, channel: str, payload: str) -> None:
+        for handler in self.handlers.get(channel, []):
+            assert callable(handler)
+            handler(payload)
+
+    def subscribe(self, channel: str, handler: object) -> None:
+        self.handlers.setdefault(channel, []).append(handler)
+
+    def unsubscribe(self, channel: str) -> None:
+        self.handlers.pop(channel, None)
+
+
+async def test_whoever_else_awaits_a_cancelled_join_is_told_that_it_was_undone() -> None:
+    manager = WsRoomManager(Silent())
+    member = Member("m")
+    receipt = manager.join(member, "/r")
+
+    async def wait() -> None:
+        await receipt
+
+    first, second = asyncio.create_task(wait()), asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    first.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(TransportUnavailable, match="cancelled"):
+            await second
+    assert member.rooms == set()
+    assert manager.link is not None
+    await manager.link.close(1)
+
+
+async def test_an_echo_is_dropped_whether_or_not_the_transport_has_a_lifecycle() -> None:
+    manager = WsRoomManager(EchoWithLife())
+    sender, other = Member("sender"), Member("other")
+    for member in (sender, other):
+        manager.join(member, "/r")
+    manager.broadcast("/r", "e", "/r", "once", exclude=sender)
+    assert (sender.heard, other.heard) == ([], ["once"])
+    assert manager.stats()["echoes"] == 1

@@ -1,0 +1,132 @@
+"""The start: what it needs, how it fails, and what waits while no broker is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.receipt import FINISHED
+from wsrooms.transports import link
+
+if TYPE_CHECKING:
+    # For their types: importlib mode lets no test import a conftest.py.
+    from tests.core.transports.conftest import Ended, Linked, Slow, Stateful, Sync, Turns
+
+DEADLINE = 5.0
+
+
+def ignore(payload: str) -> None: ...
+
+
+async def test_a_plain_class_needs_no_start(sync: type[Sync], linked: Linked) -> None:
+    bus, _ = linked(sync())
+    await bus.start()
+    assert bus.live
+
+
+async def test_a_transport_may_echo_unless_it_says_that_it_skips_its_own(
+    sync: type[Sync], linked: Linked
+) -> None:
+    assert linked(sync())[0].may_echo
+    silent = sync()
+    vars(silent)["skips_own"] = True
+    assert not linked(silent)[0].may_echo
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError("refused"), TransportUnavailable("no")])
+async def test_a_start_that_fails_is_a_transport_error(
+    stateful: type[Stateful], linked: Linked, error: Exception
+) -> None:
+    transport = stateful()
+    transport.fails["start"] = error
+    bus, _ = linked(transport)
+    with pytest.raises(TransportError) as caught:
+        await bus.start()
+    assert caught.value is error or caught.value.__cause__ is error
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    def delays() -> Iterator[float]:
+        while True:
+            yield 0
+
+    monkeypatch.setattr(link, "backoff", delays)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_without_a_broker_wishes_and_publishes_wait_until_it_comes(
+    slow: type[Slow], linked: Linked, ended: Ended
+) -> None:
+    transport = slow()
+    bus, events = linked(transport)
+    await bus.start(keep_trying=True)
+    assert not bus.live
+    bus.subscribe("c", ignore)
+    receipts = [bus.publish("c", payload) for payload in "xyz"]
+    async with asyncio.timeout(DEADLINE):
+        await transport.tried_thrice.wait()
+    assert transport.calls == []
+    assert not bus.ready("c")
+    transport.there = True
+    await events.until("subscribed")
+    assert [await ended(receipt) for receipt in receipts] == [None] * 3
+    assert transport.calls == [
+        ("subscribe", "c"),
+        ("publish", "c", "x"),
+        ("publish", "c", "y"),
+        ("publish", "c", "z"),
+    ]
+    assert events.told[0] == ("state", "down", "ConnectionRefusedError: nobody there")
+    assert events.told[-2:] == [("state", "up", None), ("subscribed", "c")]
+    await bus.close(1)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_what_waited_too_long_for_a_broker_is_told(
+    slow: type[Slow], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "MAX_AGE", 0.02)
+    bus, _ = linked(slow())
+    await bus.start(keep_trying=True)
+    error = await ended(bus.publish("c", "x"))
+    assert isinstance(error, TransportUnavailable)
+    assert "not published within 0.02 s" in str(error)
+    await bus.close(1)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_broker_that_comes_when_nothing_waits(
+    slow: type[Slow], linked: Linked, turns: Turns
+) -> None:
+    transport = slow()
+    bus, events = linked(transport)
+    await bus.start(keep_trying=True)
+    transport.there = True
+    await events.until("state", 2)
+    await turns()
+    assert transport.calls == []
+    assert bus.publish("c", "x") is FINISHED
+    await bus.close(1)
+
+
+async def test_a_started_transport_may_be_told_to_keep_trying_in_vain(
+    stateful: type[Stateful], linked: Linked
+) -> None:
+    transport = stateful()
+    bus, events = linked(transport)
+    await bus.start(keep_trying=True)
+    assert (bus.live, events.told) == (True, [])
+
+
+async def test_close_ends_the_search_for_a_broker(slow: type[Slow], linked: Linked) -> None:
+    transport = slow()
+    bus, _ = linked(transport)
+    await bus.start(keep_trying=True)
+    await bus.close(1)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert transport.calls == [("close",)]
