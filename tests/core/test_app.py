@@ -265,12 +265,9 @@ async def test_listening_while_it_closes_is_refused(connect: Connect) -> None:
     await closing
 
 
-async def test_a_handler_may_close_the_app(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wsrooms.session.LINGER", 0.02)
+async def test_a_handler_may_close_the_app(connect: Connect) -> None:
     bus = MemoryBus()
-    app = WsApp(broadcast_transport=MemoryTransport(bus))
+    app = WsApp(broadcast_transport=MemoryTransport(bus), shutdown_timeout=0.02)
     gone: list[str] = []
     app.on_disconnect(lambda: gone.append(use_ws_connection().id))
     app.on_message("stop", "/", app.close)

@@ -6,6 +6,8 @@ import copy
 import inspect
 import pickle
 import re
+from http import HTTPStatus
+from typing import Any
 
 import pytest
 
@@ -167,3 +169,13 @@ def test_a_long_room_name_is_shown_cut() -> None:
     error = InvalidRoom("x" * 1000, "it is long")
     assert str(error) == f"bad room name '{'x' * 76}...: it is long"
     assert error.room == "x" * 1000
+
+
+@pytest.mark.parametrize("code", ["nope", None, True, 4.0])
+def test_a_ws_error_without_a_code_is_a_mistake_of_the_program(code: Any) -> None:
+    with pytest.raises(TypeError, match="wants a code first"):
+        WsError(code)
+
+
+def test_a_ws_error_takes_the_codes_of_http() -> None:
+    assert WsError(HTTPStatus.NOT_FOUND).message == "WsError 404"

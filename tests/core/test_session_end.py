@@ -204,3 +204,103 @@ async def test_a_connection_that_is_over_is_not_referred_to_any_more(
         await (await connect(address)).call("other", "/")  # the loop has had its turns
         gc.collect()
         assert [reference() for reference in references] == [None, None]
+
+
+# on_disconnect and the end of the app
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_on_disconnect_that_never_ends_keeps_nobody_in_a_room(
+    connect: Connect,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stubborn: bool,
+) -> None:
+    monkeypatch.setattr("wsrooms.session.LINGER", 0.02)
+    monkeypatch.setattr("wsrooms.session.GIVE_UP", 0.02)
+    app = WsApp()
+    app.on_message("join", "/r", lambda: use_ws_rooms().join())
+    go_on, ended = asyncio.Event(), asyncio.Event()
+    rooms: list[set[str]] = []
+
+    @app.on_disconnect
+    async def hang() -> None:
+        connection = use_ws_connection()
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                rooms.append(set(connection.rooms))
+                if not stubborn:
+                    raise
+        ended.set()
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        await peer.call("join", "/r")
+        [connection] = app.server.connections()
+        await peer.close()
+        await eventually(lambda: nothing_left(app))
+        assert rooms == [{"/r"}]
+        assert app.stats()["hook_errors"] == 1
+        go_on.set()
+        if stubborn:
+            await ended.wait()
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == (
+        f"on_disconnect of {connection.id} was cancelled: it took over 0.02 s"
+    )
+
+
+async def test_at_close_handlers_and_on_disconnect_have_the_deadline_of_the_app(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survived: list[str] = []
+    monkeypatch.setattr("wsrooms.session.LINGER", 0.0)
+    app = WsApp(shutdown_timeout=5.0)
+    closed = asyncio.Event()
+
+    async def past_linger(who: str) -> None:
+        for _ in range(20):  # LINGER's timer would be due in the next turn
+            await asyncio.sleep(0)
+        survived.append(who)
+
+    @app.on_message("run", "/")
+    async def run() -> None:
+        await closed.wait()
+        await past_linger("handler")
+
+    @app.on_disconnect
+    async def gone() -> None:
+        await past_linger("on_disconnect")
+
+    address = await app.listen(0)
+    peer = await connect(address)
+    peer.send("run", "/")
+    await peer.settled()
+    closing = asyncio.create_task(app.close())
+    await peer.ended()
+    closed.set()
+    await closing
+    assert survived == ["handler", "on_disconnect"]
+    assert app.stats()["hook_errors"] == 0
+
+
+async def test_a_sync_on_disconnect_that_raises_cancelled_error_does_not_stop_the_next(
+    connect: Connect, eventually: Eventually
+) -> None:
+    app = WsApp()
+
+    @app.on_disconnect
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    ends = Ends(app)
+    async with app.serving() as address:
+        peer = await connect(address)
+        await peer.settled()
+        await peer.close()
+        await eventually(lambda: nothing_left(app))
+        assert len(ends.seen) == 1
+        assert app.stats()["hook_errors"] == 1

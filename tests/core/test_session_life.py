@@ -15,6 +15,7 @@ from wsrooms import (
     use_ws_message,
     use_ws_rooms,
 )
+from wsrooms.context import current
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -390,3 +391,48 @@ async def test_a_handler_that_never_ends_is_cancelled_some_time_after_its_client
         await eventually(lambda: nothing_left(app))
     assert order == ["cancelled"]
     assert [code for code, _ in ends.seen] == [1000]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "refused"])
+async def test_joins_of_a_task_that_on_connect_left_behind_are_its_own_affair(
+    connect: Connect, plain_bus: Any, kind: str
+) -> None:
+    app = WsApp(broadcast_transport=plain_bus.transport())
+    tasks: list[asyncio.Task[None]] = []
+    kept: list[object] = []
+    opened = asyncio.Event()
+
+    async def wander(connection: WsConnection) -> None:
+        await opened.wait()
+        try:
+            for n in range(3):
+                await connection.join(f"r{n}")
+                connection.leave(f"r{n}")
+        except ConnectionGone:
+            assert kind == "refused"
+        kept.append(current("", "").joins)
+
+    def begin() -> None:
+        tasks.append(asyncio.create_task(wander(use_ws_connection())))
+
+    @app.on_connect
+    async def begin_later() -> None:
+        await asyncio.sleep(0)
+        begin()
+        if kind == "refused":
+            raise WsError(403)
+
+    if kind == "sync":
+        app = WsApp(broadcast_transport=plain_bus.transport())
+        app.on_connect(begin)
+    app.on_message("ping", "/", lambda: "pong")
+    async with app.serving() as address:
+        peer = await connect(address)
+        if kind == "refused":
+            await peer.ended()
+        else:
+            assert await peer.call("ping", "/") == "pong"
+        opened.set()
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*tasks)
+    assert kept == [None]

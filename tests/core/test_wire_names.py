@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsrooms.errors import InvalidRoom
-from wsrooms.wire import check_room, cut_reason, printable, valid_close_code
+from wsrooms.wire import check_room, cut_reason, printable, shown, valid_close_code
 
 DETERMINISTIC = settings(derandomize=True, deadline=None)
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("plain", "plain"),
         ("ü🎉", "ü🎉"),
@@ -24,8 +24,8 @@ DETERMINISTIC = settings(derandomize=True, deadline=None)
         ("\udfff", "\ufffd"),
     ],
 )
-def test_printable_text_is_what_utf8_can_carry(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_printable_text_is_what_utf8_can_carry(text: str, expected: str) -> None:
+    assert printable(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,18 @@ def test_the_limit_of_a_room_name_can_be_set() -> None:
     assert check_room("abc", 3) == "abc"
     with pytest.raises(InvalidRoom, match="4 bytes long, and the limit is 3"):
         check_room("abcd", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chat /général/1 ☃", "chat /général/1 ☃"),
+        ("a\r\n\x1b[31m\x00", r"a\r\n\x1b[31m\x00"),
+        ("a\u2028b\u202ec\ud800", r"a\u2028b\u202ec\ud800"),
+        (r"a\n", r"a\\n"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_what_a_log_shows_of_a_clients_text_is_one_printable_line(text: str, expected: str) -> None:
+    assert shown(text) == expected
+    assert shown(text).isprintable()

@@ -50,6 +50,12 @@ class Context:
         self.joins: list[Receipt] | None = None
         self.decided = False
 
+    def decide(self) -> list[Receipt] | None:
+        """The reply is made, or on_connect has ended; returns the joins it has to wait for."""
+        self.decided = True
+        joins, self.joins = self.joins, None
+        return joins
+
 
 _current: ContextVar[Context] = ContextVar("wsrooms_current")
 

@@ -87,6 +87,10 @@ class WsError(WsRoomsError):
     """
 
     def __init__(self, code: int, message: str | None = None) -> None:
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise TypeError(
+                f"WsError wants a code first, as in WsError(403, 'Forbidden'), not {code!r}"
+            )
         self.code = code
         # An exception may be given in place of its text: it must not fail on its way out.
         self.message: str = f"WsError {code}" if message is None else str(message)

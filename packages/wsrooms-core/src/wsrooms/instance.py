@@ -20,7 +20,7 @@ from wsrooms.broadcast import Broadcast, checked_params
 from wsrooms.errors import NotRunning
 from wsrooms.loopthread import LoopThread
 from wsrooms.transports.protocols import Gap, TransportState, WsHealth
-from wsrooms.wire import Codec, Params, check_room
+from wsrooms.wire import Codec, Params, check_room, shown
 
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
@@ -144,6 +144,8 @@ class Instance:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.sessions: set[Endable] = set()
         self.base_context = copy_context()
+        self.closing = False
+        """Whether the app ends, so that handlers have until its deadline."""
         self._all_gone: asyncio.Event | None = None
         self._state: TransportState = "starting"
         self._error: str | None = None
@@ -162,6 +164,7 @@ class Instance:
 
     def stopping(self) -> None:
         """The end has begun."""
+        self.closing = True
         self._set_state("closed", None)
 
     def _bus_changed(self, state: TransportState, error: str | None) -> None:
@@ -205,7 +208,7 @@ class Instance:
     def report(self, error: BaseException, route: str, what: str = "it failed") -> None:
         """An exception that the program did not mean to raise: log it, tell ``on_error``."""
         self.counters.handler_errors += 1
-        self.logger.error("%s: %s", route[:200], what, exc_info=error)
+        self.logger.error("%s: %s", shown(route), what, exc_info=error)
         for hook in self.error_hooks:
             self._tell("on_error", hook, error, route)
 

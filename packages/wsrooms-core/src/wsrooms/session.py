@@ -15,46 +15,40 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from msgspec import UNSET
-
+from wsrooms.answers import FAILED, Answering
 from wsrooms.context import Context, enter
-from wsrooms.errors import ConnectionGone, InvalidRoom, TransportError, WsError
+from wsrooms.errors import ConnectionGone, TransportError, WsError
 from wsrooms.message import WsMessage
-from wsrooms.wire import Inbound, Malformed
+from wsrooms.wire import Inbound, Malformed, shown
 
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
     from wsrooms.instance import Instance
-    from wsrooms.receipt import Receipt
     from wsrooms.routes import Handler, Plan
 
 __all__ = ["LINGER", "Session"]
 
 LINGER = 5.0
-"""Seconds that messages and handlers of a client that has left may still run."""
+"""Seconds that handlers of a client that has left may still run, and then on_disconnect."""
 
 GIVE_UP = 1.0
-"""Seconds that a handler may take to end once it is cancelled."""
+"""Seconds that a handler or hook may take to end once it is cancelled."""
 
 REFUSED = 1008
-FAILED = 1011
 
 
-class Session:
+class Session(Answering):
     """What happens on one connection."""
 
     __slots__ = (
         "_deadline",
         "_ended",
-        "_idle",
-        "_instance",
         "_on_ready",
         "_opening",
         "_plan",
         "_running",
         "_tasks",
         "_waiting",
-        "connection",
         "done",
     )
 
@@ -73,9 +67,8 @@ class Session:
             connection: Whose life this is.
             on_ready: Called when a session that was full can take messages again.
         """
-        self._instance = instance
+        super().__init__(instance, connection)
         self._plan = plan
-        self.connection = connection
         self._on_ready = on_ready
         self._waiting: deque[Inbound] | None = None
         self._running = 0
@@ -110,11 +103,13 @@ class Session:
                     self._start_task(self._open_async(result, hooks, current), "on_connect")
                     return
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the close code
+            current.decide()
             self._reject(error)
             return
         if current.joins:
             self._start_task(self._open_async(None, hooks, current), "on_connect")
         else:
+            current.decide()
             self._accept()
 
     async def _open_async(
@@ -127,10 +122,11 @@ class Session:
                 outcome = hook()
                 if inspect.isawaitable(outcome):
                     await outcome
-            for receipt in current.joins or ():
+            for receipt in current.decide() or ():
                 if not (receipt.done and receipt.seen):
                     await receipt
         except (Exception, asyncio.CancelledError) as error:
+            current.decide()
             self._reject(error)
             if _was_cancelled():
                 raise
@@ -168,9 +164,10 @@ class Session:
 
     @property
     def full(self) -> bool:
-        """Whether the socket should not be read: enough messages wait."""
+        """Whether the socket should not be read: enough messages wait, or replies to them."""
         waiting = self._waiting
-        return waiting is not None and len(waiting) >= self._instance.limits.waiting_messages
+        in_flight = self._held if waiting is None else self._held + len(waiting)
+        return in_flight >= self._instance.limits.waiting_messages
 
     def receive(self, payload: bytes, *, text: bool) -> None:
         """Take a whole message of the client; what is not one is dropped and counted."""
@@ -199,10 +196,7 @@ class Session:
         """Route a message and run its handlers, here or in a task."""
         match = self._plan.router.lookup(inbound.event, inbound.path)
         if match is None:
-            if inbound.id is not UNSET:
-                self._instance.counters.errors += 1
-                frame = self._instance.codec.error(inbound.id, 404, "Not found")
-                self.connection.send_kept(frame)
+            self._not_found(inbound)
             return
         current = Context(self._instance, self.connection, WsMessage(inbound), match.params)
         context = self._instance.base_context.copy()
@@ -245,6 +239,7 @@ class Session:
         except (Exception, asyncio.CancelledError) as error:
             if not self._ended or not isinstance(error, asyncio.CancelledError):
                 self._refuse(current, inbound, error)
+            current.decide()
             if _was_cancelled():
                 raise
         else:
@@ -265,9 +260,8 @@ class Session:
 
     def _start_message_task(self, work: Any, inbound: Inbound) -> None:
         self._running += 1
-        self._start_task(work, f"{inbound.event} {inbound.path[:100]}").add_done_callback(
-            self._message_done
-        )
+        name = shown(f"{inbound.event[:100]} {inbound.path[:100]}")
+        self._start_task(work, name).add_done_callback(self._message_done)
 
     def _message_done(self, task: asyncio.Task[Any]) -> None:
         self._running -= 1
@@ -295,80 +289,11 @@ class Session:
         if self._ended and not self._waiting and not self._running and not self._opening:
             self._instance.loop.call_soon(self._disconnect)
 
-    # Answers
-
-    def _answer(self, current: Context, inbound: Inbound, result: object) -> None:
-        if inbound.id is UNSET:
-            current.decided = True
-            return
-        try:
-            frame = self._instance.codec.reply(inbound.id, result)
-        except Exception as error:  # noqa: BLE001 - an enc_hook or serializer may raise anything
-            self._refuse(current, inbound, error, "its result cannot be sent")
-            return
-        current.decided = True
-        if current.joins is None:
-            self._instance.counters.replies += 1
-            self.connection.send_kept(frame)
-        else:
-            self._when_joined(current.joins, lambda: self._reply_joined(current, inbound, frame))
-
-    def _reply_joined(self, current: Context, inbound: Inbound, frame: bytes) -> None:
-        error = _unseen_error(current.joins or [])
-        if error is not None:
-            self._refuse(current, inbound, error)
-        else:
-            self._instance.counters.replies += 1
-            self.connection.send_kept(frame)
-
-    def _when_joined(self, joins: list[Receipt], then: Callable[[], None]) -> None:
-        """Hold a reply back until every join of its handler is confirmed, or undone."""
-        pending = [receipt for receipt in joins if not receipt.done]
-        if not pending:
-            then()
-            return
-        left = len(pending)
-
-        def one_done(_: Receipt) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                then()
-
-        for receipt in pending:
-            receipt.when_done(one_done)
-
-    def _refuse(
-        self,
-        current: Context,
-        inbound: Inbound,
-        error: BaseException,
-        what: str = "its handler failed",
-    ) -> None:
-        """Answer with an error; log and report what the program did not mean to raise."""
-        current.decided = True
-        instance = self._instance
-        code, message = 500, "Internal Error"
-        if isinstance(error, WsError):
-            code, message = error.code, error.message
-        elif isinstance(error, InvalidRoom):
-            code, message = 400, str(error)
-        elif isinstance(error, TransportError):
-            code, message = 503, "Service Unavailable"
-            if inbound.id is UNSET:
-                instance.rooms.failed_unseen(f"{inbound.event} {inbound.path[:100]}", error)
-        elif isinstance(error, ConnectionGone) and self.connection.closed:
-            return
-        else:
-            instance.report(error, f"{inbound.event} {inbound.path}", what)
-        instance.counters.errors += 1
-        if inbound.id is UNSET:
-            return
-        frame = instance.codec.error(inbound.id, code, message)
-        if current.joins is None:
-            self.connection.send_kept(frame)
-        else:
-            self._when_joined(current.joins, lambda: self.connection.send_kept(frame))
+    def _release(self) -> None:
+        was_full = self.full
+        super()._release()
+        if was_full and not self.full:
+            self._on_ready()
 
     # The end
 
@@ -376,7 +301,8 @@ class Session:
         """The connection has closed: finish what runs, then on_disconnect, then forget it."""
         self._ended = True
         self._instance.rooms.abandon_joins(self.connection)
-        self._by(LINGER, self.give_up)
+        if not self._instance.closing:  # else it is the app's close that has a deadline
+            self._by(LINGER, self.give_up)
         self._instance.loop.call_soon(self._advance)
 
     def give_up(self) -> None:
@@ -391,17 +317,19 @@ class Session:
         self._advance()
 
     def _by(self, seconds: float, step: Callable[[], None]) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._no_deadline()
         instance = self._instance
         self._deadline = instance.loop.call_later(seconds, step, context=instance.base_context)
+
+    def _no_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _disconnect(self) -> None:
         if self.done:
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._no_deadline()
         self.done = True
         if self.connection.accepted and self._plan.on_disconnect:
             context = self._instance.base_context.copy()
@@ -415,11 +343,13 @@ class Session:
         for hook in hooks:
             try:
                 result = hook()
-            except Exception as error:  # noqa: BLE001 - the next hook must run all the same
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the next must run
                 self._hook_failed(error)
                 continue
             if inspect.isawaitable(result):
                 self._start_task(self._disconnect_async(result, hooks), "on_disconnect")
+                if not self._instance.closing:
+                    self._by(LINGER, self._cut_on_disconnect)
                 return
         self._forget()
 
@@ -443,11 +373,21 @@ class Session:
         finally:
             self._forget()
 
+    def _cut_on_disconnect(self) -> None:
+        """It takes too long: the client must not stay in its rooms for ever."""
+        self._instance.counters.hook_errors += 1
+        self._instance.logger.error(
+            "on_disconnect of %s was cancelled: it took over %g s", self.connection.id, LINGER
+        )
+        self._by(GIVE_UP, self._forget)
+        self.give_up()
+
     def _hook_failed(self, error: BaseException) -> None:
         self._instance.counters.hook_errors += 1
         self._instance.report(error, "on_disconnect")
 
     def _forget(self) -> None:
+        self._no_deadline()
         instance = self._instance
         instance.rooms.leave_all(self.connection)
         instance.connections.pop(self.connection.id, None)
@@ -478,16 +418,6 @@ async def _first_that_answers(
             last = error
     assert last is not None
     raise last
-
-
-def _unseen_error(joins: list[Receipt]) -> Exception | None:
-    """The first failure that the handler has not seen itself."""
-    for receipt in joins:
-        if receipt.error is not None and not receipt.seen:
-            for other in joins:
-                other.take_error()
-            return receipt.error
-    return None
 
 
 def _was_cancelled() -> bool:

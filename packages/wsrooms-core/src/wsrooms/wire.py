@@ -44,9 +44,13 @@ __all__ = [
     "encode_data",
     "mend_surrogates",
     "printable",
+    "shown",
     "text_frame",
     "valid_close_code",
 ]
+
+SHOWN = 200
+"""Characters of a client's text that a log line shows."""
 
 Params = Mapping[str, str | list[str]]
 MessageId = str | int | float
@@ -339,6 +343,17 @@ def printable(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def shown(text: str) -> str:
+    """The client's ``text`` as a log may show it: in one line, without control characters."""
+    text = text[:SHOWN]
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(
+        char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def cut_reason(reason: str) -> str:
