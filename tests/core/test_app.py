@@ -210,7 +210,7 @@ async def test_an_app_whose_loop_has_ended_without_close_starts_on_a_new_one() -
 
     def abandon() -> None:
         loop.run_until_complete(app.listen(0))
-        for server in app._listener._listening if app._listener else []:
+        for server in app._life.listener._listening if app._life.listener else []:
             server.close()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
@@ -218,6 +218,14 @@ async def test_an_app_whose_loop_has_ended_without_close_starts_on_a_new_one() -
     await asyncio.to_thread(abandon)
     async with app.serving():
         assert app.server.connections() == frozenset()
+
+
+async def test_subprotocols_may_be_none(raw_client: Callable[..., Any]) -> None:
+    app = WsApp()
+    async with app.serving(subprotocols=None) as address, raw_client(address, None) as client:
+        response = await client.upgrade("/", ["Sec-WebSocket-Protocol: chat"])
+        assert response.status == 101
+        assert "sec-websocket-protocol" not in {name.lower() for name in response.headers}
 
 
 async def test_close_is_idempotent_and_may_be_called_by_many() -> None:
@@ -428,7 +436,7 @@ async def test_listening_that_a_close_overtakes_is_told(connect: Connect) -> Non
 async def test_what_does_not_end_when_it_is_cancelled_is_named_in_the_log(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("wsrooms.app.CLOSE_TRANSPORT", 0.02)
+    monkeypatch.setattr("wsrooms.life.CLOSE_TRANSPORT", 0.02)
     monkeypatch.setattr("wsrooms.instance.GIVEN_UP", 0.02)
     app = WsApp(shutdown_timeout=0.02)
     release = asyncio.Event()

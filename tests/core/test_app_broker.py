@@ -142,7 +142,7 @@ async def test_a_server_wide_channel_that_is_refused_at_the_start(
 async def test_a_server_wide_channel_that_is_never_confirmed_ends_the_start(
     monkeypatch: pytest.MonkeyPatch, plain_bus: Any
 ) -> None:
-    monkeypatch.setattr("wsrooms.app.START_SERVER_CHANNEL", 0.02)
+    monkeypatch.setattr("wsrooms.life.START_SERVER_CHANNEL", 0.02)
     transport = plain_bus.transport()
     transport.hold("subscribe ws:server")
     app = WsApp(broadcast_transport=transport)

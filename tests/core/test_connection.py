@@ -330,7 +330,7 @@ async def test_receipts_of_a_thread_wait_for_the_transport(
                 receipt.result(0.01)
             app.server.connections()  # the loop has had a turn
             outcome.append(receipt.done)
-            app._instance.loop.call_soon_threadsafe(release)  # type: ignore[union-attr]  # it runs
+            app._life.instance.loop.call_soon_threadsafe(release)  # type: ignore[union-attr]  # it runs
             receipt.result(5)
             outcome.append(receipt.done)
             app.room("/r").broadcast("e").result(5)

@@ -126,7 +126,7 @@ STATS = {
     "http_responses", "messages_in", "messages_out", "writes", "replies", "errors",
     "handler_errors", "hook_errors", "tasks_failed", "slow_clients", "dropped_slow",
     "heartbeat_timeouts", "dropped", "dropped_json", "dropped_shape", "dropped_parser",
-    "dropped_too_long", "rooms", "memberships", "joins_pending", "joins_failed",
+    "dropped_too_long", "dropped_utf8", "rooms", "memberships", "joins_pending", "joins_failed",
     "receipts_failed", "published", "received", "outbox", "outbox_bytes", "foreign", "echoes",
     "duplicates", "gaps", "resent", "reconnects",
 }  # fmt: skip
@@ -139,7 +139,8 @@ def documented_stats() -> set[str]:
 @pytest.mark.parametrize("transport", [None, "memory://"])
 async def test_every_figure_is_documented_and_there_from_the_start(transport: str | None) -> None:
     app = WsApp(broadcast_transport=transport)
-    assert app.stats() == {}
+    assert set(app.stats()) == documented_stats() == STATS
+    assert set(app.stats().values()) == {0}
     async with app.serving():
         assert set(app.stats()) == documented_stats() == STATS
         assert set(app.stats().values()) == {0}

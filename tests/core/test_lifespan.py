@@ -237,6 +237,109 @@ async def test_a_lifespan_that_dies_meanwhile_is_logged(
         assert record.exc_info
 
 
+@pytest.mark.parametrize("who", ["a task of its group", "its own end"])
+async def test_close_from_what_the_lifespan_waits_for_ends(
+    who: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = MemoryBus()
+    ask = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        async def stop() -> None:
+            await ask.wait()
+            await app.close()
+
+        async with asyncio.TaskGroup() as group:
+            if who == "a task of its group":
+                group.create_task(stop())
+            yield
+            if who == "its own end":
+                await app.close()
+
+    app = WsApp(broadcast_transport=MemoryTransport(bus), lifespan=lifespan, shutdown_timeout=0.02)
+    await app.listen(0)
+    async with asyncio.timeout(DEADLINE):
+        if who == "a task of its group":
+            ask.set()
+            await app._life.until_closed()
+        else:
+            await app.close()
+    assert app.health().state == "closed"
+    assert bus.channels() == {}
+    assert texts(caplog, logging.ERROR) == ["lifespan does not end: cancelled after 0.02 s"]
+
+
+async def test_a_lifespan_that_ignores_its_cancellation_cannot_hold_up_the_close(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    monkeypatch.setattr("wsrooms.lifespan.GIVEN_UP", 0.02)
+    release, over = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        yield
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        over.set()
+
+    app = WsApp(lifespan=lifespan, shutdown_timeout=0.02)
+    await app.listen(0)
+    async with asyncio.timeout(DEADLINE):
+        await app.close()
+    assert app.health().state == "closed"
+    assert texts(caplog, logging.ERROR) == [
+        "lifespan does not end: cancelled after 0.02 s",
+        "lifespan does not end when it is cancelled",
+    ]
+    release.set()
+    await eventually(over.is_set)
+
+
+async def test_a_start_whose_lifespan_ignores_its_cancellation_can_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    monkeypatch.setattr("wsrooms.lifespan.GIVEN_UP", 0.02)
+    entering, release, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        entering.set()
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        yield
+        over.set()
+
+    app = WsApp(lifespan=lifespan)
+    starting = asyncio.create_task(app.listen(0))
+    await entering.wait()
+    starting.cancel()
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    assert texts(caplog, logging.ERROR) == ["lifespan does not end when it is cancelled"]
+    release.set()
+    await eventually(over.is_set)
+
+
+async def test_what_a_lifespan_raises_when_it_is_cancelled_at_its_end_reaches_close() -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        yield
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LookupError("not flushed") from None
+
+    app = WsApp(lifespan=lifespan, shutdown_timeout=0.02)
+    await app.listen(0)
+    with pytest.raises(LookupError, match="not flushed"):
+        await app.close()
+    assert app.health().state == "closed"
+
+
 async def test_close_during_lifespan_leaves_it() -> None:
     entering, go_on = asyncio.Event(), asyncio.Event()
     left: list[bool] = []

@@ -122,6 +122,66 @@ async def test_a_replica_has_the_same_declarations_and_its_own_state(connect: Co
         assert twin.stats()["dropped_too_long"] == 1
 
 
+async def test_hooks_declared_after_the_replica_was_made_count_as_routes_do(
+    connect: Connect,
+) -> None:
+    deliver: dict[str, Callable[[str], None]] = {}
+
+    class Bus(Plain):
+        def subscribe(self, channel: str, handler: Callable[[str], None]) -> None:
+            deliver[channel] = handler
+
+    app = WsApp(broadcast_transport=tagged(Plain()))
+    twin = app.replica(broadcast_transport=tagged(Bus()))
+    told: list[tuple[str, str]] = []
+    twin.on_error(lambda error, route: told.append(("twin", route)))
+    app.on_error(lambda error, route: told.append(("app", route)))
+    app.on_gap(lambda gap: told.append(("app", f"gap {gap.missing}")))
+    app.on_message("fail", "/", lambda: 1 // 0)
+    async with twin.serving() as address:
+        await (await connect(address)).call("fail", "/")
+        deliver["ws:server"]('1 other 1 1 {"event":"e","path":"/p"}')
+        deliver["ws:server"]('1 other 1 3 {"event":"e","path":"/p"}')
+    assert told == [("app", "fail /"), ("twin", "fail /"), ("app", "gap 1")]
+    told.clear()
+    async with app.serving() as address:
+        await (await connect(address)).call("fail", "/")
+    assert told == [("app", "fail /")]
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+async def test_a_replica_is_on_the_bus_of_a_memory_url(connect: Connect, generation: int) -> None:
+    app = WsApp(broadcast_transport="memory://")
+    app.on_message("ping", "/", lambda: "pong")
+    twin = app
+    for _ in range(generation):
+        twin = twin.replica()
+    async with app.serving() as one, twin.serving() as two:
+        here, there = await connect(one), await connect(two)
+        await app.broadcast("e", "/p")
+        assert await there.push() == await here.push() == {"event": "e", "path": "/p"}
+        await twin.broadcast("f", "/p")
+        assert await here.push() == await there.push() == {"event": "f", "path": "/p"}
+
+
+def test_two_apps_with_one_memory_url_are_apart() -> None:
+    one, other = WsApp(broadcast_transport="memory://"), WsApp(broadcast_transport="memory://")
+    assert one._life.transport is not other._life.transport
+    assert one._life.transport.bus is not other._life.transport.bus  # type: ignore[union-attr]  # it is a MemoryTransport
+
+
+def test_the_replica_of_a_subclass_is_a_plain_app() -> None:
+    class Chat(WsApp):
+        def __init__(self, motto: str) -> None:
+            super().__init__(debug=True)
+            self.on_message("motto", "/", lambda: motto)
+
+    twin = Chat("hi").replica()
+    assert type(twin) is WsApp
+    assert [route[:2] for route in twin.routes()] == [("motto", "/")]
+    assert twin._options["debug"] is True
+
+
 def test_a_replica_may_change_options_and_nothing_else() -> None:
     app = WsApp()
     assert app.replica(debug=True, join_timeout=1.0)._options["join_timeout"] == 1.0
@@ -140,6 +200,15 @@ def test_two_apps_cannot_share_a_transport_object() -> None:
     app.replica(broadcast_transport=Plain())
     with pytest.raises(ConfigurationError, match=r"no replica\(\)"):
         WsApp(broadcast_transport=tagged(Plain())).replica()
+
+
+def test_two_apps_cannot_share_what_tagged_wraps() -> None:
+    transport = Plain()
+    app = WsApp(broadcast_transport=tagged(tagged(transport)))
+    for again in (transport, tagged(transport)):
+        with pytest.raises(ConfigurationError, match="share"):
+            WsApp(broadcast_transport=again)
+    assert app.stats()["connections"] == 0  # it is alive, and so is its claim
 
 
 def test_a_transport_is_free_again_when_its_app_is_gone() -> None:

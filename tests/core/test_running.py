@@ -377,3 +377,74 @@ async def test_debug_says_what_it_runs_on(loop: str) -> None:
         process.signal(signal.SIGTERM)
         assert (await process.end())[0] == 0
     assert f"DEBUG   wsrooms {wsrooms.__version__} on {loop}, process " in process.lines[0]
+
+
+# The app's own end
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("where", ["background task", "task of the lifespan's group", "handler"])
+async def test_close_from_inside_ends_it_with_status_0(
+    where: str, loop: str, raw_client: Callable[..., Any]
+) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop", reason="uvloop is not installed")
+    script = f"""
+from contextlib import asynccontextmanager
+
+where = {where!r}
+
+@asynccontextmanager
+async def lifespan(app):
+    global asked
+    asked = asyncio.Event()
+
+    async def stop():
+        await asked.wait()
+        await app.close()
+
+    async with asyncio.TaskGroup() as group:
+        if where == "background task":
+            app.start_task(stop(), name="stop")
+        elif where == "task of the lifespan's group":
+            group.create_task(stop())
+        yield
+
+ws = WsApp(lifespan=lifespan, shutdown_timeout=0.1)
+
+@ws.on_message("stop", "/")
+async def stop():
+    asked.set()
+    if where == "handler":
+        await ws.close()
+
+ws.run(port=0)
+print("after run")
+"""
+    async with run_script(script, loop) as process:
+        async with raw_client(await process.address()) as client:
+            await client.send('{"event":"stop","path":"/"}')
+            assert (await client.close_code())[0] == 1001
+            await client.write(client.close_frame(1001))
+        assert await process.end() == (0, "after run\n")
+    assert process.lines[-1].endswith("INFO    closed; 1 connections ended")
+
+
+@posix
+async def test_a_lifespan_that_hangs_at_its_end_does_not_keep_the_process() -> None:
+    script = """
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan(app):
+    yield
+    await asyncio.get_running_loop().create_future()
+
+WsApp(lifespan=lifespan, shutdown_timeout=0.05).run(port=0)
+print("after run")
+"""
+    async with run_script(script) as process:
+        await process.address()
+        process.signal(signal.SIGTERM)
+        assert await process.end() == (0, "after run\n")
+    assert process.lines[1].endswith("ERROR   lifespan does not end: cancelled after 0.05 s")

@@ -41,8 +41,11 @@ class FakeApp:
 
 
 def run(app: FakeApp) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
     logger = logging.getLogger("wsrooms")
-    running.run_app(app, "127.0.0.1", 8000, {}, logger, debug=False)
+    running.run_app(app, "127.0.0.1", 8000, {}, logger, debug=False, until_closed=never)
 
 
 @posix

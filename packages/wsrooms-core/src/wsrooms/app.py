@@ -1,55 +1,41 @@
 """``WsApp``: declarations, options and the life of one running instance.
 
-The app itself holds only what was declared. What runs is an ``Instance``, made
-at start and dropped at close, so an app may start again, and its replicas share
-nothing with it.
+The app itself holds only what was declared. What runs is the business of its
+``Life``, which makes an ``Instance`` at start and drops it at close, so an app
+may start again, and its replicas share no state with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET
 
-from wsrooms.context import Context, enter, note_join
-from wsrooms.errors import NotRunning, TransportError, UnknownOption
-from wsrooms.instance import Instance, WsLimits, WsRoom, WsServer
-from wsrooms.lifespan import Lifespan
+from wsrooms.errors import NotRunning, UnknownOption
+from wsrooms.life import Life
 from wsrooms.options import check_options, codec_of, owned_transport, replica_of
-from wsrooms.rooms import WsRoomManager
 from wsrooms.routes import WsRoutes, check_hook, compile_plan
 from wsrooms.running import run_app
 from wsrooms.server.settings import ServerOptions, ServerSettings, WsAddress
-from wsrooms.session import Session
-from wsrooms.transports import Gap, WsBroadcastTransport, WsHealth
 
 if TYPE_CHECKING:
+    import asyncio
     from typing import Unpack
 
     from wsrooms.handshake import Origins
+    from wsrooms.instance import WsLimits, WsRoom, WsServer
     from wsrooms.receipt import Receipt
-    from wsrooms.server.listener import Server
+    from wsrooms.transports import WsBroadcastTransport, WsHealth
     from wsrooms.wire import Params
 
 __all__ = ["WsApp"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
-
-CLOSE_TRANSPORT = 5.0
-"""Seconds for the transport to publish what waits and to close."""
-
-START_SERVER_CHANNEL = 5.0
-"""Seconds within which the server-wide channel must be confirmed at start."""
-
-LAST_SECONDS = 2.0
-"""Seconds for sockets to take the last bytes, once every session is over."""
 
 
 class WsApp(WsRoutes):
@@ -109,7 +95,8 @@ class WsApp(WsRoutes):
             max_concurrent_messages: How many messages of one connection may be
                 handled at a time; 1 keeps their order.
             join_timeout: Seconds within which the transport must confirm a join.
-            shutdown_timeout: Seconds that handlers may still run at close.
+            shutdown_timeout: Seconds that handlers may still run at close, and then
+                ``lifespan`` may take to be left.
             allowed_origins: Which web pages may connect: "same" those of the
                 request's own host, "*" all, or a list of origins.
             limits: What one client may cost.
@@ -144,22 +131,11 @@ class WsApp(WsRoutes):
             "debug": debug,
         }
         check_options(self._options)
-        self._limits = WsLimits() if limits is None else limits
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
-        self._codec = codec_of(self._options)
-        self._gap_hooks: list[Callable[[Gap], object]] = []
-        self._error_hooks: list[Callable[[BaseException, str], object]] = []
-        self._instance: Instance | None = None
-        self._listener: Server | None = None
-        self._starting: asyncio.Event | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._lifespan: Lifespan | None = None
-        self._idle_since = time.monotonic()
-        self._last_stats: dict[str, int] = {}
-        self.server = WsServer(lambda: self._instance)
-        self._transport: WsBroadcastTransport | None = None
+        self._life = Life(self, self._options, codec_of(self._options), self._logger)
+        self.server = self._life.server
         if broadcast_transport is not None:
-            self._transport = owned_transport(broadcast_transport, self)
+            self._life.transport = owned_transport(broadcast_transport, self)
 
     # Declarations
 
@@ -170,7 +146,7 @@ class WsApp(WsRoutes):
             InvalidHandler: ``fn`` does not take one parameter.
         """
         check_hook(fn, 1, "on_gap")
-        self._gap_hooks.append(fn)
+        self._life.gap_hooks.append(fn)
         return fn
 
     def on_error(self, fn: F) -> F:
@@ -182,7 +158,7 @@ class WsApp(WsRoutes):
             InvalidHandler: ``fn`` does not take two parameters.
         """
         check_hook(fn, 2, "on_error")
-        self._error_hooks.append(fn)
+        self._life.error_hooks.append(fn)
         return fn
 
     def routes(self) -> list[tuple[str, str, Callable[..., object]]]:
@@ -192,8 +168,10 @@ class WsApp(WsRoutes):
     def replica(self, **changed_options: Any) -> WsApp:
         """One more instance of this app: the same routes, hooks and options, its own state.
 
-        A transport given as an object is asked for its ``replica()``; one that
-        cannot make any has to be given anew.
+        What is declared here later, before the replica starts, counts there too.
+        The transport is asked for its ``replica()``, so both are on one bus, also
+        one in memory; an object that cannot make any has to be given anew. Of a
+        subclass too this makes a plain ``WsApp``, which knows its options alone.
 
         Args:
             changed_options: Options of ``WsApp`` that differ.
@@ -207,11 +185,13 @@ class WsApp(WsRoutes):
                 raise UnknownOption(option, self._options)
         options = {**self._options, **changed_options}
         if "broadcast_transport" not in changed_options:
-            options["broadcast_transport"] = replica_of(options["broadcast_transport"])
+            options["broadcast_transport"] = replica_of(
+                options["broadcast_transport"], self._life.transport
+            )
         twin = WsApp(**options)
         twin.include(self)
-        twin._gap_hooks.extend(self._gap_hooks)
-        twin._error_hooks.extend(self._error_hooks)
+        twin._life.gap_hooks.include(self._life.gap_hooks)
+        twin._life.error_hooks.include(self._life.error_hooks)
         return twin
 
     # While it runs
@@ -239,14 +219,12 @@ class WsApp(WsRoutes):
 
     def health(self) -> WsHealth:
         """Whether this instance serves and hears the others; "closed" while it does not run."""
-        instance = self._instance
-        if instance is not None:
-            return instance.health()
-        state: Literal["starting", "closed"] = "closed" if self._starting is None else "starting"
-        return WsHealth(state, time.monotonic() - self._idle_since, None)
+        return self._life.health()
 
     def stats(self) -> dict[str, int]:
         """Counters and gauges of this instance; after close the last ones.
+
+        Before the first start every one is there and 0.
 
         ========================  ====================================================
         ``connections``           open, and accepted by on_connect
@@ -270,6 +248,7 @@ class WsApp(WsRoutes):
         ``dropped_json``          no JSON
         ``dropped_shape``         JSON of another shape than a message
         ``dropped_parser``        refused by ``message_parser``
+        ``dropped_utf8``          text that is no UTF-8
         ``dropped_too_long``      over ``max_message_size``
         ``rooms``                 rooms with a member here
         ``memberships``           (room, member) pairs here
@@ -290,10 +269,7 @@ class WsApp(WsRoutes):
 
         A transport may add keys of its own.
         """
-        instance = self._instance
-        if instance is None:
-            return dict(self._last_stats)
-        return instance.thread.ask(instance.stats)
+        return self._life.stats()
 
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A background task of the app: its death is logged with its name.
@@ -303,7 +279,7 @@ class WsApp(WsRoutes):
         Raises:
             NotRunning: Before start or after close; ``coro`` is closed then.
         """
-        instance = self._instance
+        instance = self._life.instance
         if instance is None:
             coro.close()
             raise NotRunning(f"task {name!r} needs a running app: start it in lifespan or later")
@@ -314,15 +290,25 @@ class WsApp(WsRoutes):
     def run(
         self, host: str = "127.0.0.1", port: int = 8000, **options: Unpack[ServerOptions]
     ) -> None:
-        """Serve until SIGINT or SIGTERM; a second signal ends the process at once.
+        """Serve until SIGINT or SIGTERM, or until :meth:`close`.
+
+        A second signal ends the process at once.
 
         Uses uvloop where it is installed, and sets up logging where nobody has.
 
         Raises:
-            SystemExit: It could not start; one line says what to do.
-            ConfigurationError: An event loop is running here already.
+            SystemExit: It could not start, or an event loop is running here already
+                (a notebook); one line says what to do.
         """
-        run_app(self, host, port, options, self._logger, debug=bool(self._options["debug"]))
+        run_app(
+            self,
+            host,
+            port,
+            options,
+            self._logger,
+            debug=bool(self._options["debug"]),
+            until_closed=self._life.until_closed,
+        )
 
     async def listen(
         self, port: int, host: str = "127.0.0.1", **options: Unpack[ServerOptions]
@@ -335,9 +321,9 @@ class WsApp(WsRoutes):
             ServerNotStarted: The address cannot be used.
             TransportError: The broker could not be reached.
         """
-        started_here = self._listener is None
-        await self._start()
-        listener = self._listener
+        started_here = self._life.listener is None
+        await self._life.start()
+        listener = self._life.listener
         if listener is None:
             raise NotRunning("the app was closed while it started")
         try:
@@ -348,7 +334,7 @@ class WsApp(WsRoutes):
                 logger=self._logger,
                 debug=self._options["debug"],
                 path=options.get("path"),
-                subprotocols=tuple(options.get("subprotocols", ())),
+                subprotocols=tuple(options.get("subprotocols") or ()),
                 http_handler=options.get("http_handler"),
             )
             listening, address = await listen_on(listener.factory(settings), host, port, options)
@@ -378,123 +364,8 @@ class WsApp(WsRoutes):
         """End every connection with 1001, let handlers finish, then stop; idempotent.
 
         Handlers have ``shutdown_timeout`` seconds; each accepted connection's
-        on_disconnect runs; the transport publishes what waits, and is closed.
-        What has begun is finished even if this call is cancelled.
+        on_disconnect runs; ``lifespan`` has as long to be left, and is cancelled
+        then; the transport publishes what waits, and is closed. What has begun is
+        finished even if this call is cancelled.
         """
-        instance = self._instance
-        if self._closing is None:
-            if instance is None:
-                return
-            self._closing = instance.loop.create_task(
-                self._close(instance, self._listener),
-                name="wsrooms close",
-                context=instance.base_context.copy(),
-            )
-        await asyncio.shield(self._closing)
-
-    async def _start(self) -> None:
-        """Start, or wait for the start that is under way."""
-        if self._instance is not None and self._instance.loop.is_closed():
-            self._forget()  # its loop ended without close()
-        if self._closing is not None:
-            raise NotRunning("the app is closing: wait for close() before it starts again")
-        while self._starting is not None:
-            await self._starting.wait()
-        if self._instance is not None:
-            return
-        self._starting = asyncio.Event()
-        self._idle_since = time.monotonic()
-        try:
-            await self._start_instance()
-        except BaseException:
-            self._forget()
-            raise
-        finally:
-            self._starting.set()
-            self._starting = None
-
-    async def _start_instance(self) -> None:
-        options = self._options
-        plan = compile_plan(self)
-        rooms = WsRoomManager(
-            self._transport,
-            join_timeout=options["join_timeout"],
-            rooms_per_member=self._limits.rooms_per_connection,
-            room_name_bytes=self._limits.room_name_bytes,
-            codec=self._codec,
-            logger=self._logger,
-        )
-        rooms.on_pending = note_join
-        instance = Instance(
-            server=self.server,
-            codec=self._codec,
-            rooms=rooms,
-            limits=self._limits,
-            logger=self._logger,
-            max_message_size=options["max_message_size"],
-            max_concurrent_messages=options["max_concurrent_messages"],
-            debug=options["debug"],
-            gap_hooks=self._gap_hooks,
-            error_hooks=self._error_hooks,
-        )
-        instance.base_context.run(enter, Context(instance))
-        keep_trying = options["start_without_broker"]
-        try:
-            if rooms.link is not None:
-                await rooms.link.start(keep_trying=keep_trying)
-            try:
-                await rooms.serve_everybody(instance.connections.values, START_SERVER_CHANNEL)
-            except TransportError:
-                if not keep_trying:
-                    raise
-            self._instance = instance
-            from wsrooms.server.listener import Server  # loads websockets, which only serving needs
-
-            self._listener = Server(
-                instance,
-                lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),
-                heartbeat_interval=options["heartbeat_interval"],
-                heartbeat_timeout=options["heartbeat_timeout"],
-            )
-            if options["lifespan"] is not None:
-                lifespan = Lifespan(options["lifespan"](self), self._logger)
-                await lifespan.enter(instance.base_context.copy())
-                if self._instance is not instance:  # closed meanwhile
-                    await lifespan.leave()
-                    return
-                self._lifespan = lifespan
-        except BaseException:
-            await self._stop_bus(instance)
-            raise
-        instance.started()
-
-    async def _close(self, instance: Instance, server: Server | None) -> None:
-        instance.stopping()
-        connections = len(instance.connections)
-        try:
-            if server is not None:
-                server.stop_accepting()
-                server.close_all(1001, "server shutting down")
-            await instance.end_sessions(self._options["shutdown_timeout"])
-            if server is not None:
-                await server.sockets_gone(LAST_SECONDS)
-            await instance.cancel_tasks(CLOSE_TRANSPORT)
-            if self._lifespan is not None:
-                await self._lifespan.leave()
-        finally:
-            try:
-                await self._stop_bus(instance)
-            finally:
-                self._last_stats = instance.stats()
-                self._forget()
-                if server is not None and server.has_listened:
-                    self._logger.info("closed; %d connections ended", connections)
-
-    async def _stop_bus(self, instance: Instance) -> None:
-        await instance.cancel_tasks(CLOSE_TRANSPORT)
-        if instance.rooms.link is not None:
-            await instance.rooms.link.close(CLOSE_TRANSPORT)
-
-    def _forget(self) -> None:
-        self._instance = self._listener = self._lifespan = self._closing = None
-        self._idle_since = time.monotonic()
+        await self._life.close()

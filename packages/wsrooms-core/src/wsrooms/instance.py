@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
@@ -58,6 +58,10 @@ class WsLimits:
     room_name_bytes: int = 1024
 
 
+DROP_REASONS = ("json", "parser", "shape", "too_long", "utf8")
+"""Why an inbound message is dropped; each has its counter from the start."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What has happened since the instance started."""
@@ -77,9 +81,7 @@ class Counters:
     slow_clients: int = 0
     dropped_slow: int = 0
     heartbeat_timeouts: int = 0
-    dropped: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("json", "parser", "shape", "too_long"), 0)
-    )
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
 
     def answered(self, *, is_http: bool) -> None:
         """Count a first request that did not become a connection."""
@@ -91,6 +93,30 @@ class Counters:
     def drop(self, reason: str) -> None:
         """Count an inbound message that was dropped."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def stats(self, connections: int, rooms: Mapping[str, int]) -> dict[str, int]:
+        """With the gauges, all that ``WsApp.stats`` tells."""
+        return {
+            "connections": connections,
+            "connections_total": self.connections_total,
+            "connections_rejected": self.connections_rejected,
+            "handshakes_failed": self.handshakes_failed,
+            "http_responses": self.http_responses,
+            "messages_in": self.messages_in,
+            "messages_out": self.messages_out,
+            "writes": self.writes,
+            "replies": self.replies,
+            "errors": self.errors,
+            "handler_errors": self.handler_errors,
+            "hook_errors": self.hook_errors,
+            "tasks_failed": self.tasks_failed,
+            "slow_clients": self.slow_clients,
+            "dropped_slow": self.dropped_slow,
+            "heartbeat_timeouts": self.heartbeat_timeouts,
+            "dropped": sum(self.dropped.values()),
+            **{f"dropped_{reason}": count for reason, count in sorted(self.dropped.items())},
+            **rooms,
+        }
 
 
 class Endable(Protocol):
@@ -123,8 +149,8 @@ class Instance:
         max_message_size: int,
         max_concurrent_messages: int,
         debug: bool,
-        gap_hooks: list[Callable[[Gap], object]],
-        error_hooks: list[Callable[[BaseException, str], object]],
+        gap_hooks: Iterable[Callable[[Gap], object]],
+        error_hooks: Iterable[Callable[[BaseException, str], object]],
     ) -> None:
         """Start empty, on the running loop."""
         self.server = server
@@ -272,28 +298,7 @@ class Instance:
 
     def stats(self) -> dict[str, int]:
         """Counters and gauges; ``WsApp.stats`` tells what each means."""
-        counters = self.counters
-        return {
-            "connections": len(self.connections),
-            "connections_total": counters.connections_total,
-            "connections_rejected": counters.connections_rejected,
-            "handshakes_failed": counters.handshakes_failed,
-            "http_responses": counters.http_responses,
-            "messages_in": counters.messages_in,
-            "messages_out": counters.messages_out,
-            "writes": counters.writes,
-            "replies": counters.replies,
-            "errors": counters.errors,
-            "handler_errors": counters.handler_errors,
-            "hook_errors": counters.hook_errors,
-            "tasks_failed": counters.tasks_failed,
-            "slow_clients": counters.slow_clients,
-            "dropped_slow": counters.dropped_slow,
-            "heartbeat_timeouts": counters.heartbeat_timeouts,
-            "dropped": sum(counters.dropped.values()),
-            **{f"dropped_{reason}": count for reason, count in sorted(counters.dropped.items())},
-            **self.rooms.stats(),
-        }
+        return self.counters.stats(len(self.connections), self.rooms.stats())
 
 
 async def _awaiting(result: Awaitable[object]) -> None:

@@ -1,7 +1,8 @@
 """The app's ``lifespan``: entered and left by one task, which waits in between.
 
 Task groups and timeouts insist on being left by the task that entered them, and
-an app may be started and closed by two.
+an app may be started and closed by two. The end of the app cannot depend on
+what somebody wrote there, so leaving it has a limit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 __all__ = ["Lifespan"]
+
+GIVEN_UP = 2.0
+"""Seconds for a lifespan that was cancelled to end."""
 
 
 class Lifespan:
@@ -38,24 +42,42 @@ class Lifespan:
             await self._entered.wait()
         except BaseException:
             self._leave.set()
-            task.cancel()
-            await asyncio.wait([task])
+            await self._cancel(task)
             raise
         if task.done():
             await task
 
-    async def leave(self) -> None:
-        """Leave it; whatever that raises is raised here."""
+    async def leave(self, timeout: float) -> None:
+        """Leave it; whatever that raises is raised here.
+
+        After ``timeout`` seconds it is cancelled: it may wait for a task that
+        itself waits for the end of the app.
+        """
         task = self._task
         if task is None or task.done():
             return
         self._leave.set()
-        await task
+        try:
+            await asyncio.wait([task], timeout=timeout)
+        except BaseException:
+            task.cancel()
+            raise
+        if not task.done():
+            self._logger.error("lifespan does not end: cancelled after %g s", timeout)
+            await self._cancel(task)
+        if task.done() and not task.cancelled():
+            task.result()
 
     async def _run(self) -> None:
         async with self._manager:
             self._entered.set()
             await self._leave.wait()
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task], timeout=GIVEN_UP)
+        if not task.done():
+            self._logger.error("lifespan does not end when it is cancelled")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not self._entered.is_set():

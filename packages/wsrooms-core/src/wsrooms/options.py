@@ -14,6 +14,7 @@ from typing import Any, cast
 from wsrooms.errors import ConfigurationError
 from wsrooms.instance import WsLimits
 from wsrooms.transports import SupportsReplica, WsBroadcastTransport, transport_from_url
+from wsrooms.transports.tagged import TaggedTransport
 from wsrooms.wire import Codec, CustomCodec, JsonCodec
 
 __all__ = ["check_options", "codec_of", "owned_transport", "replica_of"]
@@ -114,33 +115,41 @@ def owned_transport(given: str | WsBroadcastTransport, owner: object) -> WsBroad
         raise ConfigurationError(
             f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}"
         )
-    previous = getattr(given, _OWNER, None)
-    if previous is not None and previous() is not None:
-        raise ConfigurationError(
-            "two apps cannot share a transport object: an instance would not hear the other; "
-            "make one for each app, or use app.replica()"
-        )
-    with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
-        setattr(given, _OWNER, weakref.ref(owner))
+    objects: list[object] = [given]
+    while isinstance(outer := objects[-1], TaggedTransport):
+        objects.append(outer.wrapped)
+    for one in objects:
+        previous = getattr(one, _OWNER, None)
+        if previous is not None and previous() is not None:
+            raise ConfigurationError(
+                "two apps cannot share a transport object: an instance would not hear the other; "
+                "make one for each app, or use app.replica()"
+            )
+    for one in objects:
+        with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
+            setattr(one, _OWNER, weakref.ref(owner))
     return given
 
 
-def replica_of(transport: object) -> object:
-    """The transport option of a replica.
+def replica_of(given: object, transport: object) -> object:
+    """The transport option of a replica: on the bus that ``transport`` is on.
+
+    Args:
+        given: The option of the original.
+        transport: What was made of it.
 
     Raises:
         ConfigurationError: It is an object that cannot make another one like itself.
     """
-    if transport is None or isinstance(transport, str):
-        return transport
+    reason = ""
     try:
         if isinstance(transport, SupportsReplica):
             return transport.replica()
     except TypeError as error:  # tagged() around what has none
-        reason = f": {error}"
-    else:
-        reason = ""
+        reason = f" ({error})"
+    if given is None or isinstance(given, str):
+        return given
     raise ConfigurationError(
-        f"{type(transport).__name__} cannot be shared by two apps{reason}; give the replica "
+        f"{type(given).__name__} cannot be shared by two apps{reason}; give the replica "
         "its own with replica(broadcast_transport=...)"
     )

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from wsrooms._version import __version__
@@ -48,11 +48,22 @@ def run_app(
     logger: logging.Logger,
     *,
     debug: bool,
+    until_closed: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
-    """Serve ``app`` in this process until a signal ends it.
+    """Serve ``app`` in this process until a signal or its own ``close()`` ends it.
+
+    Args:
+        app: What listens and closes.
+        host: Where it listens.
+        port: Likewise.
+        options: Likewise.
+        logger: Where it tells what it does.
+        debug: Tell more.
+        until_closed: Returns once the app, which listens, has closed.
 
     Raises:
-        SystemExit: It could not start; the one line that Python prints says what to do.
+        SystemExit: It could not start, or a loop is running here already; the one line
+            that Python prints says what to do.
     """
     try:
         asyncio.get_running_loop()
@@ -68,13 +79,18 @@ def run_app(
     try:
         with _EndSignals(logger) as signals, asyncio.Runner(loop_factory=factory) as runner:
             logger.debug("wsrooms %s on %s, process %d", __version__, name, os.getpid())
-            runner.run(_serve(app, host, port, options, signals))
+            runner.run(_serve(app, host, port, options, signals, until_closed))
     except (ConfigurationError, TransportError) as error:
         raise SystemExit(f"wsrooms: {error}") from error
 
 
 async def _serve(
-    app: Runnable, host: str, port: int, options: ServerOptions, signals: _EndSignals
+    app: Runnable,
+    host: str,
+    port: int,
+    options: ServerOptions,
+    signals: _EndSignals,
+    until_closed: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     asked_to_end = signals.wait()
     starting = asyncio.ensure_future(app.listen(port, host, **options))
@@ -82,7 +98,9 @@ async def _serve(
         await asyncio.wait((starting, asked_to_end), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            await asked_to_end
+            closed = asyncio.ensure_future(until_closed())
+            await asyncio.wait((asked_to_end, closed), return_when=asyncio.FIRST_COMPLETED)
+            closed.cancel()
         else:  # a broker may not answer for seconds, and nobody waits for that any more
             starting.cancel()
             await asyncio.wait((starting,))

@@ -41,7 +41,7 @@ class ServerOptions(TypedDict, total=False):
         unix_path: Listen on a unix socket instead of host and port.
         reuse_port: Let several processes listen on one port (not on Windows).
         path: Only this path is upgraded, others get 404; None: all.
-        subprotocols: Those we speak, the best first.
+        subprotocols: Those we speak, the best first; None: none.
         http_handler: Answers plain HTTP requests; where it gives None: 426.
     """
 
@@ -49,7 +49,7 @@ class ServerOptions(TypedDict, total=False):
     unix_path: str | None
     reuse_port: bool
     path: str | None
-    subprotocols: Sequence[str]
+    subprotocols: Sequence[str] | None
     http_handler: Callable[[WsRequest], WsHttpResponse | None] | None
 
 

@@ -64,6 +64,11 @@ class TaggedTransport:
         self.duplicates = 0
         self.foreign: int = 0
 
+    @property
+    def wrapped(self) -> WsBroadcastTransport:
+        """The transport that carries the envelopes."""
+        return self._inner
+
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
         self._instance = new_instance_id()

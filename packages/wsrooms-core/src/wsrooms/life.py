@@ -1,0 +1,251 @@
+"""The life of an app: how its instance starts, and how all of it ends.
+
+``WsApp`` holds what was declared; here is what runs. Each start makes an
+``Instance`` with its rooms, its server and its lifespan, and close drops them,
+so an app may start again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from wsrooms.context import Context, enter, note_join
+from wsrooms.errors import NotRunning, TransportError
+from wsrooms.instance import Counters, Instance, WsLimits, WsServer
+from wsrooms.lifespan import Lifespan
+from wsrooms.rooms import WsRoomManager
+from wsrooms.routes import compile_plan
+from wsrooms.session import Session
+from wsrooms.transports import WsHealth
+
+if TYPE_CHECKING:
+    import logging
+
+    from wsrooms.routes import WsRoutes
+    from wsrooms.server.listener import Server
+    from wsrooms.transports import Gap, WsBroadcastTransport
+    from wsrooms.wire import Codec
+
+__all__ = ["Hooks", "Life"]
+
+H = TypeVar("H")
+
+CLOSE_TRANSPORT = 5.0
+"""Seconds for the transport to publish what waits and to close."""
+
+START_SERVER_CHANNEL = 5.0
+"""Seconds within which the server-wide channel must be confirmed at start."""
+
+LAST_SECONDS = 2.0
+"""Seconds for sockets to take the last bytes, once every session is over."""
+
+
+class Hooks(Generic[H]):
+    """Functions that only listen, in order."""
+
+    def __init__(self) -> None:
+        self._included: list[Hooks[H]] = []
+        self._own: list[H] = []
+
+    def append(self, hook: H) -> None:
+        """Call ``hook`` too."""
+        self._own.append(hook)
+
+    def include(self, hooks: Hooks[H]) -> None:
+        """Call all of ``hooks`` before these, also what is added there later."""
+        self._included.append(hooks)
+
+    def __iter__(self) -> Iterator[H]:
+        for hooks in self._included:
+            yield from hooks
+        yield from self._own
+
+
+class Life:
+    """At most one running instance of an app, and the one way to it and out of it.
+
+    Attributes:
+        server: The face of whatever instance runs.
+        gap_hooks: The app's ``on_gap`` functions.
+        error_hooks: The app's ``on_error`` functions.
+        transport: What joins its rooms with other instances; set by the app.
+        instance: What runs; None before start and after close.
+        listener: What accepts connections for it.
+    """
+
+    def __init__(
+        self,
+        app: WsRoutes,
+        options: Mapping[str, Any],
+        codec: Codec,
+        logger: logging.Logger,
+    ) -> None:
+        """Nothing runs yet; ``options`` are those of ``WsApp``, checked."""
+        self._app = app
+        self._options = options
+        self._codec = codec
+        self._limits = WsLimits() if options["limits"] is None else options["limits"]
+        self._logger = logger
+        self.server = WsServer(lambda: self.instance)
+        self.gap_hooks: Hooks[Callable[[Gap], object]] = Hooks()
+        self.error_hooks: Hooks[Callable[[BaseException, str], object]] = Hooks()
+        self.transport: WsBroadcastTransport | None = None
+        self.instance: Instance | None = None
+        self.listener: Server | None = None
+        self._starting: asyncio.Event | None = None
+        self._ended: asyncio.Event | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._lifespan: Lifespan | None = None
+        self._idle_since = time.monotonic()
+        self._last_stats = Counters().stats(0, WsRoomManager().stats())
+
+    def health(self) -> WsHealth:
+        """That of the instance; "starting" or "closed" where there is none."""
+        if self.instance is not None:
+            return self.instance.health()
+        state: Literal["starting", "closed"] = "closed" if self._starting is None else "starting"
+        return WsHealth(state, time.monotonic() - self._idle_since, None)
+
+    def stats(self) -> dict[str, int]:
+        """Those of the instance, or of the last one; zeros before the first."""
+        if self.instance is None:
+            return dict(self._last_stats)
+        return self.instance.thread.ask(self.instance.stats)
+
+    async def start(self) -> None:
+        """Start, or wait for the start that is under way."""
+        if self.instance is not None and self.instance.loop.is_closed():
+            self._forget()  # its loop ended without close()
+        if self._closing is not None:
+            raise NotRunning("the app is closing: wait for close() before it starts again")
+        while self._starting is not None:
+            await self._starting.wait()
+        if self.instance is not None:
+            return
+        self._starting = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._idle_since = time.monotonic()
+        try:
+            await self._start_instance()
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            self._starting.set()
+            self._starting = None
+
+    async def close(self) -> None:
+        """End what runs; what has begun is finished even if this call is cancelled."""
+        instance = self.instance
+        if instance is not None and instance.loop.is_closed():
+            self._forget()  # nothing of it can run any more
+            return
+        if self._closing is None:
+            if instance is None:
+                return
+            self._closing = instance.loop.create_task(
+                self._close(instance, self.listener),
+                name="wsrooms close",
+                context=instance.base_context.copy(),
+            )
+        await asyncio.shield(self._closing)
+
+    async def until_closed(self) -> None:
+        """Wait until what runs has ended, whoever ends it."""
+        if self._ended is not None:
+            await self._ended.wait()
+
+    async def _start_instance(self) -> None:
+        options = self._options
+        plan = compile_plan(self._app)
+        rooms = WsRoomManager(
+            self.transport,
+            join_timeout=options["join_timeout"],
+            rooms_per_member=self._limits.rooms_per_connection,
+            room_name_bytes=self._limits.room_name_bytes,
+            codec=self._codec,
+            logger=self._logger,
+        )
+        rooms.on_pending = note_join
+        instance = Instance(
+            server=self.server,
+            codec=self._codec,
+            rooms=rooms,
+            limits=self._limits,
+            logger=self._logger,
+            max_message_size=options["max_message_size"],
+            max_concurrent_messages=options["max_concurrent_messages"],
+            debug=options["debug"],
+            gap_hooks=self.gap_hooks,
+            error_hooks=self.error_hooks,
+        )
+        instance.base_context.run(enter, Context(instance))
+        keep_trying = options["start_without_broker"]
+        try:
+            if rooms.link is not None:
+                await rooms.link.start(keep_trying=keep_trying)
+            try:
+                await rooms.serve_everybody(instance.connections.values, START_SERVER_CHANNEL)
+            except TransportError:
+                if not keep_trying:
+                    raise
+            self.instance = instance
+            from wsrooms.server.listener import Server  # loads websockets, which only serving needs
+
+            self.listener = Server(
+                instance,
+                lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),
+                heartbeat_interval=options["heartbeat_interval"],
+                heartbeat_timeout=options["heartbeat_timeout"],
+            )
+            if options["lifespan"] is not None:
+                lifespan = Lifespan(options["lifespan"](self._app), self._logger)
+                await lifespan.enter(instance.base_context.copy())
+                if self.instance is not instance:  # closed meanwhile
+                    await lifespan.leave(options["shutdown_timeout"])
+                    return
+                self._lifespan = lifespan
+        except BaseException:
+            await self._stop_bus(instance)
+            raise
+        instance.started()
+
+    async def _close(self, instance: Instance, server: Server | None) -> None:
+        instance.stopping()
+        connections = len(instance.connections)
+        timeout = self._options["shutdown_timeout"]
+        try:
+            if server is not None:
+                server.stop_accepting()
+                server.close_all(1001, "server shutting down")
+            await instance.end_sessions(timeout)
+            if server is not None:
+                await server.sockets_gone(LAST_SECONDS)
+            await instance.cancel_tasks(CLOSE_TRANSPORT)
+            if self._lifespan is not None:
+                await self._lifespan.leave(timeout)
+        finally:
+            try:
+                await self._stop_bus(instance)
+            finally:
+                self._forget()
+                if server is not None and server.has_listened:
+                    self._logger.info("closed; %d connections ended", connections)
+
+    async def _stop_bus(self, instance: Instance) -> None:
+        await instance.cancel_tasks(CLOSE_TRANSPORT)
+        if instance.rooms.link is not None:
+            await instance.rooms.link.close(CLOSE_TRANSPORT)
+
+    def _forget(self) -> None:
+        instance = self.instance
+        self.instance = self.listener = self._lifespan = self._closing = None
+        self._idle_since = time.monotonic()
+        if self._ended is not None:
+            self._ended.set()
+            self._ended = None
+        if instance is not None:
+            self._last_stats = instance.stats()
