@@ -141,15 +141,11 @@ def replica_of(given: object, transport: object) -> object:
     Raises:
         ConfigurationError: It is an object that cannot make another one like itself.
     """
-    reason = ""
-    try:
-        if isinstance(transport, SupportsReplica):
-            return transport.replica()
-    except TypeError as error:  # tagged() around what has none
-        reason = f" ({error})"
+    if isinstance(transport, SupportsReplica):
+        return transport.replica()
     if given is None or isinstance(given, str):
         return given
     raise ConfigurationError(
-        f"{type(given).__name__} cannot be shared by two apps{reason}; give the replica "
+        f"{type(given).__name__} cannot be shared by two apps; give the replica "
         "its own with replica(broadcast_transport=...)"
     )

@@ -104,7 +104,7 @@ class WsRoutes:
         Raises:
             InvalidHandler: ``fn`` takes a parameter.
         """
-        _check_hook(fn, 0, "on_connect")
+        check_hook(fn, 0, "on_connect")
         self._declared.on_connect.append(fn)
         return fn
 
@@ -116,7 +116,7 @@ class WsRoutes:
         Raises:
             InvalidHandler: ``fn`` takes a parameter.
         """
-        _check_hook(fn, 0, "on_disconnect")
+        check_hook(fn, 0, "on_disconnect")
         self._declared.on_disconnect.append(fn)
         return fn
 
@@ -161,7 +161,7 @@ class WsRoutes:
         function: Callable[..., object] = fn  # the check below would narrow F to nothing
         if not inspect.iscoroutinefunction(function):
             raise InvalidHandler(name_of(fn), "around_message needs `async def fn(call_next)`")
-        _check_hook(fn, 1, "around_message")
+        check_hook(fn, 1, "around_message")
         self._declared.around.append(fn)
         return fn
 
@@ -299,7 +299,12 @@ def _takes_message(fn: Callable[..., object]) -> bool:
     return True
 
 
-def _check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
+def check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
+    """Refuse a hook that cannot be called with so many arguments.
+
+    Raises:
+        InvalidHandler: It cannot.
+    """
     if not callable(fn):
         raise InvalidHandler(repr(fn), "it is not a function")
     required = _required(fn)
@@ -314,15 +319,6 @@ def _check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
             raise InvalidHandler(
                 name_of(fn), f"{kind} functions take {arguments}: {error}"
             ) from None
-
-
-def check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
-    """Refuse a hook that cannot be called with so many arguments.
-
-    Raises:
-        InvalidHandler: It cannot.
-    """
-    _check_hook(fn, arguments, kind)
 
 
 def _message_type(fn: Callable[..., object]) -> Any:
