@@ -57,7 +57,7 @@ class RecordingSession:
         self.opened = True
         self.connection.accept()
 
-    def receive(self, payload: bytes, *, text: bool) -> None:
+    def receive(self, payload: bytes, text: bool) -> None:
         self.received.append((payload, text))
         self._changed.set()
         self.on_receive(payload)

@@ -17,6 +17,8 @@ from wsrooms.errors import ConnectionGone, InvalidRoom, TransportError, WsError
 from wsrooms.wire import shown
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from wsrooms.connection import WsConnection
     from wsrooms.context import Context
     from wsrooms.instance import Instance
@@ -44,17 +46,35 @@ class _Asked(NamedTuple):
 class Answering:
     """Who answers the messages of one connection."""
 
-    __slots__ = ("_held", "_instance", "connection")
+    __slots__ = ("_held", "_instance", "_keep", "_on_ready", "_waiting", "connection", "full")
 
-    def __init__(self, instance: Instance, connection: WsConnection) -> None:
-        """Answer to ``connection``."""
+    def __init__(
+        self, instance: Instance, connection: WsConnection, on_ready: Callable[[], None]
+    ) -> None:
+        """Answer to ``connection``; ``on_ready`` is called when what was full no longer is."""
         self._instance = instance
         self.connection = connection
+        # All answers are made on the loop: there is no need to ask which thread this is.
+        self._keep = connection._buffer.keep
+        self._on_ready = on_ready
+        self._waiting: deque[Inbound] | None = None
         self._held = 0
+        self.full: bool = False
+        """Whether the socket should not be read: enough messages wait, or replies to them."""
+
+    def _recount(self) -> None:
+        """More or fewer messages are in flight than before."""
+        waiting = self._waiting
+        in_flight = self._held if waiting is None else self._held + len(waiting)
+        was_full = self.full
+        self.full = in_flight >= self._instance.limits.waiting_messages
+        if was_full and not self.full:
+            self._on_ready()
 
     def _answer(self, current: Context, inbound: Inbound, result: object) -> None:
         """Send what a handler returned, if anybody asked."""
-        joins = current.decide()
+        current.decided = True
+        joins = current.joins
         if inbound.id is UNSET:
             if joins is not None:
                 self._when_joined(joins, _nothing)
@@ -66,7 +86,7 @@ class Answering:
             return
         if joins is None:
             self._instance.counters.replies += 1
-            self.connection.send_kept(frame)
+            self._keep(frame)
         else:
             self._when_joined(joins, partial(self._reply_joined, _asked(inbound), joins, frame))
 
@@ -76,7 +96,7 @@ class Answering:
             self._send_error(asked, None, error)
         else:
             self._instance.counters.replies += 1
-            self.connection.send_kept(frame)
+            self._keep(frame)
 
     def _refuse(self, current: Context, inbound: Inbound, error: BaseException) -> None:
         """Answer with what a handler raised."""
@@ -88,7 +108,7 @@ class Answering:
             self._instance.counters.errors += 1
             frame = self._error_frame(_asked(inbound), 404, "Not found")
             if frame is not None:
-                self.connection.send_kept(frame)
+                self._keep(frame)
 
     def _send_error(
         self,
@@ -121,7 +141,7 @@ class Answering:
 
     def _send(self, frame: bytes | None) -> None:
         if frame is not None:
-            self.connection.send_kept(frame)
+            self._keep(frame)
 
     def _error_frame(self, asked: _Asked, code: int, message: str) -> bytes | None:
         """The frame of an error; None if the serializer fails at every one: it is over then."""
@@ -140,6 +160,7 @@ class Answering:
             then()
             return
         self._held += 1
+        self._recount()
         left = len(pending)
 
         def one_done(_: Receipt) -> None:
@@ -147,14 +168,11 @@ class Answering:
             left -= 1
             if not left:
                 then()
-                self._release()
+                self._held -= 1
+                self._recount()
 
         for receipt in pending:
             receipt.when_done(one_done)
-
-    def _release(self) -> None:
-        """A reply that was held has gone out."""
-        self._held -= 1
 
 
 def _asked(inbound: Inbound) -> _Asked:

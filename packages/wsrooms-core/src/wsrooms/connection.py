@@ -142,6 +142,7 @@ class WsConnection:
 
     __slots__ = (
         "__weakref__",
+        "_buffer",
         "_codec",
         "_held",
         "_held_bytes",
@@ -192,6 +193,7 @@ class WsConnection:
         self.closed: bool = False
         """Whether it takes no more: it may still be in its rooms, for on_disconnect."""
         self._way = way
+        self._buffer = way.buffer
         self._push = way.buffer.push
         self._membership = membership
         self._codec = codec
@@ -289,9 +291,9 @@ class WsConnection:
     def send_kept(self, frame: bytes) -> None:
         """Send a frame that no policy may drop."""
         if self._loop.inside:
-            self._way.buffer.keep(frame)
+            self._buffer.keep(frame)
         else:
-            self._loop.post(lambda: self._way.buffer.keep(frame))
+            self._loop.post(lambda: self._buffer.keep(frame))
 
     def accept(self) -> None:
         """on_connect has ended well: hand out what came meanwhile."""
@@ -304,7 +306,7 @@ class WsConnection:
             self._push(frame)
 
     def _hold(self, frame: bytes) -> None:
-        if not self._way.buffer.fits(self._held_bytes + len(frame), len(self._held)):
+        if not self._buffer.fits(self._held_bytes + len(frame), len(self._held)):
             self._way.close(SLOW_CLIENT, "on_connect took too long for what was sent meanwhile")
             return
         self._held.append(frame)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 __all__ = [
     "NO_DATA",
@@ -46,35 +46,36 @@ class Malformed(ValueError):
         super().__init__(reason)
 
 
-class Inbound(Struct, gc=False):
+if TYPE_CHECKING:
+    AsSent = Any  # a custom parser gives Python objects
+else:
+    AsSent = Raw | UnsetType  # what msgspec is to leave encoded
+
+
+class Inbound(Struct, gc=False, rename={"raw": "\uffff"}):
     """One message of a client.
 
     ``data`` stays encoded until a handler asks; ``id`` too, because it goes back
-    byte for byte. A custom parser gives both as Python objects instead.
+    byte for byte. A custom parser gives both as Python objects instead. ``raw`` is
+    no member of the message: it is set once that is read, whatever was sent under
+    the name that keeps it apart.
     """
 
     event: str
     path: str
-    data: Any = UNSET
-    id: Any = UNSET
+    data: AsSent = UNSET
+    id: AsSent = UNSET
     raw: bytes = b""
-
-
-class _Shape(Struct, gc=False):
-    event: str
-    path: str
-    data: Raw = NO_RAW
-    id: Raw = NO_RAW
 
 
 class _Members(Struct, gc=False):
     event: Raw
     path: Raw
-    data: Raw = NO_RAW
-    id: Raw = NO_RAW
+    data: AsSent = UNSET
+    id: AsSent = UNSET
 
 
-_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode = msgspec.json.Decoder(Inbound).decode
 _decode_members = msgspec.json.Decoder(_Members).decode
 _decode_str = msgspec.json.Decoder(str).decode
 
@@ -87,11 +88,8 @@ class UndecodableData:
 
 UNDECODABLE: Final = UndecodableData()
 
-TOO_DEEP: Final = Raw(b"[]")
-"""Stands for data nested too deep, before it becomes ``UNDECODABLE``; compared by identity."""
 
-
-def read_message(payload: bytes, *, text: bool) -> Inbound:
+def read_message(payload: bytes, text: bool) -> Inbound:
     """Read a message from JSON, in a text frame or a binary one.
 
     Raises:
@@ -101,40 +99,31 @@ def read_message(payload: bytes, *, text: bool) -> Inbound:
         # A text frame was checked when it came, to be closed with 1007.
         check_utf8(payload)
     document = payload
-    if b"\\ud" in payload or b"\\uD" in payload:
+    # The first test alone is a memchr: the others cost ten times as much.
+    if b"\\" in payload and (b"\\ud" in payload or b"\\uD" in payload):
         document = mend_surrogates(payload)
     try:
-        shape = _decode_shape(document)
+        message = _decode(document)
     except ValueError as error:
-        shape = _decode_again(document, error)
+        message = _decode_again(document, error)
     except RecursionError:
-        shape = _decode_around(document)
-    data, id = shape.data, _checked_id(shape.id)
-    if document is not payload and isinstance(id, Raw) and b"\\ufffd" in bytes(id):
-        id = _id_as_sent(payload) or id
-    return Inbound(
-        shape.event,
-        shape.path,
-        UNSET if data is NO_RAW else UNDECODABLE if data is TOO_DEEP else data,
-        id,
-        payload,
-    )
+        message = _decode_around(document)
+    id = message.id
+    if id is not UNSET:
+        first = memoryview(id)[0]
+        # A quote, a minus or a digit: a str or a number.
+        if not (first == 0x22 or 0x30 <= first <= 0x39 or first == 0x2D):
+            if first != 0x6E:
+                raise Malformed("shape")
+            message.id = UNSET  # null
+        elif document is not payload and b"\\ufffd" in bytes(id):
+            message.id = _id_as_sent(payload) or id
+    message.raw = payload
+    return message
 
 
-def _checked_id(id: Raw) -> object:
-    """The id if it is a str or a number, UNSET for none and null."""
-    if id is NO_RAW:
-        return UNSET
-    first = memoryview(id)[0]
-    if first == 0x22 or first == 0x2D or 0x30 <= first <= 0x39:  # a quote, a minus, a digit
-        return id
-    if first == 0x6E:  # null
-        return UNSET
-    raise Malformed("shape")
-
-
-def _decode_again(document: bytes, error: ValueError) -> _Shape:
-    """The shape of what did not fit at first sight: of a repeated member the last one counts."""
+def _decode_again(document: bytes, error: ValueError) -> Inbound:
+    """The message in what did not fit at first sight: of a repeated member the last one counts."""
     if not isinstance(error, msgspec.ValidationError):
         raise Malformed("json") from None
     try:
@@ -144,7 +133,7 @@ def _decode_again(document: bytes, error: ValueError) -> _Shape:
         raise Malformed("shape") from None
     except (ValueError, RecursionError):
         raise Malformed("json") from None
-    return _Shape(event, path, members.data, members.id)
+    return Inbound(event, path, members.data, members.id)
 
 
 _STRING = rb'"(?:[^"\\\x00-\x1f]|\\.)*+"'
@@ -157,8 +146,8 @@ _TAIL = re.compile(rb"[ \t\r\n]*+((?:,[ \t\r\n]*+" + _MEMBER + rb")*+)\}[ \t\r\n
 _TAIL_BYTES = 4096
 
 
-def _decode_around(document: bytes) -> _Shape:
-    """The shape of a message whose data is nested deeper than the decoder goes.
+def _decode_around(document: bytes) -> Inbound:
+    """A message whose data is nested deeper than the decoder goes.
 
     The members around the data are still read, so that a request gets its
     error 400; the data itself is never looked at and never passed on.
@@ -174,14 +163,15 @@ def _decode_around(document: bytes) -> _Shape:
             break
     if tail is None:
         raise Malformed("json")
+    # No other member can be a list, so this one tells whether "data" came again.
+    shallow = b"{" + head[1] + b'"data":[]' + tail[1] + b"}"
     try:
-        # No other member can be a list, so this one tells whether "data" came again.
-        shape = _decode_shape(b"{" + head[1] + b'"data":[]' + tail[1] + b"}")
-    except ValueError:
-        raise Malformed("shape") from None
-    if bytes(shape.data) == b"[]":
-        shape.data = TOO_DEEP
-    return shape
+        message = _decode(shallow)
+    except ValueError as error:
+        message = _decode_again(shallow, error)
+    if bytes(message.data) == b"[]":
+        message.data = UNDECODABLE
+    return message
 
 
 _raw_decode = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode

@@ -1,8 +1,9 @@
 r"""Which handlers a message reaches: routes by *event* and *path*.
 
 The router is pure: it knows no connection, does no I/O and keeps nothing of what it is
-asked, so a client that sends millions of different paths costs no memory. It behaves
-like ``@prostojs/router`` 0.3, the original's, of which it holds no source.
+asked; its memo keeps a bounded number of short paths. So a client that sends millions of
+different ones costs no memory. It behaves like ``@prostojs/router`` 0.3, the original's, of
+which it holds no source.
 
 Patterns: ``/chat/general`` (static), ``/chat/:room``, ``/:a-:b`` (the first takes what it
 can), ``/:id(\d+)`` (a regex, anchored), ``/list/:page?`` (optional, at the end; so is its
@@ -42,7 +43,7 @@ from typing import Generic, TypeVar
 
 from wsrooms.patterns import BARE, Params, Reader, Token, parse, reader, require_str, segments_of
 
-__all__ = ["WsRouteMatch", "WsRouter"]
+__all__ = ["RouteMemo", "WsRouteMatch", "WsRouter"]
 
 H = TypeVar("H")
 ANY_EVENT = "*"
@@ -122,6 +123,56 @@ class WsRouter(Generic[H]):
     def routes(self) -> list[tuple[str, str, H]]:
         """List (event, pattern as given, handler) in the order of their adding."""
         return self._added.copy()
+
+
+MEMO_ROUTES = 2048
+"""Messages of which a memo keeps the routes: about 1 MB at the most."""
+
+MEMO_PATH = 128
+"""Characters of event and path, beyond which a message is not remembered."""
+
+
+class RouteMemo(Generic[H]):
+    """What a router found for recent messages, for a sixth of the price of looking it up.
+
+    It forgets by generations: once half of what it may hold has been asked for anew, all
+    that has not been asked for meanwhile goes. What is not found is not remembered, so
+    that nonsense displaces nothing.
+    """
+
+    __slots__ = ("_older", "_recent", "_router")
+
+    def __init__(self, router: WsRouter[H]) -> None:
+        """Remember for ``router``, which must not be added to any more."""
+        self._router = router
+        self._recent: dict[tuple[str, str], tuple[tuple[H, ...], Params]] = {}
+        self._older = self._recent
+
+    def find(self, event: str, path: str) -> tuple[tuple[H, ...], Params] | None:
+        """The handlers of a message and its params, which are the caller's own."""
+        key = (event, path)
+        found = self._recent.get(key)
+        if found is None:
+            found = self._look_up(key)
+            if found is None:
+                return None
+        return found[0], found[1].copy()
+
+    def _look_up(self, key: tuple[str, str]) -> tuple[tuple[H, ...], Params] | None:
+        found = self._older.get(key)
+        if found is None:
+            event, path = key
+            match = self._router.lookup(event, path)
+            if match is None:
+                return None
+            found = (match.handlers, match.params)
+            if len(event) + len(path) > MEMO_PATH or list in map(type, match.params.values()):
+                return found  # copying a list would not make it the caller's own
+        if len(self._recent) >= MEMO_ROUTES // 2:
+            self._older = self._recent
+            self._recent = {}
+        self._recent[key] = found
+        return found
 
 
 # --- finding routes ---

@@ -18,7 +18,7 @@ import msgspec
 
 from wsrooms.errors import ConfigurationError, InvalidHandler
 from wsrooms.message import WsMessage, typed
-from wsrooms.router import WsRouter
+from wsrooms.router import RouteMemo, WsRouter
 
 __all__ = ["Around", "Handler", "Plan", "WsRoutes", "compile_plan", "decoder_for", "join_prefix"]
 
@@ -189,7 +189,7 @@ class WsRoutes:
 class Plan:
     """All declarations of an app, ready to work from."""
 
-    router: WsRouter[Handler]
+    memo: RouteMemo[Handler]
     routes: list[tuple[str, str, Callable[..., object]]]
     on_connect: list[Callable[[], object]]
     on_disconnect: list[Callable[[], object]]
@@ -209,7 +209,7 @@ def compile_plan(routes: WsRoutes) -> Plan:
         router.add(event, pattern, handler)
         table.append((event, pattern, handler.fn))
     return Plan(
-        router,
+        RouteMemo(router),
         table,
         _hooks(routes, "on_connect"),
         _hooks(routes, "on_disconnect"),

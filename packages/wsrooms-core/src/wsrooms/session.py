@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec import Raw
+
 from wsrooms.answers import FAILED, Answering
 from wsrooms.context import Context, enter
 from wsrooms.errors import ConnectionGone, TransportError, WsError
@@ -36,6 +38,9 @@ GIVE_UP = 1.0
 
 REFUSED = 1008
 
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, Raw})
+"""Types of results that are certainly not awaitable: to look for ``__await__`` costs more."""
+
 
 class Session(Answering):
     """What happens on one connection."""
@@ -43,12 +48,10 @@ class Session(Answering):
     __slots__ = (
         "_deadline",
         "_ended",
-        "_on_ready",
         "_opening",
         "_plan",
         "_running",
         "_tasks",
-        "_waiting",
         "done",
     )
 
@@ -67,10 +70,8 @@ class Session(Answering):
             connection: Whose life this is.
             on_ready: Called when a session that was full can take messages again.
         """
-        super().__init__(instance, connection)
+        super().__init__(instance, connection, on_ready)
         self._plan = plan
-        self._on_ready = on_ready
-        self._waiting: deque[Inbound] | None = None
         self._running = 0
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._opening = True
@@ -162,14 +163,7 @@ class Session(Answering):
 
     # Messages
 
-    @property
-    def full(self) -> bool:
-        """Whether the socket should not be read: enough messages wait, or replies to them."""
-        waiting = self._waiting
-        in_flight = self._held if waiting is None else self._held + len(waiting)
-        return in_flight >= self._instance.limits.waiting_messages
-
-    def receive(self, payload: bytes, *, text: bool) -> None:
+    def receive(self, payload: bytes, text: bool) -> None:
         """Take a whole message of the client; what is not one is dropped and counted."""
         instance = self._instance
         instance.counters.messages_in += 1
@@ -177,7 +171,7 @@ class Session(Answering):
             self._drop("too_long")
             return
         try:
-            inbound = instance.codec.decode(payload, text=text)
+            inbound = instance.codec.decode(payload, text)
         except Malformed as error:
             self._drop(error.reason)
             return
@@ -185,6 +179,7 @@ class Session(Answering):
             if self._waiting is None:
                 self._waiting = deque()
             self._waiting.append(inbound)
+            self._recount()
         else:
             self._handle(inbound)
 
@@ -194,38 +189,38 @@ class Session(Answering):
 
     def _handle(self, inbound: Inbound) -> None:
         """Route a message and run its handlers, here or in a task."""
-        match = self._plan.router.lookup(inbound.event, inbound.path)
-        if match is None:
+        found = self._plan.memo.find(inbound.event, inbound.path)
+        if found is None:
             self._not_found(inbound)
             return
-        current = Context(self._instance, self.connection, WsMessage(inbound), match.params)
-        context = self._instance.base_context.copy()
-        if self._plan.around:
-            context.run(self._run_around, current, inbound, match.handlers)
-        else:
-            context.run(self._run, current, inbound, match.handlers)
+        handlers, params = found
+        instance = self._instance
+        current = Context(instance, self.connection, WsMessage(inbound), params)
+        run = self._run_around if self._plan.around else self._run
+        instance.base_context.copy().run(run, current, inbound, handlers)
 
     def _run(self, current: Context, inbound: Inbound, handlers: tuple[Handler, ...]) -> None:
         enter(current)
-        message = current.message
-        assert message is not None
-        last: BaseException | None = None
-        for index, handler in enumerate(handlers):
+        message = cast("WsMessage[Any]", current.message)
+        tried = 0
+        while True:
+            handler = handlers[tried]
+            tried += 1
             try:
                 result = handler.call(message)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is answered
-                last = error
-                continue
-            if hasattr(result, "__await__"):
-                work = self._run_async(
-                    current, inbound, cast("Awaitable[object]", result), handlers[index + 1 :]
-                )
-                self._start_message_task(work, inbound)
-            else:
-                self._answer(current, inbound, result)
-            return
-        assert last is not None
-        self._refuse(current, inbound, last)
+                if tried < len(handlers):
+                    continue
+                self._refuse(current, inbound, error)
+                return
+            break
+        if type(result) not in PLAIN and hasattr(result, "__await__"):
+            work = self._run_async(
+                current, inbound, cast("Awaitable[object]", result), handlers[tried:]
+            )
+            self._start_message_task(work, inbound)
+        else:
+            self._answer(current, inbound, result)
 
     async def _run_async(
         self,
@@ -277,23 +272,15 @@ class Session(Answering):
 
     def _advance(self) -> None:
         """Handle what waits, as far as concurrency allows; then finish, if it is over."""
-        was_full = self.full
         while (
             self._waiting
             and not self._opening
             and self._running < self._instance.max_concurrent_messages
         ):
             self._handle(self._waiting.popleft())
-        if was_full and not self.full:
-            self._on_ready()
+        self._recount()
         if self._ended and not self._waiting and not self._running and not self._opening:
             self._instance.loop.call_soon(self._disconnect)
-
-    def _release(self) -> None:
-        was_full = self.full
-        super()._release()
-        if was_full and not self.full:
-            self._on_ready()
 
     # The end
 

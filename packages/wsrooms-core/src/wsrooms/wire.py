@@ -63,9 +63,19 @@ class _Push(Struct, gc=False, omit_defaults=True):
     data: Any = UNSET
 
 
+class _Reply(Struct, gc=False):
+    id: Any
+    data: Any
+
+
 class _Error(Struct, gc=False):
     code: int
     message: str
+
+
+class _ErrorReply(Struct, gc=False):
+    id: Any
+    error: _Error
 
 
 _decode_raw = msgspec.json.Decoder(Raw).decode
@@ -75,7 +85,7 @@ _encode_plain = msgspec.json.Encoder().encode
 class Codec(Protocol):
     """How one app speaks to its clients."""
 
-    def decode(self, payload: bytes, *, text: bool) -> Inbound:
+    def decode(self, payload: bytes, text: bool) -> Inbound:
         """Read a message: of a text frame, which is UTF-8 by then, or of a binary one.
 
         Raises:
@@ -135,13 +145,21 @@ class JsonCodec:
 
     def reply(self, id: object, data: object) -> bytes:
         """The text frame of a reply; None, and data not given, are ``null``."""
-        body = b"null" if data is None or data is UNSET else self.data(data)
-        return text_frame(b'{"id":' + self._id(id) + b',"data":' + body + b"}")
+        if type(data) is Raw:
+            data = sendable_raw(data)
+        try:
+            document = self._encode(_Reply(id, None if data is UNSET else data))
+        except (TypeError, ValueError, RecursionError) as error:
+            refuse(error)
+        return text_frame(document)
 
     def error(self, id: object, code: int, message: str) -> bytes:
         """The text frame of an error reply."""
-        error = _encode_plain(_Error(code, printable(message)))
-        return text_frame(b'{"id":' + self._id(id) + b',"error":' + error + b"}")
+        try:
+            document = self._encode(_ErrorReply(id, _Error(code, printable(message))))
+        except (TypeError, ValueError, RecursionError) as error:
+            refuse(error)
+        return text_frame(document)
 
     def data(self, data: object) -> bytes:
         """``data`` as JSON."""
@@ -151,9 +169,6 @@ class JsonCodec:
             return self._encode(data)
         except (TypeError, ValueError, RecursionError) as error:
             refuse(error)
-
-    def _id(self, id: object) -> bytes:
-        return bytes(id) if type(id) is Raw else self.data(id)
 
 
 class CustomCodec:
@@ -177,10 +192,10 @@ class CustomCodec:
         self._hook = enc_hook
         self._json = JsonCodec(enc_hook)
 
-    def decode(self, payload: bytes, *, text: bool) -> Inbound:
+    def decode(self, payload: bytes, text: bool) -> Inbound:
         """Read a message with the parser; whatever it raises makes the message malformed."""
         if self._parser is None:
-            return self._json.decode(payload, text=text)
+            return self._json.decode(payload, text)
         try:
             message = self._parser(payload.decode() if text else payload)
             event, path = message["event"], message["path"]
@@ -319,8 +334,14 @@ def refuse(error: Exception) -> NoReturn:
     raise error
 
 
+_TEXT_HEADS: Final = [bytes((0x81, size)) for size in range(126)]
+
+
 def text_frame(payload: bytes) -> bytes:
     """A whole unmasked text frame around ``payload``."""
+    size = len(payload)
+    if size < 126:
+        return _TEXT_HEADS[size] + payload
     return _frame(0x81, payload)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wsrooms.sendbuffer import Flusher
 from wsrooms.server.heartbeat import Heartbeat
-from wsrooms.server.protocol import ServerConnection
+from wsrooms.server.protocol import BufferedServerConnection, ServerConnection
 from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from wsrooms.instance import Instance
 
 __all__ = ["Server", "ServerSettings", "SessionLike"]
+
+
+READ_BYTES = 65_536
+"""Bytes read at a time, where that is ours to say: what one socket may have waiting here."""
 
 
 class SessionLike(Protocol):
@@ -33,7 +37,7 @@ class SessionLike(Protocol):
         """The handshake is done."""
         ...
 
-    def receive(self, payload: bytes, *, text: bool) -> None:
+    def receive(self, payload: bytes, text: bool) -> None:
         """A whole message came."""
         ...
 
@@ -57,6 +61,7 @@ class Server:
         self.instance = instance
         self.open_session = open_session
         self.loop = instance.loop
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.flusher = Flusher(self.loop.call_soon, time.monotonic)
         self.closing = False
         self.heartbeat: Heartbeat | None = None
@@ -71,6 +76,8 @@ class Server:
 
     def factory(self, settings: ServerSettings) -> Callable[[], asyncio.Protocol]:
         """Makes the protocol of each socket that is accepted."""
+        if isinstance(self.loop, asyncio.SelectorEventLoop):
+            return lambda: BufferedServerConnection(self, settings)
         return lambda: ServerConnection(self, settings)
 
     def add(self, listening: asyncio.Server) -> None:

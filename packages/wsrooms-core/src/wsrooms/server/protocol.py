@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +17,7 @@ from websockets.protocol import SEND_EOF, State
 
 from wsrooms.connection import SLOW_CLIENT, WsConnection
 from wsrooms.sendbuffer import SendBuffer
+from wsrooms.server.frames import LONGEST_PLAIN, PLAIN, close_is_in, frame_size, unmask
 from wsrooms.server.upgrade import new_protocol, receive_handshake
 from wsrooms.wire import cut_reason
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from wsrooms.server.listener import Server, SessionLike
     from wsrooms.server.settings import ServerSettings
 
-__all__ = ["ServerConnection"]
+__all__ = ["BufferedServerConnection", "ServerConnection"]
 
 SLICE = 4096
-"""Bytes parsed at a time, so that one read cannot hold the loop: about 700 smallest frames."""
+"""Bytes after our last word that the library parses at a time: about 700 smallest frames."""
 
 TURN_MESSAGES = 64
 """Messages of one connection that are handled before the others get a turn."""
@@ -47,15 +47,18 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_blocked_at",
         "_close_timer",
-        "_events",
         "_handshake_timer",
+        "_head",
         "_inbox",
-        "_last_words",
+        "_inbox_at",
+        "_leaving",
+        "_longest_plain",
         "_partial",
         "_partial_text",
         "_protocol",
         "_pumping",
         "_reading_paused",
+        "_rest",
         "_server",
         "_session",
         "_settings",
@@ -71,14 +74,18 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, server: Server, settings: ServerSettings) -> None:
         self._server = server
         self._settings = settings
-        self._protocol = new_protocol(settings, server.instance.max_message_size * HARD_LIMIT)
+        hard_limit = server.instance.max_message_size * HARD_LIMIT
+        self._protocol = new_protocol(settings, hard_limit)
+        self._longest_plain = min(hard_limit, LONGEST_PLAIN)
         self.connection: WsConnection | None = None
         self._session: SessionLike | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        self._inbox: bytearray | None = None  # read and not parsed
-        self._events: deque[Frame] | None = None  # parsed and not handled
-        self._last_words: list[bytes] | None = None  # our CLOSE, behind the events before it
+        self._inbox: bytes | None = None  # read, and from _inbox_at on not handled
+        self._inbox_at = 0
+        self._head = b""  # of a frame that has said too little yet to be told apart
+        self._rest = 0  # bytes of a frame that the library has begun to read
+        self._leaving = False  # a CLOSE is in the inbox
         self._partial: bytearray | None = None  # of a fragmented message
         self._partial_text = False
         self._reading_paused = False
@@ -112,20 +119,14 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self.heard = True
-        if self._inbox or self._events:
+        if self._inbox is not None:
             # The pump is on its way, or waits for ready(); some transports still deliver
             # what they hold after pause_reading().
-            if self._inbox is None:
-                self._inbox = bytearray()
-            self._inbox += data
+            self._inbox = self._inbox[self._inbox_at :] + data
+            self._inbox_at = 0
             return
         try:
-            if len(data) <= SLICE:
-                self._parse(data)
-            else:
-                self._inbox = bytearray(data)
-            if self._events or self._inbox or self._last_words:
-                self._pump()
+            self._read(data, 0)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _broken
             self._broken(error)
 
@@ -143,7 +144,7 @@ class ServerConnection(asyncio.Protocol):
         server.lost(self)
         self._cancel_timers()
         self.buffer.close()
-        self._inbox = self._events = self._partial = self._last_words = None
+        self._inbox = self._partial = None
         if server.heartbeat is not None:
             server.heartbeat.discard(self)
         if self.connection is not None:
@@ -162,33 +163,96 @@ class ServerConnection(asyncio.Protocol):
 
     # Bytes in
 
-    def _parse(self, data: bytes) -> None:
-        """Parse some bytes; the frames in them are handled by the pump or at once."""
-        if self._session is None:
-            self._parse_without_session(data)
-            return
+    def _read(self, data: bytes, at: int) -> None:
+        """Handle ``data`` from ``at`` on, as far as the session and this turn of the loop allow.
+
+        A message is handled before the frame behind it is looked at. What comes after
+        the handler has closed the connection is read for the client's CLOSE alone.
+        """
+        if self.connection is None:
+            data = self._receive_handshake(data)
+        elif self._head:
+            data, self._head = self._head + data, b""
+        buffer = self.buffer
+        size = len(data)
+        handled = 0
+        until = 0.0
+        while at < size:
+            session = self._session
+            if handled:
+                if not until:
+                    until = monotonic() + TURN_SECONDS
+                elif handled >= TURN_MESSAGES or monotonic() > until:
+                    self._wait(data, at)
+                    self._pump_later()
+                    return
+            handled += 1
+            if session is None:
+                self._read_without_session(data[at : at + SLICE])
+                at += SLICE
+                continue
+            if (session.full or (buffer.blocked and buffer.full)) and not self._leaving:
+                if not close_is_in(data, at + self._rest):
+                    self._wait(data, at)
+                    self._pause_reading()
+                    return
+                # The client has sent CLOSE: what came before it goes to the session, a read
+                # at most, so that slow handlers do not hold up the end.
+                self._leaving = True
+                if buffer.full:
+                    buffer.close()  # nobody will read these replies
+            if data[at] == PLAIN and not self._rest and self._partial is None and at + 8 < size:
+                length = data[at + 1] - 0x80
+                body = at + 6
+                if length == 126:
+                    length = data[at + 2] << 8 | data[at + 3]
+                    body = at + 8
+                end = body + length
+                # A negative length is that of an unmasked frame; 127 is one of eight bytes.
+                if 0 <= length <= self._longest_plain and end <= size and data[at + 1] != 0xFF:
+                    at = end
+                    payload = unmask(data[body:end], data[body - 4 : body])
+                    if payload.isascii():
+                        session.receive(payload, True)
+                    else:
+                        self._receive_text(payload)
+                    continue
+            at = self._read_by_library(data, at)
+        session = self._session
+        if session is not None and session.full:
+            self._pause_reading()
+
+    def _wait(self, data: bytes, at: int) -> None:
+        """Put back what could not be handled now."""
+        self._inbox = data
+        self._inbox_at = at
+
+    def _read_by_library(self, data: bytes, at: int) -> int:
+        """Hand over the frame at ``at``, or what has come of it; returns where that ends."""
+        left = self._rest or frame_size(data, at)
+        if not left:
+            self._head = data[at:]
+            return len(data)
+        end = min(at + left, len(data))
+        self._rest = left - (end - at)
         protocol = self._protocol
-        protocol.receive_data(data)
+        protocol.receive_data(data[at:end])
         events = protocol.events_received()
         writes = protocol.data_to_send()
         if protocol.eof_sent:
-            self._last_words = writes
-        else:
-            for write in writes:
-                self.buffer.keep(write)
-        if len(events) == 1 and not self._stalled():
-            self._handle(cast("Frame", events[0]))
-        elif events:
-            self._events = deque(cast("list[Frame]", events))
+            self._say_last_words(writes)
+            return end
+        for write in writes:
+            self.buffer.keep(write)
+        for event in events:
+            self._handle(cast("Frame", event))
+        return end
 
-    def _parse_without_session(self, data: bytes) -> None:
-        """Before the handshake is done, or after our last word."""
+    def _read_without_session(self, data: bytes) -> None:
+        """After our last word, or where the first request was no handshake."""
         protocol = self._protocol
         over = protocol.eof_sent
         if over:  # only the end of the socket is waited for
-            return
-        if self.connection is None:
-            self._receive_handshake(data)
             return
         protocol.receive_data(data)
         protocol.events_received()
@@ -197,38 +261,12 @@ class ServerConnection(asyncio.Protocol):
             self._transport.close()
 
     def _pump(self) -> None:
-        """Handle what has been read, as far as the session and this turn of the loop allow."""
-        until = monotonic() + TURN_SECONDS
-        handled = 0
-        while True:
-            while self._events:
-                if self._stalled():
-                    if self._last_words is None:
-                        self._pause_reading()
-                        return
-                    # The client has sent CLOSE: what came before it goes to the session,
-                    # a slice at most, so that slow handlers do not hold up the end.
-                    if self.buffer.full:
-                        self.buffer.close()  # nobody will read these replies
-                if handled >= TURN_MESSAGES or monotonic() > until:
-                    self._pump_later()
-                    return
-                self._handle(self._events.popleft())
-                handled += 1
-            if self._last_words is not None:
-                self._say_last_words()
-                return
-            if not self._inbox:
-                break
-            if handled and monotonic() > until:
-                self._pump_later()
-                return
-            piece = bytes(self._inbox[:SLICE])
-            del self._inbox[:SLICE]
-            handled += 1
-            self._parse(piece)
-        self._inbox = self._events = None
-        if self._reading_paused and not self._stalled():
+        """Go on with what had to wait."""
+        data = self._inbox
+        if data is not None:
+            self._inbox = None
+            self._read(data, self._inbox_at)
+        if self._inbox is None and self._reading_paused and not self._stalled():
             self._resume_reading()
 
     def _pump_later(self) -> None:
@@ -266,35 +304,35 @@ class ServerConnection(asyncio.Protocol):
             self._pump_later()
 
     def _handle(self, frame: Frame) -> None:
-        """One frame of an open connection."""
+        """One frame of an open connection, as the library read it."""
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            text = opcode is Opcode.TEXT
-            if frame.fin:
-                self._receive(bytes(frame.data), text=text)
+            self._partial_text = opcode is Opcode.TEXT
+            self._partial = bytearray()
+        elif opcode is not Opcode.CONT or self._partial is None:
+            return
+        self._partial += frame.data
+        if frame.fin:
+            whole, self._partial = bytes(self._partial), None
+            if self._partial_text:
+                self._receive_text(whole)
             else:
-                self._partial = bytearray(frame.data)
-                self._partial_text = text
-        elif opcode is Opcode.CONT and self._partial is not None:
-            self._partial += frame.data
-            if frame.fin:
-                whole, self._partial = bytes(self._partial), None
-                self._receive(whole, text=self._partial_text)
+                self._receive(whole, False)
 
-    def _receive(self, payload: bytes, *, text: bool) -> None:
-        if text and not payload.isascii():
-            # Checked here and once for all: what is passed on undecoded must not
-            # carry a byte that closes the connections of everybody else.
-            try:
-                payload.decode()
-            except UnicodeDecodeError as error:
-                self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-                return
+    def _receive_text(self, payload: bytes) -> None:
+        # Checked here and once for all: what is passed on undecoded must not
+        # carry a byte that closes the connections of everybody else.
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+        else:
+            self._receive(payload, True)
+
+    def _receive(self, payload: bytes, text: bool) -> None:
         session = self._session
         if session is not None:
-            session.receive(payload, text=text)
-            if session.full and self._session is not None:
-                self._pause_reading()
+            session.receive(payload, text)
 
     # Bytes out
 
@@ -354,7 +392,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._fail(CloseCode.INTERNAL_ERROR, "Internal Error")
 
-    def _say_last_words(self) -> None:
+    def _say_last_words(self, writes: list[bytes]) -> None:
         """The client has sent CLOSE, or broken the protocol; all before that is handled."""
         connection = self.connection
         protocol = self._protocol
@@ -364,20 +402,18 @@ class ServerConnection(asyncio.Protocol):
                 connection.end(theirs.code, theirs.reason)
             elif ours is not None:
                 connection.end(ours.code, ours.reason)
-        self._finish([])
+        self._finish(writes)
 
     def _finish(self, writes: list[bytes]) -> None:
         """Write what is owed and ``writes``, then see the socket out."""
         server, buffer, transport = self._server, self.buffer, self._transport
-        # If the client has sent CLOSE, behind what is handled just now, that is answered.
-        writes = self._last_words or writes
         timeout = self._settings.close_timeout
         if buffer.blocked:  # the time in which it has read nothing counts
             timeout -= server.loop.time() - self._blocked_at
         if timeout > 0:
             buffer.unblock()
         buffer.close()
-        self._inbox = self._events = self._partial = self._last_words = None
+        self._partial = None
         if server.heartbeat is not None:
             server.heartbeat.discard(self)
         if timeout <= 0:
@@ -387,7 +423,10 @@ class ServerConnection(asyncio.Protocol):
             for write in writes:
                 if write:
                     transport.write(write)
-            self._resume_reading()
+            if self._inbox is None:
+                self._resume_reading()
+            else:  # the client's CLOSE may be in it
+                self._pump_later()
             if SEND_EOF in writes:
                 self._hang_up(linger=self._protocol.close_rcvd is None)
         self._end_session()
@@ -463,23 +502,24 @@ class ServerConnection(asyncio.Protocol):
         self._server.instance.counters.handshakes_failed += 1
         self.abort()
 
-    def _receive_handshake(self, data: bytes) -> None:
-        """Upgrade, answer as plain HTTP, or refuse."""
+    def _receive_handshake(self, data: bytes) -> bytes:
+        """Upgrade, answer as plain HTTP, or refuse; returns what was read behind a handshake."""
         settings = self._settings
+        if self._protocol.eof_sent:  # only the end of the socket is waited for
+            return b""
         answer = receive_handshake(self._protocol, data, self._transport, settings)
         if answer is None:
-            return
+            return b""
         self._cancel_timers()
         if answer.upgraded is not None:
-            if answer.rest:
-                self._inbox = bytearray(answer.rest) + (self._inbox or b"")
             self._transport.write(answer.response)
             self._upgraded(answer.upgraded)
-            return
+            return answer.rest
         self._server.instance.counters.answered(is_http=answer.is_http)
         self._end_after(settings.response_timeout if answer.is_http else settings.close_timeout)
         self._transport.write(answer.response)
         self._hang_up(linger=self._transport.can_write_eof())
+        return b""
 
     def _upgraded(self, request: WsRequest) -> None:
         server, instance = self._server, self._server.instance
@@ -496,3 +536,21 @@ class ServerConnection(asyncio.Protocol):
         if server.heartbeat is not None:
             server.heartbeat.add(self)
         self._session.open()
+
+
+class BufferedServerConnection(ServerConnection, asyncio.BufferedProtocol):
+    """One socket of asyncio's own loop, read into a buffer that all share.
+
+    For others that loop allocates 256 KiB for each read, which the C library maps and
+    unmaps: six times the price of the read itself. uvloop has such a buffer of its own.
+    """
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go; :meth:`buffer_updated` follows before anything else."""
+        return self._server.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes came."""
+        self.data_received(bytes(self._server.read_buffer[:nbytes]))
