@@ -8,16 +8,18 @@ its data passes through undecoded, checked to be JSON.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from wsrooms.connection import WsConnection, WsMember
+from wsrooms.sendbuffer import Batch
 from wsrooms.wire import NO_DATA, NO_RAW, decode_data, mend_surrogates
 
 if TYPE_CHECKING:
+    from wsrooms.sendbuffer import SendBuffer
     from wsrooms.wire import Codec, Params
 
 __all__ = ["Broadcast", "ForeignPayload", "Payload", "checked_params", "read_payload"]
@@ -119,6 +121,40 @@ class Broadcast:
                 others.append(member)
         for member in others or ():  # not while looping: their send() may join and leave
             self._send(member)
+
+    def deliver_together(
+        self, members: Iterable[WsMember], exclude: WsMember | str | None
+    ) -> Batch | None:
+        """Give it to ``members`` as :meth:`deliver` does, so that more may follow at once.
+
+        Returns:
+            What the next broadcast to the very same members can be added to; None
+            where nobody could take it so.
+        """
+        if isinstance(exclude, str):
+            members = [member for member in members if member.id != exclude]
+        buffers: list[SendBuffer] = []
+        others: list[WsMember] = []
+        for member in members:
+            if member is exclude:
+                continue
+            if type(member) is WsConnection:
+                buffer = member._live
+                if buffer is not None and buffer.is_open:
+                    buffers.append(buffer)
+                    continue
+            others.append(member)
+        batch = Batch(self.encode(), exclude, others)
+        batch.share(buffers)
+        if others:
+            self.deliver(others, None)
+        return batch if buffers else None
+
+    def add_to(self, batch: Batch) -> None:
+        """Give it to everybody who got ``batch``."""
+        batch.add(self.encode())
+        if batch.others:
+            self.deliver(cast("Sequence[WsMember]", batch.others), None)
 
     def _send(self, member: WsMember) -> None:
         try:

@@ -146,6 +146,7 @@ class WsConnection:
         "_codec",
         "_held",
         "_held_bytes",
+        "_live",
         "_loop",
         "_membership",
         "_order",
@@ -194,6 +195,8 @@ class WsConnection:
         """Whether it takes no more: it may still be in its rooms, for on_disconnect."""
         self._way = way
         self._buffer = way.buffer
+        self._live: SendBuffer | None = None
+        """The buffer, while broadcasts go straight to it."""
         self._push = way.buffer.push
         self._membership = membership
         self._codec = codec
@@ -301,6 +304,7 @@ class WsConnection:
         if self.closed:
             return
         self.deliver = self._push
+        self._live = self._buffer
         held, self._held = self._held, []
         for frame in held:
             self._push(frame)
@@ -320,6 +324,7 @@ class WsConnection:
         self.close_code = code
         self.close_reason = reason
         self._held.clear()
+        self._live = None
         self.deliver = _ignore
 
     def __repr__(self) -> str:

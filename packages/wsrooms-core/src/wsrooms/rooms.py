@@ -30,6 +30,7 @@ from wsrooms.errors import (
 from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
+from wsrooms.sendbuffer import BATCH_FROM, Batch
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
@@ -87,6 +88,8 @@ class WsRoomManager:
         self._room_name_bytes = room_name_bytes
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
         self._pending = PendingJoins()
+        self.batches: dict[str, Batch] = {}
+        """What was sent to rooms this turn; the server clears it before it writes."""
         self._everybody: Callable[[], Iterable[WsMember]] | None = None
         self._server_channel = FINISHED
         self._context = Context()
@@ -133,6 +136,7 @@ class WsRoomManager:
             if limit is not None and len(connection.rooms) >= limit:
                 raise TooManyRooms(limit)
             self._hub.add(room, connection)
+            self.batches.pop(room, None)
         link = self.link
         if link is None:
             return FINISHED
@@ -219,6 +223,7 @@ class WsRoomManager:
         check_room(room, self._room_name_bytes)
 
     def _discard(self, connection: WsMember, room: str) -> None:
+        self.batches.pop(room, None)
         if self._hub.discard(room, connection) and self.link is not None:
             self.link.unsubscribe(room_channel(room))
 
@@ -293,14 +298,25 @@ class WsRoomManager:
         local: bool = False,
     ) -> Receipt:
         """As :meth:`broadcast`, for a message that exists already."""
-        self.check_name(room)
-        members = self._hub.members(room)
-        return self._send(room_channel(room), broadcast, members, exclude, local=local)
+        if type(room) is not str or room not in self._hub:
+            self.check_name(room)
+        link = self.link
+        if link is not None and not local:
+            self.check(broadcast, exclude, local=False)  # before anybody gets it
+        self._deliver(room, broadcast, exclude)
+        if link is None or local:
+            return FINISHED
+        return self._publish(link, room_channel(room), broadcast, exclude)
 
     def broadcast_all(self, broadcast: Broadcast, *, local: bool = False) -> Receipt:
         """Send to every client of every instance; needs :meth:`serve_everybody`."""
         everybody = () if self._everybody is None else self._everybody()
-        return self._send(SERVER_CHANNEL, broadcast, everybody, None, local=local)
+        self.check(broadcast, None, local=local)  # before anybody gets it
+        broadcast.deliver(everybody, None)
+        link = self.link
+        if link is None or local:
+            return FINISHED
+        return self._publish(link, SERVER_CHANNEL, broadcast, None)
 
     def check(self, broadcast: Broadcast, exclude: WsMember | str | None, *, local: bool) -> None:
         """Raise what sending ``broadcast`` would raise; safe on any thread.
@@ -345,20 +361,23 @@ class WsRoomManager:
                 f"the server-wide channel was not confirmed within {timeout:g} s"
             ) from None
 
-    def _send(
-        self,
-        channel: str,
-        broadcast: Broadcast,
-        members: Iterable[WsMember],
-        exclude: WsMember | str | None,
-        *,
-        local: bool,
+    def _deliver(self, room: str, broadcast: Broadcast, exclude: WsMember | str | None) -> None:
+        """Give it to the members here; messages to one room in one turn share their way."""
+        batch = self.batches.get(room)
+        if batch is not None and batch.is_for_all_but(exclude):
+            broadcast.add_to(batch)
+            return
+        members = self._hub.members(room)
+        if len(members) < BATCH_FROM:
+            broadcast.deliver(members, exclude)
+            return
+        batch = broadcast.deliver_together(members, exclude)
+        if batch is not None:
+            self.batches[room] = batch
+
+    def _publish(
+        self, link: BusLink, channel: str, broadcast: Broadcast, exclude: WsMember | str | None
     ) -> Receipt:
-        self.check(broadcast, exclude, local=local)  # before anybody gets it
-        broadcast.deliver(members, exclude)
-        link = self.link
-        if link is None or local:
-            return FINISHED
         self.published += 1
         return link.publish(channel, broadcast.payload(exclude).decode())
 
@@ -395,7 +414,10 @@ class WsRoomManager:
         data = UNSET if message.data is NO_RAW else message.data
         broadcast = Broadcast(self._codec, message.event, message.path, data, message.params)
         try:
-            broadcast.deliver(members, message.excludeId)
+            if room is None:
+                broadcast.deliver(members, message.excludeId)
+            else:
+                self._deliver(room, broadcast, message.excludeId)
         except Exception:
             self._logger.exception("a message of another instance could not be delivered")
 

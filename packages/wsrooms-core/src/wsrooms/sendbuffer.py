@@ -2,7 +2,8 @@
 
 A :class:`SendBuffer` holds what one connection has not been given yet; a
 :class:`Flusher` gives all buffers of a server their turn, once per turn of the
-loop. Neither knows a socket or a loop: what they call is handed to them.
+loop; a :class:`Batch` is what many buffers hold in common. None of them knows a
+socket or a loop: what they call is handed to them.
 
 While the transport takes what is written, frames stay here until the end of the
 turn, so that k messages of one turn cost one ``send()``. Once it does not, they
@@ -12,10 +13,10 @@ stay until it does, and only then the bounds and the slow-client policy apply.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, cast
 
-__all__ = ["Flusher", "SendBuffer", "SlowClient"]
+__all__ = ["BATCH_FROM", "Batch", "Flusher", "SendBuffer", "SlowClient"]
 
 SlowClient = Literal["close", "drop_oldest", "drop_newest"]
 
@@ -26,10 +27,79 @@ FLUSH_SLICE = 0.005
 """Seconds that one run of the flusher may take before the loop gets a turn."""
 
 
-class Flusher:
-    """Writes the buffers that became non-empty, once per turn of the loop."""
+BATCH_FROM = 16
+"""Members of a room from which on a batch costs less than a push to each of them."""
 
-    __slots__ = ("_call_soon", "_clock", "_dirty", "_scheduled")
+
+class Batch:
+    """Frames of one turn that many buffers hold as one, and that are joined once for all.
+
+    While it is open it is the last thing in each of its buffers, so one more frame for
+    all of them is one append. It is closed as soon as one of them gets anything else,
+    is flushed or is blocked; who has it keeps it, and the next frame needs a new batch.
+
+    Attributes:
+        exclude: Who of the room does not get it.
+        frames: In order.
+        is_open: Whether :meth:`add` may still be called.
+        others: Members of the room that cannot hold it: they take each frame by themselves.
+        shared_size: Bytes when the buffers were given it.
+        size: Bytes by now.
+    """
+
+    __slots__ = ("_joined", "exclude", "frames", "is_open", "others", "shared_size", "size")
+
+    def __init__(self, frame: bytes, exclude: object, others: Sequence[object]) -> None:
+        self.exclude = exclude
+        self.others = others
+        self.frames = [frame]
+        self.size = self.shared_size = len(frame)
+        self.is_open = True
+        self._joined: bytes | None = None
+
+    def is_for_all_but(self, exclude: object) -> bool:
+        """Whether a frame may be added that everybody gets but ``exclude``."""
+        return self.is_open and (
+            exclude is self.exclude or (type(exclude) is str and exclude == self.exclude)
+        )
+
+    def add(self, frame: bytes) -> None:
+        """Send one more frame to all."""
+        self.frames.append(frame)
+        self.size += len(frame)
+        if self.size > WRITE_AT:
+            self.is_open = False
+
+    def share(self, buffers: Iterable[SendBuffer]) -> None:
+        """Put it into buffers that are open."""
+        size = self.size
+        for buffer in buffers:
+            if buffer._batch is not None:
+                buffer._close_batch()
+            frames = buffer._frames
+            if not frames:
+                buffer._add_to_flush(buffer)
+            frames.append(self)
+            buffer._batch = self
+            buffer.size += size
+            if buffer.size > WRITE_AT:
+                buffer.flush()
+
+    def joined(self) -> bytes:
+        """All frames; to be asked for once it is closed."""
+        if self._joined is None:
+            self._joined = b"".join(self.frames)
+        return self._joined
+
+
+class Flusher:
+    """Writes the buffers that became non-empty, once per turn of the loop.
+
+    Attributes:
+        batches: What was shared this turn, by whatever the sharer knows it by.
+    """
+
+    __slots__ = ("_call_soon", "_clock", "_dirty", "_scheduled", "batches")
 
     def __init__(
         self, call_soon: Callable[[Callable[[], None]], object], clock: Callable[[], float]
@@ -38,6 +108,7 @@ class Flusher:
         self._clock = clock
         self._dirty: deque[SendBuffer] = deque()
         self._scheduled = False
+        self.batches: dict[str, Batch] = {}
 
     def add(self, buffer: SendBuffer) -> None:
         """Give ``buffer``, which has just become non-empty, a place in the next flush."""
@@ -47,17 +118,17 @@ class Flusher:
             self._call_soon(self._run)
 
     def _run(self) -> None:
+        self.batches.clear()
         dirty = self._dirty
+        next_one = dirty.popleft
         until = self._clock() + FLUSH_SLICE
-        budget = 64  # the clock is read once in 64 writes: it costs a tenth of one
         try:
             while dirty:
-                dirty.popleft().flush()
-                budget -= 1
-                if not budget:
-                    if self._clock() > until:
-                        break
-                    budget = 64
+                # The clock is read once in 64 writes: it costs a tenth of one.
+                for _ in range(min(len(dirty), 64)):
+                    next_one().flush()
+                if self._clock() > until:
+                    break
         finally:
             self._scheduled = bool(dirty)
             if self._scheduled:
@@ -73,10 +144,12 @@ class SendBuffer:
         size: Bytes that wait here.
         blocked: Whether the transport takes nothing at the moment.
         closed: Whether everything is ignored by now.
+        is_open: Whether it is neither blocked nor closed.
     """
 
     __slots__ = (
-        "_flusher",
+        "_add_to_flush",
+        "_batch",
         "_frames",
         "_limit_bytes",
         "_limit_messages",
@@ -86,6 +159,7 @@ class SendBuffer:
         "_write",
         "blocked",
         "closed",
+        "is_open",
         "size",
     )
 
@@ -110,19 +184,21 @@ class SendBuffer:
             limit_messages: Likewise, in frames.
             policy: What happens to a push that meets a full buffer.
         """
-        self._flusher = flusher
+        self._add_to_flush = flusher.add
         self._write = write
         self._on_slow = on_slow
         self._limit_bytes = limit_bytes
         self._limit_messages = limit_messages
         self._policy: SlowClient = policy
-        self._frames: list[bytes] = []
+        self._frames: list[bytes | Batch] = []
+        self._batch: Batch | None = None  # the last of _frames, if that may still be open
         # What came while blocked, each with whether it may be dropped. It follows
         # _frames, which then holds the turn that blocked and replies moved there.
         self._waiting: deque[tuple[bytes, bool]] | None = None
         self.size = 0
         self.blocked = False
         self.closed = False
+        self.is_open = True
 
     def __len__(self) -> int:
         return len(self._frames) + (len(self._waiting) if self._waiting else 0)
@@ -134,12 +210,14 @@ class SendBuffer:
 
     def push(self, frame: bytes) -> None:
         """Send a push: at the end of the turn, or as the policy says."""
-        if self.blocked or self.closed:
+        if not self.is_open:
             self._push_blocked(frame)
             return
+        if self._batch is not None:
+            self._close_batch()
         frames = self._frames
         if not frames:
-            self._flusher.add(self)
+            self._add_to_flush(self)
         frames.append(frame)
         self.size += len(frame)
         if self.size > WRITE_AT:
@@ -147,14 +225,15 @@ class SendBuffer:
 
     def keep(self, frame: bytes) -> None:
         """Send a reply or a control frame: in order with the pushes, and never dropped."""
-        if self.closed:
+        if not self.is_open:
+            if not self.closed:
+                self._wait(frame, droppable=False)
             return
-        if self.blocked:
-            self._wait(frame, droppable=False)
-            return
+        if self._batch is not None:
+            self._close_batch()
         frames = self._frames
         if not frames:
-            self._flusher.add(self)
+            self._add_to_flush(self)
         frames.append(frame)
         self.size += len(frame)
         if self.size > WRITE_AT:
@@ -163,21 +242,36 @@ class SendBuffer:
     def flush(self) -> None:
         """Write what waits, unless the transport takes nothing."""
         frames = self._frames
-        if self.blocked or self.closed or not frames:
+        if not frames or not self.is_open:
             return
-        count = len(frames)
-        data = frames[0] if count == 1 else b"".join(frames)
+        if self._batch is not None:
+            self._batch.is_open = False
+            self._batch = None
+        if len(frames) == 1:
+            only = frames[0]
+            if type(only) is Batch:
+                data, count = only.joined(), len(only.frames)
+            else:
+                data, count = cast("bytes", only), 1
+        else:
+            parts = _singly(frames)
+            data, count = b"".join(parts), len(parts)
         frames.clear()
         self.size = 0
         self._write(data, count)
 
     def block(self) -> None:
         """The transport takes no more: frames stay here, and the bounds count."""
+        if self._batch is not None:
+            self._close_batch()
+        self._frames[:] = _singly(self._frames)
         self.blocked = True
+        self.is_open = False
 
     def unblock(self) -> None:
         """The transport takes frames again: write all that waits."""
         self.blocked = False
+        self.is_open = not self.closed
         if self._waiting:
             self._frames.extend(frame for frame, _ in self._waiting)
             self._waiting = None
@@ -186,9 +280,19 @@ class SendBuffer:
     def close(self) -> None:
         """Forget what waits; from now on everything is ignored."""
         self.closed = True
+        self.is_open = False
         self._frames.clear()
+        self._batch = None
         self._waiting = None
         self.size = 0
+
+    def _close_batch(self) -> None:
+        """Something else follows the batch, which takes no more then."""
+        batch = self._batch
+        if batch is not None:
+            batch.is_open = False
+            self._batch = None
+            self.size += batch.size - batch.shared_size
 
     def fits(self, size: int, messages: int) -> bool:
         """Whether ``size`` bytes and one more than ``messages`` frames are within the bounds."""
@@ -230,3 +334,14 @@ class SendBuffer:
             else:
                 self._frames.append(frame)
         return dropped
+
+
+def _singly(frames: list[bytes | Batch]) -> list[bytes]:
+    """Every frame by itself."""
+    parts: list[bytes] = []
+    for frame in frames:
+        if type(frame) is Batch:
+            parts.extend(frame.frames)
+        else:
+            parts.append(cast("bytes", frame))
+    return parts

@@ -63,6 +63,7 @@ class Server:
         self.loop = instance.loop
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.flusher = Flusher(self.loop.call_soon, time.monotonic)
+        instance.rooms.batches = self.flusher.batches
         self.closing = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:

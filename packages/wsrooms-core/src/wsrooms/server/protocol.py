@@ -47,6 +47,7 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_blocked_at",
         "_close_timer",
+        "_counters",
         "_handshake_timer",
         "_head",
         "_inbox",
@@ -74,6 +75,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, server: Server, settings: ServerSettings) -> None:
         self._server = server
         self._settings = settings
+        self._counters = server.instance.counters
         hard_limit = server.instance.max_message_size * HARD_LIMIT
         self._protocol = new_protocol(settings, hard_limit)
         self._longest_plain = min(hard_limit, LONGEST_PLAIN)
@@ -340,7 +342,7 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():  # a write would be logged by asyncio, and raise in uvloop
             return
-        counters = self._server.instance.counters
+        counters = self._counters
         counters.writes += 1
         counters.messages_out += frames
         transport.write(data)
