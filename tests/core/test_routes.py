@@ -59,7 +59,7 @@ class Callable_:
     ],
 )
 def test_a_handler_takes_nothing_or_the_message(fn: Any, takes: bool) -> None:
-    assert Handler(fn)._takes_message is takes
+    assert Handler(fn).takes_nothing is not takes
     assert WsRoutes().on_message("e", "/", fn) is fn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
+from typing import cast, get_args
 
 import pytest
 
@@ -29,20 +29,34 @@ class Turns:
             call()
 
 
+class Counters:
+    """Counts, and knows how much of it a socket has looked at."""
+
+    def __init__(self) -> None:
+        self.writes = self.messages_out = self.seen = 0
+
+
 class Socket:
     """Takes what is written until it is full; asks for a pause in the middle of a write."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters | None = None) -> None:
         self.writes: list[tuple[bytes, int]] = []
         self.slow: list[int] = []
         self.room: float = float("inf")
+        self.gone = False
         self.buffer: SendBuffer | None = None
+        self._counters = counters or Counters()
 
-    def write(self, data: bytes, count: int) -> None:
-        self.writes.append((data, count))
+    def write(self, data: bytes) -> None:
+        counted = self._counters
+        self.writes.append((data, counted.messages_out - counted.seen))
+        counted.seen = counted.messages_out
         self.room -= len(data)
         if self.room < 0 and self.buffer is not None:
             self.buffer.block()
+
+    def is_closing(self) -> bool:
+        return self.gone
 
     @property
     def sent(self) -> bytes:
@@ -62,11 +76,14 @@ class Line:
         flusher: Flusher | None = None,
     ) -> None:
         self.turns = turns or Turns()
-        self.flusher = flusher or Flusher(self.turns.call_soon, lambda: self.turns.now)
-        self.socket = Socket()
+        self.counters = Counters()
+        self.flusher = flusher or Flusher(
+            self.turns.call_soon, lambda: self.turns.now, self.counters
+        )
+        self.socket = Socket(cast("Counters", self.flusher.counters))
         self.buffer = SendBuffer(
             self.flusher,
-            self.socket.write,
+            self.socket,
             self.socket.slow.append,
             limit_bytes=limit_bytes,
             limit_messages=limit_messages,
@@ -119,6 +136,26 @@ def test_past_64_kib_a_turn_is_written_before_it_ends(kept: bool) -> None:
     send(b"z")
     line.turns.run_one()
     assert line.socket.writes[1:] == [(b"z", 1)]
+
+
+def test_a_socket_that_is_gone_is_not_written_to_again_and_again_before_that_is_known() -> None:
+    line = Line()
+    line.socket.gone = True
+    for _ in range(5):
+        line.buffer.push(b"x" * WRITE_AT)
+    line.turns.run_one()
+    assert line.socket.writes == []
+    assert line.buffer.closed
+
+
+def test_writes_and_frames_are_counted() -> None:
+    line = Line()
+    line.buffer.push(b"a")
+    line.buffer.keep(b"b")
+    line.turns.run_one()
+    line.buffer.push(b"c")
+    line.turns.run_one()
+    assert (line.counters.writes, line.counters.messages_out) == (2, 3)
 
 
 def test_a_fast_reader_has_no_bound() -> None:
@@ -301,31 +338,24 @@ def test_a_closed_buffer_ignores_everything() -> None:
 
 def test_buffers_are_flushed_in_the_order_in_which_they_got_something() -> None:
     turns = Turns()
-    flusher = Flusher(turns.call_soon, lambda: turns.now)
+    lines = dict(zip("abc", many_lines(turns, 3, send=b""), strict=True))
     order: list[str] = []
-    buffers: dict[str, SendBuffer] = {}
-    for name in "abc":
-        buffers[name] = SendBuffer(
-            flusher,
-            lambda data, count: order.append(data.decode()),
-            lambda dropped: None,
-            limit_bytes=10,
-            limit_messages=10,
-            policy="close",
-        )
+    for line in lines.values():
+        line.buffer._write = lambda data: order.append(data.decode())
     for name in "cab":
-        buffers[name].push(name.encode())
+        lines[name].buffer.push(name.encode())
     assert len(turns.ready) == 1
     turns.run_one()
     assert order == ["c", "a", "b"]
     assert turns.ready == []
 
 
-def many_lines(turns: Turns, count: int) -> list[Line]:
-    flusher = Flusher(turns.call_soon, lambda: turns.now)
+def many_lines(turns: Turns, count: int, send: bytes = b"x") -> list[Line]:
+    flusher = Flusher(turns.call_soon, lambda: turns.now, Counters())
     lines = [Line(turns=turns, flusher=flusher) for _ in range(count)]
     for line in lines:
-        line.buffer.push(b"x")
+        if send:
+            line.buffer.push(send)
     return lines
 
 
@@ -337,9 +367,9 @@ def test_a_flush_that_takes_too_long_goes_on_in_the_next_turn() -> None:
     turns = Turns()
     lines = many_lines(turns, 200)
 
-    def slow_write(data: bytes, count: int) -> None:
+    def slow_write(data: bytes) -> None:
         turns.now += FLUSH_SLICE / 32
-        Socket.write(lines[0].socket, data, count)
+        Socket.write(lines[0].socket, data)
 
     for line in lines:
         line.buffer._write = slow_write
@@ -362,7 +392,7 @@ def test_a_write_that_raises_does_not_keep_the_others_from_their_turn() -> None:
     turns = Turns()
     lines = many_lines(turns, 3)
 
-    def broken(data: bytes, count: int) -> None:
+    def broken(data: bytes) -> None:
         raise OSError("broken")
 
     lines[1].buffer._write = broken

@@ -42,8 +42,8 @@ class BufferMachine(RuleBasedStateMachine):
         self.policy, self.limit_bytes, self.limit_messages = policy, limit_bytes, limit_messages
         self.turn: list[Callable[[], None]] = []
         self.buffer = SendBuffer(
-            Flusher(self.turn.append, lambda: 0.0),
-            self._write,
+            Flusher(self.turn.append, lambda: 0.0, self),
+            self,
             self._slow,
             limit_bytes=limit_bytes,
             limit_messages=limit_messages,
@@ -56,9 +56,15 @@ class BufferMachine(RuleBasedStateMachine):
         for call in calls:
             call()
 
-    def _write(self, data: bytes, count: int) -> None:
+    writes = 0
+    messages_out = 0  # as the flusher counts them
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
         frames = data.split(b"|")[:-1]
-        assert len(frames) == count
+        assert len(self.delivered) + len(frames) == self.messages_out
         self.delivered += [frame + b"|" for frame in frames]
 
     def _slow(self, dropped: int) -> None:

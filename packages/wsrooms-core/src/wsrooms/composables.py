@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import UNSET
 
 from wsrooms.broadcast import Broadcast
-from wsrooms.context import Context, current
+from wsrooms.context import Context, current, peek
 from wsrooms.errors import OutsideContext
 from wsrooms.message import WsMessage, typed
 from wsrooms.routes import decoder_for
@@ -38,8 +38,9 @@ T = TypeVar("T")
 
 
 def _current_message(composable: str) -> Context:
-    context = current(composable, "a message")
-    if context.message is None:
+    context = peek(None)
+    if context is None or context.message is None:
+        current(composable, "a message")  # has its own words where nothing is current
         raise OutsideContext(
             composable,
             "a message",

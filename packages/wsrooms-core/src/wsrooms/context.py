@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wsrooms.message import WsMessage
     from wsrooms.receipt import Receipt
 
-__all__ = ["Context", "current", "enter", "note_join"]
+__all__ = ["Context", "current", "enter", "note_join", "peek"]
 
 
 class Context(Struct, eq=False):
@@ -57,6 +57,10 @@ _current: ContextVar[Context] = ContextVar("wsrooms_current")
 
 enter = _current.set
 """Make a context current; to be called inside a copied ``contextvars.Context`` only."""
+
+
+peek = _current.get
+"""``peek(None)`` is what is current, or None: for what runs with every message."""
 
 
 def current(composable: str, needs: str) -> Context:

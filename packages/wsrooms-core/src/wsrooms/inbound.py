@@ -77,6 +77,7 @@ class _Members(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(Inbound).decode
 _decode_members = msgspec.json.Decoder(_Members).decode
+_decode_any = msgspec.json.Decoder().decode
 _decode_str = msgspec.json.Decoder(str).decode
 
 
@@ -220,7 +221,7 @@ def mend_surrogates(document: bytes) -> bytes:
     return _ESCAPE.sub(lambda m: rb"\ufffd" if m[1] else m[0], document)
 
 
-def decode_data(raw: object) -> Any:
+def decode_data(raw: Any) -> Any:
     """The Python value of an encoded one.
 
     Raises:
@@ -229,7 +230,7 @@ def decode_data(raw: object) -> Any:
     if raw is UNDECODABLE:
         raise ValueError("nested too deep")
     try:
-        return msgspec.json.decode(cast("Raw", raw))
+        return _decode_any(raw)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

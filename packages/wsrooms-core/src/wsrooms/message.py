@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -52,9 +52,8 @@ class WsMessage(Generic[T]):
         Raises:
             WsError: 400, the data cannot be decoded (out of range, nested too deep).
         """
-        if self._data is not UNSET:
-            return cast("T", self._data)
-        return cast("T", self.plain_data())
+        data: T = self.plain_data() if self._data is UNSET else self._data
+        return data
 
     @property
     def data_raw(self) -> Raw:
@@ -98,7 +97,7 @@ class WsMessage(Generic[T]):
             data = self._inbound.data
             if data is UNSET:
                 self._plain = None
-            elif isinstance(data, Raw) or data is UNDECODABLE:
+            elif type(data) is Raw or data is UNDECODABLE:
                 try:
                     self._plain = decode_data(data)
                 except ValueError as error:

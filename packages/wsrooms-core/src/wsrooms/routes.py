@@ -29,9 +29,15 @@ Around = Callable[[Callable[[], Awaitable[object]]], Coroutine[Any, Any, object]
 
 
 class Handler:
-    """A function with how it wants to be called."""
+    """A function with how it wants to be called.
 
-    __slots__ = ("_decoder", "_takes_message", "call", "fn")
+    Attributes:
+        call: Calls it with a message, whatever it takes.
+        fn: The function itself.
+        takes_nothing: Whether it may as well be called directly.
+    """
+
+    __slots__ = ("_decoder", "call", "fn", "takes_nothing")
 
     def __init__(self, fn: Callable[..., object]) -> None:
         """Look at the signature.
@@ -40,10 +46,10 @@ class Handler:
             InvalidHandler: It takes more than a message.
         """
         self.fn = fn
-        self._takes_message = _takes_message(fn)
+        self.takes_nothing = not _takes_message(fn)
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self.call: Callable[[WsMessage[Any]], object] = (
-            fn if self._takes_message else lambda _: fn()
+            (lambda _: fn()) if self.takes_nothing else fn
         )
 
     def resolve(self) -> None:
@@ -52,7 +58,7 @@ class Handler:
         Raises:
             InvalidHandler: ``WsMessage[...]`` names what cannot be found or decoded.
         """
-        if not self._takes_message or self._decoder is not None:
+        if self.takes_nothing or self._decoder is not None:
             return
         type_ = _message_type(self.fn)
         if type_ is None:

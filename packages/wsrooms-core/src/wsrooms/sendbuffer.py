@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, cast
+from typing import Literal, Protocol
 
-__all__ = ["BATCH_FROM", "Batch", "Flusher", "SendBuffer", "SlowClient"]
+__all__ = ["BATCH_FROM", "Batch", "Counting", "Flusher", "SendBuffer", "Sink", "SlowClient"]
 
 SlowClient = Literal["close", "drop_oldest", "drop_newest"]
 
@@ -78,12 +78,15 @@ class Batch:
                 buffer._close_batch()
             frames = buffer._frames
             if not frames:
-                buffer._add_to_flush(buffer)
+                flusher = buffer._flusher
+                flusher.dirty.append(buffer)
+                if not flusher.scheduled:
+                    flusher.schedule()
             frames.append(self)
             buffer._batch = self
             buffer.size += size
             if buffer.size > WRITE_AT:
-                buffer.flush()
+                buffer._flush_early()
 
     def joined(self) -> bytes:
         """All frames; to be asked for once it is closed."""
@@ -92,34 +95,58 @@ class Batch:
         return self._joined
 
 
+class Sink(Protocol):
+    """Where a buffer's bytes go: a transport of asyncio."""
+
+    def write(self, data: bytes, /) -> None:
+        """Take bytes; it may call :meth:`SendBuffer.block` meanwhile."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Whether bytes would be lost."""
+        ...
+
+
+class Counting(Protocol):
+    """What is counted of all buffers."""
+
+    writes: int
+    messages_out: int
+
+
 class Flusher:
     """Writes the buffers that became non-empty, once per turn of the loop.
 
     Attributes:
         batches: What was shared this turn, by whatever the sharer knows it by.
+        counters: Every write and every frame is counted here.
+        dirty: The buffers that have something; who appends one calls :meth:`schedule`.
+        scheduled: Whether a flush is on its way, so that nobody needs to call that.
     """
 
-    __slots__ = ("_call_soon", "_clock", "_dirty", "_scheduled", "batches")
+    __slots__ = ("_call_soon", "_clock", "batches", "counters", "dirty", "scheduled")
 
     def __init__(
-        self, call_soon: Callable[[Callable[[], None]], object], clock: Callable[[], float]
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float],
+        counters: Counting,
     ) -> None:
         self._call_soon = call_soon
         self._clock = clock
-        self._dirty: deque[SendBuffer] = deque()
-        self._scheduled = False
+        self.counters = counters
+        self.dirty: deque[SendBuffer] = deque()
+        self.scheduled = False
         self.batches: dict[str, Batch] = {}
 
-    def add(self, buffer: SendBuffer) -> None:
-        """Give ``buffer``, which has just become non-empty, a place in the next flush."""
-        self._dirty.append(buffer)
-        if not self._scheduled:
-            self._scheduled = True
-            self._call_soon(self._run)
+    def schedule(self) -> None:
+        """Flush at the end of this turn."""
+        self.scheduled = True
+        self._call_soon(self._run)
 
     def _run(self) -> None:
         self.batches.clear()
-        dirty = self._dirty
+        dirty = self.dirty
         next_one = dirty.popleft
         until = self._clock() + FLUSH_SLICE
         try:
@@ -130,9 +157,9 @@ class Flusher:
                 if self._clock() > until:
                     break
         finally:
-            self._scheduled = bool(dirty)
-            if self._scheduled:
-                self._call_soon(self._run)
+            self.scheduled = False
+            if dirty:
+                self.schedule()
 
 
 class SendBuffer:
@@ -148,9 +175,10 @@ class SendBuffer:
     """
 
     __slots__ = (
-        "_add_to_flush",
         "_batch",
+        "_flusher",
         "_frames",
+        "_is_closing",
         "_limit_bytes",
         "_limit_messages",
         "_on_slow",
@@ -166,7 +194,7 @@ class SendBuffer:
     def __init__(
         self,
         flusher: Flusher,
-        write: Callable[[bytes, int], None],
+        sink: Sink,
         on_slow: Callable[[int], None],
         *,
         limit_bytes: int,
@@ -177,15 +205,16 @@ class SendBuffer:
 
         Args:
             flusher: Who calls :meth:`flush` at the end of the turn.
-            write: Takes joined frames and their number; it may call :meth:`block` meanwhile.
+            sink: Takes what is written.
             on_slow: Called when a push met a full buffer, with the number of
                 pushes that were dropped; 0 asks for the end of the connection.
             limit_bytes: What may wait while the transport takes nothing.
             limit_messages: Likewise, in frames.
             policy: What happens to a push that meets a full buffer.
         """
-        self._add_to_flush = flusher.add
-        self._write = write
+        self._flusher = flusher
+        self._write = sink.write
+        self._is_closing = sink.is_closing
         self._on_slow = on_slow
         self._limit_bytes = limit_bytes
         self._limit_messages = limit_messages
@@ -217,11 +246,15 @@ class SendBuffer:
             self._close_batch()
         frames = self._frames
         if not frames:
-            self._add_to_flush(self)
+            # Written out twice, and in Batch.share: a call would cost as much as the rest.
+            flusher = self._flusher
+            flusher.dirty.append(self)
+            if not flusher.scheduled:
+                flusher.schedule()
         frames.append(frame)
         self.size += len(frame)
         if self.size > WRITE_AT:
-            self.flush()
+            self._flush_early()
 
     def keep(self, frame: bytes) -> None:
         """Send a reply or a control frame: in order with the pushes, and never dropped."""
@@ -233,11 +266,15 @@ class SendBuffer:
             self._close_batch()
         frames = self._frames
         if not frames:
-            self._add_to_flush(self)
+            # Written out twice, and in Batch.share: a call would cost as much as the rest.
+            flusher = self._flusher
+            flusher.dirty.append(self)
+            if not flusher.scheduled:
+                flusher.schedule()
         frames.append(frame)
         self.size += len(frame)
         if self.size > WRITE_AT:
-            self.flush()
+            self._flush_early()
 
     def flush(self) -> None:
         """Write what waits, unless the transport takes nothing."""
@@ -249,16 +286,27 @@ class SendBuffer:
             self._batch = None
         if len(frames) == 1:
             only = frames[0]
-            if type(only) is Batch:
-                data, count = only.joined(), len(only.frames)
+            if isinstance(only, bytes):
+                data, count = only, 1
             else:
-                data, count = cast("bytes", only), 1
+                data, count = only.joined(), len(only.frames)
         else:
             parts = _singly(frames)
             data, count = b"".join(parts), len(parts)
         frames.clear()
         self.size = 0
-        self._write(data, count)
+        counters = self._flusher.counters
+        counters.writes += 1
+        counters.messages_out += count
+        self._write(data)
+
+    def _flush_early(self) -> None:
+        """Write before the turn ends, unless the socket is gone and only we have not heard."""
+        # One write a turn to such a socket is ignored in silence, more are complained of.
+        if self._is_closing():
+            self.close()
+        else:
+            self.flush()
 
     def block(self) -> None:
         """The transport takes no more: frames stay here, and the bounds count."""
@@ -340,8 +388,8 @@ def _singly(frames: list[bytes | Batch]) -> list[bytes]:
     """Every frame by itself."""
     parts: list[bytes] = []
     for frame in frames:
-        if type(frame) is Batch:
-            parts.extend(frame.frames)
+        if isinstance(frame, bytes):
+            parts.append(frame)
         else:
-            parts.append(cast("bytes", frame))
+            parts.extend(frame.frames)
     return parts

@@ -195,19 +195,28 @@ class Session(Answering):
             return
         handlers, params = found
         instance = self._instance
-        current = Context(instance, self.connection, WsMessage(inbound), params)
-        run = self._run_around if self._plan.around else self._run
-        instance.base_context.copy().run(run, current, inbound, handlers)
+        message: WsMessage[Any] = WsMessage(inbound)
+        current = Context(instance, self.connection, message, params)
+        context = instance.base_context.copy()
+        if self._plan.around:
+            context.run(self._run_around, current, inbound, handlers)
+        else:
+            context.run(self._run, current, message, inbound, handlers)
 
-    def _run(self, current: Context, inbound: Inbound, handlers: tuple[Handler, ...]) -> None:
+    def _run(
+        self,
+        current: Context,
+        message: WsMessage[Any],
+        inbound: Inbound,
+        handlers: tuple[Handler, ...],
+    ) -> None:
         enter(current)
-        message = cast("WsMessage[Any]", current.message)
         tried = 0
         while True:
             handler = handlers[tried]
             tried += 1
             try:
-                result = handler.call(message)
+                result = handler.fn() if handler.takes_nothing else handler.call(message)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is answered
                 if tried < len(handlers):
                     continue

@@ -342,6 +342,8 @@ def text_frame(payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return _TEXT_HEADS[size] + payload
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
     return _frame(0x81, payload)
 
 

@@ -62,7 +62,7 @@ class Server:
         self.open_session = open_session
         self.loop = instance.loop
         self.read_buffer = memoryview(bytearray(READ_BYTES))
-        self.flusher = Flusher(self.loop.call_soon, time.monotonic)
+        self.flusher = Flusher(self.loop.call_soon, time.monotonic, instance.counters)
         instance.rooms.batches = self.flusher.batches
         self.closing = False
         self.heartbeat: Heartbeat | None = None

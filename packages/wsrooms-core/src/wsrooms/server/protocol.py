@@ -47,7 +47,6 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_blocked_at",
         "_close_timer",
-        "_counters",
         "_handshake_timer",
         "_head",
         "_inbox",
@@ -75,7 +74,6 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, server: Server, settings: ServerSettings) -> None:
         self._server = server
         self._settings = settings
-        self._counters = server.instance.counters
         hard_limit = server.instance.max_message_size * HARD_LIMIT
         self._protocol = new_protocol(settings, hard_limit)
         self._longest_plain = min(hard_limit, LONGEST_PLAIN)
@@ -105,7 +103,7 @@ class ServerConnection(asyncio.Protocol):
         limits = server.instance.limits
         self.buffer = SendBuffer(
             server.flusher,
-            self._write,
+            self._transport,
             self._slow,
             limit_bytes=limits.outbox_bytes,
             limit_messages=limits.outbox_messages,
@@ -337,15 +335,6 @@ class ServerConnection(asyncio.Protocol):
             session.receive(payload, text)
 
     # Bytes out
-
-    def _write(self, data: bytes, frames: int) -> None:
-        transport = self._transport
-        if transport.is_closing():  # a write would be logged by asyncio, and raise in uvloop
-            return
-        counters = self._counters
-        counters.writes += 1
-        counters.messages_out += frames
-        transport.write(data)
 
     def _slow(self, dropped: int) -> None:
         counters = self._server.instance.counters
