@@ -35,9 +35,10 @@ class Handler:
         call: Calls it with a message, whatever it takes.
         fn: The function itself.
         takes_nothing: Whether it may as well be called directly.
+        task_name: What the task of an async one is called.
     """
 
-    __slots__ = ("_decoder", "call", "fn", "takes_nothing")
+    __slots__ = ("_decoder", "call", "fn", "takes_nothing", "task_name")
 
     def __init__(self, fn: Callable[..., object]) -> None:
         """Look at the signature.
@@ -46,6 +47,7 @@ class Handler:
             InvalidHandler: It takes more than a message.
         """
         self.fn = fn
+        self.task_name = f"wsrooms {name_of(fn)}"
         self.takes_nothing = not _takes_message(fn)
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self.call: Callable[[WsMessage[Any]], object] = (

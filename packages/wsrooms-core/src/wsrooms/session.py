@@ -21,7 +21,7 @@ from wsrooms.answers import FAILED, Answering
 from wsrooms.context import Context, enter
 from wsrooms.errors import ConnectionGone, TransportError, WsError
 from wsrooms.message import WsMessage
-from wsrooms.wire import Inbound, Malformed, shown
+from wsrooms.wire import Inbound, Malformed
 
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
@@ -101,14 +101,14 @@ class Session(Answering):
             for hook in hooks:
                 result = hook()
                 if inspect.isawaitable(result):
-                    self._start_task(self._open_async(result, hooks, current), "on_connect")
+                    self._start_task(self._open_async(result, hooks, current), "wsrooms on_connect")
                     return
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the close code
             current.decide()
             self._reject(error)
             return
         if current.joins:
-            self._start_task(self._open_async(None, hooks, current), "on_connect")
+            self._start_task(self._open_async(None, hooks, current), "wsrooms on_connect")
         else:
             current.decide()
             self._accept()
@@ -227,7 +227,7 @@ class Session(Answering):
             work = self._run_async(
                 current, inbound, cast("Awaitable[object]", result), handlers[tried:]
             )
-            self._start_message_task(work, inbound)
+            self._start_message_task(work, handler.task_name)
         else:
             self._answer(current, inbound, result)
 
@@ -239,7 +239,10 @@ class Session(Answering):
         others: tuple[Handler, ...],
     ) -> None:
         try:
-            answer = await _first_that_answers(result, others, current)
+            if others:
+                answer = await _first_that_answers(result, others, current)
+            else:
+                answer = await result
         except (Exception, asyncio.CancelledError) as error:
             if not self._ended or not isinstance(error, asyncio.CancelledError):
                 self._refuse(current, inbound, error)
@@ -260,24 +263,31 @@ class Session(Answering):
         call: Callable[[], Awaitable[object]] = call_handlers
         for around in reversed(self._plan.around):
             call = partial(around, call)
-        self._start_message_task(self._run_async(current, inbound, call(), ()), inbound)
+        work = self._run_async(current, inbound, call(), ())
+        self._start_message_task(work, handlers[0].task_name)
 
-    def _start_message_task(self, work: Any, inbound: Inbound) -> None:
+    def _start_message_task(self, work: Any, name: str) -> None:
         self._running += 1
-        name = shown(f"{inbound.event[:100]} {inbound.path[:100]}")
-        self._start_task(work, name).add_done_callback(self._message_done)
+        self._start_task(work, name, self._message_done)
 
     def _message_done(self, task: asyncio.Task[Any]) -> None:
+        self._task_done(task)
         self._running -= 1
         self._advance()
 
-    def _start_task(self, work: Any, name: str) -> asyncio.Task[Any]:
+    def _start_task(
+        self, work: Any, name: str, done: Callable[[asyncio.Task[Any]], None] | None = None
+    ) -> None:
         if self._tasks is None:
             self._tasks = set()
-        task = self._instance.loop.create_task(work, name=f"wsrooms {name}")
+        task = self._instance.loop.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        # One callback: each costs a turn of the loop's queue, and a copy of the context.
+        task.add_done_callback(done or self._task_done)
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
 
     def _advance(self) -> None:
         """Handle what waits, as far as concurrency allows; then finish, if it is over."""
@@ -343,7 +353,7 @@ class Session(Answering):
                 self._hook_failed(error)
                 continue
             if inspect.isawaitable(result):
-                self._start_task(self._disconnect_async(result, hooks), "on_disconnect")
+                self._start_task(self._disconnect_async(result, hooks), "wsrooms on_disconnect")
                 if not self._instance.closing:
                     self._by(LINGER, self._cut_on_disconnect)
                 return
