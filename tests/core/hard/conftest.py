@@ -80,7 +80,7 @@ class Attacked:
 def attacked(
     connect: Callable[..., Awaitable[Peer]], caplog: pytest.LogCaptureFixture
 ) -> Callable[[WsApp], AbstractAsyncContextManager[Attacked]]:
-    """Give what serves an app with a good client beside: ``async with attacked(app) as server``.
+    """Give what serves an app with a good client beside, in an async with block.
 
     The client asks on route ("good", "/") and must get every reply, and nothing that
     clients do may be worth a warning in the log.
