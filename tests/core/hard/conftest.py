@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wsrooms import WsApp, use_ws_message
+from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from wsrooms import WsAddress
@@ -102,3 +104,10 @@ def attacked(
         assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
     return serve
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let apps wait 0.3 s for a handshake, not 10, and 0.1 s for an answer to CLOSE, not 2."""
+    settings = functools.partial(ServerSettings, handshake_timeout=0.3, close_timeout=0.1)
+    monkeypatch.setattr("wsrooms.app.ServerSettings", settings)

@@ -305,8 +305,8 @@ def utf8() -> Rows:
             start = whole.index(valid)
             cuts = range(start, len(whole) - 1)
             apart = tuple(fragments(opcode, [whole[:cut], whole[cut:]]) for cut in cuts)
-            yield f"6.2 {kind} with {name}", Case((frame(opcode, whole),), (back,))
-            yield f"6.3 {kind} with {name} cut anywhere", Case(apart, (back,) * len(cuts))
+            row = Case((frame(opcode, whole), *apart), (back,) * (len(cuts) + 1))
+            yield f"6.2 {kind} with {name}, whole and cut anywhere", row
             sent = fragments(opcode, split(whole, 1), frame(PING))
             row = Case((sent,), (*((PONG, b""),) * (len(whole) - 1), back))
             yield f"6.4 {kind} with {name}, fragments of a byte and pings between", row
@@ -318,19 +318,17 @@ def utf8() -> Rows:
             whole = ask(bad)
             start = whole.index(bad)
             yield f"6.6 {name}, {value}", refused(frame(TEXT, whole), code=1007)
-            for cut in range(1, len(bad)):
-                sent = fragments(TEXT, [whole[: start + cut], whole[start + cut :]])
-                yield f"6.7 {name}, {value}, cut at {cut}", refused(sent, code=1007)
+            cut = start + len(bad) // 2
+            sent = fragments(TEXT, [whole[:cut], whole[cut:]])
+            yield f"6.7 {name}, {value}, cut in the middle", refused(sent, code=1007)
             sent = fragments(TEXT, split(whole, 1))
             yield f"6.8 {name}, {value}, by the byte", refused(sent, code=1007, piece=1)
             if name == "a start byte":
                 yield f"6.9 {name}, {value}, at the end", refused(frame(TEXT, bad), code=1007)
-            row = Case(
-                (frame(BINARY, whole) + fragments(BINARY, split(whole, 9)) + GOOD[0],),
-                (GOOD[1],),
-                dropped={"utf8": 2},
-            )
-            yield f"6.10 {name}, {value}, binary", row
+        wholes = [ask(bytes.fromhex(value)) for value in values]
+        sent = b"".join(frame(BINARY, w) + fragments(BINARY, split(w, 9)) for w in wholes)
+        row = Case((sent + GOOD[0],), (GOOD[1],), dropped={"utf8": 2 * len(values)})
+        yield f"6.10 {name}, binary", row
 
 
 def closing() -> Rows:

@@ -3,7 +3,8 @@
 Here is what concerns several members of a message, numbers and depth at their extremes,
 and what others hear of it. What is a message and what is dropped for it is in
 test_wire_protocol.py and test_inbound.py, sizes in test_wire_protocol_end.py, frames and
-UTF-8 in test_rfc6455.py, handshakes and floods in test_input_sockets.py.
+UTF-8 in test_rfc6455.py, handshakes in test_input_handshakes.py, floods in
+test_input_floods.py.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ DIGITS = "9" * 10_000
 
 ANSWERED: dict[str, tuple[str, str]] = {}
 """What is sent, and the one frame that comes back."""
+
 for digits in (DIGITS, f"-{DIGITS}", "1e999", "-1e999", f"{DIGITS}.5", f"1e{DIGITS}"):
     name = digits if len(digits) < 10 else f"{digits[:3]}… of {len(digits)}"
     for event, path in (("echo", "/"), ("int", "/typed"), ("float", "/typed")):
@@ -110,17 +112,6 @@ for digits in (DIGITS, f"-{DIGITS}", "1e999", "-1e999", f"{DIGITS}.5", f"1e{DIGI
     ANSWERED[f"an id of {name} that a handler looks at"] = (
         m("id", id=digits),
         f'{{"id":{digits},"data":"{"-inf" if digits[0] == "-" else "inf"}"}}',
-    )
-for id in (
-    *("0", "-0", "0.0", "-0.0", "1.0", "1e2", "1E+2", "1e-999", "-1e-999", "1e999", "-1e999"),
-    *("18446744073709551616", DIGITS, f"-{DIGITS}", f"0.{DIGITS}", f"{DIGITS}e-{DIGITS}"),
-    *('""', '" "', '"null"', '"\\u0041"', '"\\/\\b\\f"', '"ü🎉\u2028"', '"\\u0000"', '"\x7f"'),
-    *('"\\ud800"', '"\\udc00\\ud800"', f'"{"x" * 100_000}"', f'"{"ü" * 100_000}"'),
-):
-    ANSWERED[f"the id {id[:30]} of {len(id)}"] = (m("mark", id=id), f'{{"id":{id},"data":null}}')
-    ANSWERED[f"the id {id[:30]} of {len(id)} in an error"] = (
-        m("none", id=id),
-        error(id, 404, "Not found"),
     )
 for name, deep in {
     "arrays": arrays(10_000),
@@ -140,50 +131,55 @@ for name, deep in {
             m("has", data=data, id="1"),
             '{"id":1,"data":true}',
         )
-ANSWERED |= {
-    "a number too small is 0": (m("echo", data="1e-999", id="1"), '{"id":1,"data":0.0}'),
-    "the same for a float": (m("float", "/typed", data="1e-999", id="1"), '{"id":1,"data":0.0}'),
-    "of two events the last": (
-        '{"event":"none","path":"/","id":1,"event":"mark"}',
-        '{"id":1,"data":null}',
-    ),
-    "of two paths the last": (
-        '{"path":7,"event":"mark","path":"/","id":1}',
-        '{"id":1,"data":null}',
-    ),
-    "of two ids the last": (m("mark", id='1,"id":true,"id":"2"'), '{"id":"2","data":null}'),
-    "of two data the last": (m("echo", data='[1],"data":[2]', id="1"), '{"id":1,"data":[2]}'),
-    "of two members in data the last": (
-        m("echo", data='{"a":1,"a":2}', id="1"),
-        '{"id":1,"data":{"a":2}}',
-    ),
-    "of a thousand data the last": (
-        m("echo", data='1,"data":' * 1000 + "2", id="1"),
-        '{"id":1,"data":2}',
-    ),
-    "NUL as an escape in data": (
-        m("echo", data='"\\u0000"', id="1"),
-        '{"id":1,"data":"\\u0000"}',
-    ),
-    "NUL as an escape in event and path": (
-        m("\\u0000", "/any/\\u0000", id="1"),
-        '{"id":1,"data":["\\u0000","/any/\\u0000"]}',
-    ),
-    "an event of 1 MB": (m("e" * 1_000_000, id="1"), error("1", 404, "Not found")),
-    "a path of 1 MB": (m("mark", "/" + "p" * 1_000_000, id="1"), error("1", 404, "Not found")),
-    "a param of 1 MB": (
-        m("size", "/chat/" + "p" * 1_000_000, id="1"),
-        '{"id":1,"data":1000000}',
-    ),
-    "a path of half a million segments": (
-        m("size", "/chat" * 200_000, id="1"),
-        error("1", 404, "Not found"),
-    ),
-    "percent signs without end": (
-        m("size", "/chat/" + "%" * 500_000 + "%41" * 100_000, id="1"),
-        '{"id":1,"data":800000}',
-    ),
-}
+ANSWERED.update(
+    {
+        "a number too small is 0": (m("echo", data="1e-999", id="1"), '{"id":1,"data":0.0}'),
+        "the same for a float": (
+            m("float", "/typed", data="1e-999", id="1"),
+            '{"id":1,"data":0.0}',
+        ),
+        "of two events the last": (
+            '{"event":"none","path":"/","id":1,"event":"mark"}',
+            '{"id":1,"data":null}',
+        ),
+        "of two paths the last": (
+            '{"path":7,"event":"mark","path":"/","id":1}',
+            '{"id":1,"data":null}',
+        ),
+        "of two ids the last": (m("mark", id='1,"id":true,"id":"2"'), '{"id":"2","data":null}'),
+        "of two data the last": (m("echo", data='[1],"data":[2]', id="1"), '{"id":1,"data":[2]}'),
+        "of two members in data the last": (
+            m("echo", data='{"a":1,"a":2}', id="1"),
+            '{"id":1,"data":{"a":2}}',
+        ),
+        "of a thousand data the last": (
+            m("echo", data='1,"data":' * 1000 + "2", id="1"),
+            '{"id":1,"data":2}',
+        ),
+        "NUL as an escape in data": (
+            m("echo", data='"\\u0000"', id="1"),
+            '{"id":1,"data":"\\u0000"}',
+        ),
+        "NUL as an escape in event and path": (
+            m("\\u0000", "/any/\\u0000", id="1"),
+            '{"id":1,"data":["\\u0000","/any/\\u0000"]}',
+        ),
+        "an event of 1 MB": (m("e" * 1_000_000, id="1"), error("1", 404, "Not found")),
+        "a path of 1 MB": (m("mark", "/" + "p" * 1_000_000, id="1"), error("1", 404, "Not found")),
+        "a param of 1 MB": (
+            m("size", "/chat/" + "p" * 1_000_000, id="1"),
+            '{"id":1,"data":1000000}',
+        ),
+        "a path of half a million segments": (
+            m("size", "/chat" * 200_000, id="1"),
+            error("1", 404, "Not found"),
+        ),
+        "percent signs without end": (
+            m("size", "/chat/" + "%" * 500_000 + "%41" * 100_000, id="1"),
+            '{"id":1,"data":800000}',
+        ),
+    }
+)
 for event in ("\\ud800", "\\udfff", "\\udc00\\ud800", "a\\ud800b"):
     meant = event.replace("\\udc00\\ud800", "\ufffd\ufffd")
     for half in ("\\ud800", "\\udfff"):
@@ -227,6 +223,48 @@ async def test_what_is_strange_and_still_a_message_gets_its_one_reply(
         assert reply.startswith(back) if back is UNDECODABLE else reply == back
         await server.keeps_answering()
         assert server.dropped() == {}
+
+
+IDS = (
+    "0",
+    "-0",
+    "0.0",
+    "-0.0",
+    "1.0",
+    "1e2",
+    "1E+2",
+    "1e-999",
+    "-1e-999",
+    "1e999",
+    "-1e999",
+    "18446744073709551616",
+    DIGITS,
+    f"-{DIGITS}",
+    f"0.{DIGITS}",
+    f"{DIGITS}e-{DIGITS}",
+    '""',
+    '" "',
+    '"null"',
+    '"\\u0041"',
+    '"\\/\\b\\f"',
+    '"ü🎉\u2028"',
+    '"\\u0000"',
+    '"\x7f"',
+    '"\\ud800"',
+    '"\\udc00\\ud800"',
+    f'"{"x" * 100_000}"',
+    f'"{"ü" * 100_000}"',
+)
+
+
+@pytest.mark.parametrize("id", IDS, ids=lambda id: f"{id[:30]} of {len(id)}")
+async def test_an_id_comes_back_byte_for_byte(id: str, attacked: Attack, raw_client: Raw) -> None:
+    async with attacked(declare(WsApp())) as server, raw_client(server.address) as client:
+        await client.send(m("mark", id=id), m("none", id=id), MARK)
+        assert await client.texts(until=MARKED) == [
+            f'{{"id":{id},"data":null}}',
+            f'{{"id":{id},"error":{{"code":404,"message":"Not found"}}}}',
+        ]
 
 
 ONE = m("mark", id="1")
