@@ -94,6 +94,9 @@ async def test_what_is_no_handshake_is_answered_once_and_ends(
         response = await client.http(sent)
         assert response.status == status
         assert response.headers["connection"] == "close"
+        if "version" in name:
+            # RFC 6455 §4.4: a client of another version is told which one is spoken.
+            assert response.headers["sec-websocket-version"] == "13"
         assert await client.end() == b""
         stats = server.app.stats()
         assert stats["handshakes_failed"] + stats["http_responses"] == 1
