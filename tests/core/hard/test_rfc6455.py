@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wsrooms import WsApp, use_ws_connection, use_ws_message
+from wsrooms import WsApp, WsLimits, use_ws_connection, use_ws_message
 
 from .rfc6455 import (
     BINARY,
@@ -50,13 +50,25 @@ MARKED = '{"id":"mark","data":null}'
 class Echoing:
     """An app that answers with the data, and what it saw of the end of each connection."""
 
-    def __init__(self, *, max_message_size: int = 1_048_576) -> None:
+    def __init__(self, *, max_message_size: int = 1_048_576, waiting_messages: int = 16) -> None:
         # Without a heartbeat, so that no ping of the server comes between.
-        self.app = WsApp(heartbeat_interval=None, max_message_size=max_message_size)
+        self.app = WsApp(
+            heartbeat_interval=None,
+            max_message_size=max_message_size,
+            limits=WsLimits(waiting_messages=waiting_messages),
+        )
         self.codes: list[int | None] = []
         self.app.on_message("echo", "/", lambda: use_ws_message().data)
+        self.app.on_message("echo", "/slow", self.echo_slowly)
         self.app.on_message("close", "/", lambda: use_ws_connection().close(4321, "ours"))
         self.app.on_disconnect(lambda: self.codes.append(use_ws_connection().close_code))
+
+    @staticmethod
+    async def echo_slowly() -> object:
+        """Let the loop turn a few times, so that messages wait and reading stops."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return use_ws_message().data
 
     def dropped(self) -> dict[str, int]:
         """What was dropped, by reason."""
@@ -264,3 +276,36 @@ async def test_a_stream_that_comes_by_the_byte_is_the_same_stream(raw_client: Co
     echoing = Echoing()
     async with echoing.app.serving() as address:
         await plays(raw_client, address, *split(HANDSHAKE + STREAM, 1))
+
+
+SLOW = ask(b"slow").replace(b'"/"', b'"/slow"')
+FRAMES = "Á" * 99
+"""Unmasked it is C3 81 again and again: its end looks like text frames of 67 masked bytes."""
+
+BUSY = (
+    frame(TEXT, SLOW)
+    + frame(TEXT, b"1")
+    + frame(PING)
+    + frame(BINARY, SLOW)
+    + frame(BINARY, ask(FRAMES.encode()), mask=bytes(4))
+    + frame(TEXT)
+    + fragments(TEXT, [SLOW[:9], b"", SLOW[9:]], frame(PONG), frame(PING, b"p"))
+    + frame(TEXT, sized(130))
+    + frame(TEXT, SLOW)
+)
+
+
+async def test_a_cut_anywhere_changes_nothing_while_handlers_are_slow(raw_client: Connect) -> None:
+    echoing = Echoing(waiting_messages=1)
+    slow = answer(b"slow")
+    async with echoing.app.serving() as address, raw_client(address) as client:
+        for cut in range(1, len(BUSY)):
+            await write(client, BUSY[:cut], 0)
+            await write(client, BUSY[cut:], 0)
+            back = [await client.receive() for _ in range(9)]
+            assert in_two(back) == (
+                [b"", b"p", b"p"],
+                [slow, slow, answer(FRAMES.encode()), slow, sized_answer(130), slow],
+            )
+        assert echoing.dropped() == {"shape": len(BUSY) - 1, "json": len(BUSY) - 1}
+        await stays_open(client)
