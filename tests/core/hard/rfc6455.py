@@ -338,6 +338,13 @@ def closing() -> Rows:
     yield "7.1 two different CLOSEs", Case((close(3000) + close(4000),), (), 3000)
     yield "7.1 a broken frame after CLOSE", Case((close(1000) + b"\xff" * 20,), (), 1000)
     yield "7.1 half a frame after CLOSE", Case((close(1000) + message[:9],), (), 1000)
+    # Autobahn's 7.1.5: a control frame may come between fragments, and CLOSE is one.
+    open_message = frame(TEXT, b"a", fin=False)
+    row = Case((message + open_message + close(1000) + frame(CONT) + AFTER,), (back,), 1000)
+    yield "7.1 CLOSE between fragments", row
+    row = Case((open_message, frame(CLOSE)), (), 1005)
+    yield "7.1 CLOSE without a code between fragments", row
+    yield "7.1 a bad CLOSE between fragments", refused(open_message, close(1005))
     yield "7.2 CLOSE by the byte", Case((message + close(1000, b"bye"),), (back,), 1000, 1)
     big = frame(TEXT, sized(256_000)) + close(1000) + frame(PING, b"p")
     yield "7.2 CLOSE behind a big message", Case((big,), (sized_answer(256_000),), 1000)
