@@ -196,7 +196,8 @@ async def _raw_client(
     loop = asyncio.get_running_loop()
     unix = "+unix:" in address.url
     target: tuple[str, int] | str = address.host if unix else (address.host, address.port)
-    sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+    family, proto = (socket.AF_UNIX, 0) if unix else (socket.AF_INET, socket.IPPROTO_TCP)
+    sock = socket.socket(family, proto=proto)  # for TCP by name, asyncio sends writes undelayed
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -116,7 +116,11 @@ def _respond(
             origin,
         )
         return protocol.reject(HTTPStatus.FORBIDDEN, "This origin may not connect.\n")
-    return protocol.accept(request)
+    response = protocol.accept(request)
+    if response.status_code == HTTPStatus.BAD_REQUEST:
+        # RFC 6455 §4.4: a client that speaks another version must be told ours.
+        response.headers["Sec-WebSocket-Version"] = "13"
+    return response
 
 
 def _plain_http(request: WsRequest, settings: ServerSettings) -> Response:
