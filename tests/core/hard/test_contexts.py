@@ -16,6 +16,7 @@ from wsrooms import (
     OutsideContext,
     WsApp,
     WsError,
+    WsLimits,
     use_route_params,
     use_ws_connection,
     use_ws_message,
@@ -393,3 +394,28 @@ async def test_after_the_handler_and_beside_it_every_composable_raises(connect: 
         "a task of an empty context": [],
         "after it": [],
     }
+
+
+async def test_a_message_is_parsed_outside_of_the_one_before_it(connect: Connect) -> None:
+    """Also where that one's end made the socket be read again."""
+    trails = Trails()
+    found: list[str] = []
+
+    def parser(frame: str | bytes) -> dict[str, Any]:
+        trails.mark("parser")
+        found.extend(outside())
+        return {"event": "async", "path": "/1", "id": int(frame)}
+
+    app = WsApp(message_parser=parser, limits=WsLimits(waiting_messages=2))
+    handled = Trails()
+    declare(app, handled)
+    async with app.serving() as address:
+        peer = await connect(address)
+        peer.send_text(*map(str, range(20)))
+        await peer.reply(19)
+        for number in range(20, 23):
+            peer.send_text(str(number))
+            await peer.reply(number)
+    assert set(found) <= {"use_ws_server"}
+    assert {trail for trail in trails.seen if "async" in trail} == set()
+    assert handled.seen == EXPECTED["async"] * 23
