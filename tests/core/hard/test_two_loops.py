@@ -19,6 +19,7 @@ from wsrooms import (
     OutsideContext,
     WsAddress,
     WsApp,
+    WsLimits,
     use_route_params,
     use_ws_connection,
     use_ws_message,
@@ -28,7 +29,7 @@ from wsrooms import (
 
 if TYPE_CHECKING:
     # pytest's importlib mode lets only type checkers import a conftest.
-    from tests.core.conftest import Peer
+    from tests.core.conftest import Peer, PlainBus
 
     Connect = Callable[..., Awaitable[Peer]]
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
@@ -238,3 +239,40 @@ async def test_a_handler_of_one_app_may_use_the_other_app(connect: Connect, wher
         assert await b.ended() == (4001, "from here")
         assert [frame.get("data") for frame in b.received[1:]] == [1, 2, 3]
         assert a.received[1:] == []
+
+
+async def test_a_join_in_the_other_app_is_confirmed_without_touching_this_loops_session(
+    connect: Connect, plain_bus: PlainBus, eventually: Eventually
+) -> None:
+    """It ends on the other loop's thread, on which nothing of this one may be called.
+
+    The loop elsewhere is in debug mode and raises where that happens.
+    """
+    transport = plain_bus.transport()
+    release = transport.hold("subscribe ws:room:slow")
+    here = WsApp(broadcast_transport=transport)
+    there = WsApp(limits=WsLimits(waiting_messages=1), shutdown_timeout=0.1)
+    here.on_message("id", "/", lambda: use_ws_connection().id)
+    there.on_message("ping", "/", lambda: "pong")
+    ended: list[bool] = []
+
+    @there.on_message("reach", "/")
+    def reach() -> str:
+        connection = here.server.get_connection(use_ws_message().data)
+        assert connection is not None
+        connection.join("slow")
+        assert len(here.room("slow")) == 1  # it has been made over there
+        asyncio.get_running_loop().call_soon(ended.append, True)
+        return "done"
+
+    async with here.serving() as address, Elsewhere(there) as elsewhere:
+        a, b = await connect(address), await connect(elsewhere)
+        id = await a.call("id", "/")
+        b.send("reach", "/", id, id="reach")
+        await eventually(lambda: ended)
+        for number in range(5):
+            b.send("ping", "/", id=f"#{number}")
+        release()
+        assert await b.reply("reach") == "done"
+        assert [await b.reply(f"#{number}") for number in range(5)] == ["pong"] * 5
+        await eventually(lambda: here.stats()["joins_pending"] == 0)
