@@ -152,8 +152,9 @@ def m(event: str, id: int) -> str:
     return f'{{"event":"{event}","path":"/{id}","id":{id}}}'
 
 
+@pytest.mark.parametrize("last", ["close", "close later"])
 async def test_hooks_see_nothing_of_messages_nor_of_each_other(
-    connect: Connect, eventually: Eventually
+    connect: Connect, eventually: Eventually, last: str
 ) -> None:
     app, trails = WsApp(), Trails()
     declare(app, trails)
@@ -173,8 +174,14 @@ async def test_hooks_see_nothing_of_messages_nor_of_each_other(
         assert "use_ws_message" not in outside()
 
     @app.on_message("close", "/:n")
-    async def close() -> None:
+    def close() -> None:
         trails.mark("close")
+        use_ws_connection().close()
+
+    @app.on_message("close later", "/:n")
+    async def close_later() -> None:
+        await asyncio.sleep(0)
+        trails.mark("close later")
         use_ws_connection().close()
 
     whole_life = [
@@ -183,7 +190,7 @@ async def test_hooks_see_nothing_of_messages_nor_of_each_other(
         ("sync",),
         ("async",),
         ("async", "async goes on"),
-        ("close",),
+        (last,),
         ("on_disconnect",),
     ]
     async with app.serving() as address:
@@ -191,7 +198,7 @@ async def test_hooks_see_nothing_of_messages_nor_of_each_other(
             peer = await connect(address)
             await peer.call("sync", "/1")
             await peer.call("async", "/2")
-            peer.send("close", "/3")
+            peer.send(last, "/3")
             await eventually(lambda: trails.seen[-1:] == [("on_disconnect",)])
             assert trails.seen == whole_life
             trails.seen.clear()
