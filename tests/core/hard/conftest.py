@@ -8,6 +8,7 @@ import gc
 import logging
 import socket
 import struct
+import sys
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -56,7 +57,8 @@ async def _close(client: RawClient) -> None:
 
 async def _reset(client: RawClient) -> None:
     sock = client.writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     client.writer.transport.abort()
 
 
