@@ -83,7 +83,12 @@ def current(composable: str, needs: str) -> Context:
 def note_join(receipt: Receipt) -> None:
     """A join was made that is not confirmed: the current reply, or on_connect, waits for it."""
     context = _current.get(None)
-    if context is not None and context.connection is not None and not context.decided:
+    if (
+        context is not None
+        and context.connection is not None
+        and not context.decided
+        and context.instance.thread.inside  # else it is a join in an app of another loop
+    ):
         if context.joins is None:
             context.joins = []
         context.joins.append(receipt)

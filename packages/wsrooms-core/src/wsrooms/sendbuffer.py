@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Literal, Protocol
 
 __all__ = ["BATCH_FROM", "Batch", "Counting", "Flusher", "SendBuffer", "Sink", "SlowClient"]
@@ -306,7 +307,8 @@ class SendBuffer:
         if self._is_closing():
             self.close()
         else:
-            self.flush()
+            # A message is being handled: asyncio would keep its context until the client has read.
+            Context().run(self.flush)
 
     def block(self) -> None:
         """The transport takes no more: frames stay here, and the bounds count."""

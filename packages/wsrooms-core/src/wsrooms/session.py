@@ -407,23 +407,27 @@ async def _first_that_answers(
     message = current.message
     assert message is not None
     last: BaseException | None = None
-    if result is not None:
-        try:
-            return await result
-        except (Exception, asyncio.CancelledError) as error:
-            if _was_cancelled():
-                raise
-            last = error
-    for handler in handlers:
-        try:
-            outcome = handler.call(message)
-            return await outcome if inspect.isawaitable(outcome) else outcome
-        except (Exception, asyncio.CancelledError) as error:
-            if _was_cancelled():
-                raise
-            last = error
-    assert last is not None
-    raise last
+    try:
+        if result is not None:
+            try:
+                return await result
+            except (Exception, asyncio.CancelledError) as error:
+                if _was_cancelled():
+                    raise
+                last = error
+        for handler in handlers:
+            try:
+                outcome = handler.call(message)
+                return await outcome if inspect.isawaitable(outcome) else outcome
+            except (Exception, asyncio.CancelledError) as error:
+                if _was_cancelled():
+                    raise
+                last = error
+        assert last is not None
+        raise last
+    finally:
+        # Its traceback holds this frame: in that circle the message would outlive its handling.
+        del last
 
 
 def _was_cancelled() -> bool:

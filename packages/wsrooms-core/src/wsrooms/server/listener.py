@@ -7,6 +7,8 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from wsrooms.sendbuffer import Flusher
@@ -62,7 +64,10 @@ class Server:
         self.open_session = open_session
         self.loop = instance.loop
         self.read_buffer = memoryview(bytearray(READ_BYTES))
-        self.flusher = Flusher(self.loop.call_soon, time.monotonic, instance.counters)
+        self.context = copy_context()
+        """For what the loop keeps a context of (readers, writers, timers): not a message's."""
+        call_soon = partial(self.loop.call_soon, context=self.context)
+        self.flusher = Flusher(call_soon, time.monotonic, instance.counters)
         instance.rooms.batches = self.flusher.batches
         self.closing = False
         self.heartbeat: Heartbeat | None = None

@@ -37,6 +37,9 @@ TURN_MESSAGES = 64
 TURN_SECONDS = 0.005
 """Likewise, in time."""
 
+UNASKED_PONG = b"\x8a\x80\0\0\0\0"
+"""A frame that may come at any time and means nothing."""
+
 HARD_LIMIT = 16
 """A message of so many times max_message_size is refused by its length, before it is held."""
 
@@ -244,8 +247,15 @@ class ServerConnection(asyncio.Protocol):
             return end
         for write in writes:
             self.buffer.keep(write)
+        large = False
         for event in events:
-            self._handle(cast("Frame", event))
+            frame = cast("Frame", event)
+            large = large or len(frame.data) > SLICE
+            self._handle(frame)
+        if large and not self._rest and self._session is not None:
+            # The library's parser refers to the last frame for as long as it waits for another.
+            protocol.receive_data(UNASKED_PONG)
+            protocol.events_received()
         return end
 
     def _read_without_session(self, data: bytes) -> None:
@@ -273,7 +283,9 @@ class ServerConnection(asyncio.Protocol):
         self._pause_reading()
         if not self._pumping:
             self._pumping = True
-            self._server.loop.call_soon(self._pump_again)
+            # Not in the context of the message whose end calls this: it may run a parser,
+            # and asyncio keeps the context in which reading is resumed.
+            self._server.loop.call_soon(self._pump_again, context=self._server.context.copy())
 
     def _pump_again(self) -> None:
         self._pumping = False
@@ -358,7 +370,9 @@ class ServerConnection(asyncio.Protocol):
         protocol = self._protocol
         if protocol.state is State.OPEN:
             protocol.send_close(code, reason)
-        self._finish(protocol.data_to_send())
+        # A handler calls this, and what the loop keeps of it (even a cancelled timer, until
+        # it is due) must not keep the handler's message.
+        self._server.context.copy().run(self._finish, protocol.data_to_send())
 
     def _fail(self, code: int, reason: str) -> None:
         """The client broke the protocol, or we did: say so and hang up."""
@@ -389,8 +403,13 @@ class ServerConnection(asyncio.Protocol):
         protocol = self._protocol
         if connection is not None:
             ours, theirs = protocol.close_sent, protocol.close_rcvd
-            if theirs is not None and protocol.parser_exc is None:
+            if theirs is not None:
                 connection.end(theirs.code, theirs.reason)
+                if protocol.parser_exc is not None:
+                    # It came between fragments: RFC 6455 §5.4 allows what the library refuses.
+                    given = theirs.code != CloseCode.NO_STATUS_RCVD
+                    answer = Frame(Opcode.CLOSE, theirs.serialize() if given else b"")
+                    writes = [answer.serialize(mask=False), SEND_EOF]
             elif ours is not None:
                 connection.end(ours.code, ours.reason)
         self._finish(writes)

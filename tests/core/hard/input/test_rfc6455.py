@@ -34,14 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from tests.core.conftest import RawClient
     from wsrooms import WsAddress
-
-    from ..conftest import RawClient
 
     Connect = Callable[..., AbstractAsyncContextManager[RawClient]]
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-ON_EVERY_LOOP = True
+pytestmark = pytest.mark.every_loop
 
 MARK = '{"event":"echo","path":"/","id":"mark"}'
 MARKED = '{"id":"mark","data":null}'

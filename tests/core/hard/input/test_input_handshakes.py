@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from ..conftest import RawClient
-    from .conftest import Attacked
+    from tests.core.conftest import RawClient
+    from tests.core.hard.input.conftest import Attacked
 
     Attack = Callable[[WsApp], AbstractAsyncContextManager[Attacked]]
     Raw = Callable[..., AbstractAsyncContextManager[RawClient]]

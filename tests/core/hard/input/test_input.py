@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from ..conftest import Peer, RawClient
-    from .conftest import Attacked
+    from tests.core.conftest import Peer, RawClient
+    from tests.core.hard.input.conftest import Attacked
 
     Attack = Callable[[WsApp], AbstractAsyncContextManager[Attacked]]
     Connect = Callable[..., Awaitable[Peer]]

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from ..conftest import RawClient
-    from .conftest import Attacked
+    from tests.core.conftest import RawClient
+    from tests.core.hard.input.conftest import Attacked
 
     Attack = Callable[[WsApp], AbstractAsyncContextManager[Attacked]]
     Raw = Callable[..., AbstractAsyncContextManager[RawClient]]
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-ON_EVERY_LOOP = True
+pytestmark = pytest.mark.every_loop
 
 
 async def test_ten_thousand_pings_are_all_answered_and_hold_up_nobody(
