@@ -165,3 +165,16 @@ def test_an_answer_that_comes_in_the_last_moment_is_the_answer(
 
     threading.Timer(0.05, go.set).start()
     assert away.home.ask(slow) == 7
+
+
+async def test_a_loop_does_not_wait_for_ever_for_one_that_waits_for_it(
+    away: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopthread, "ASK_AGAIN", 0.01)
+    go = threading.Event()
+    try:
+        with pytest.raises(RuntimeError, match="to_thread"):
+            away.home.ask(lambda: go.wait(DEADLINE))
+    finally:
+        go.set()
+    assert await asyncio.to_thread(away.home.ask, lambda: 7) == 7

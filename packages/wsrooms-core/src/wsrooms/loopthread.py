@@ -7,20 +7,22 @@ elsewhere asks :attr:`LoopThread.inside` and, where it is not, hands itself over
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import itertools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from wsrooms.errors import NotRunning
 from wsrooms.receipt import Receipt
 
-if TYPE_CHECKING:
-    import asyncio
-
 __all__ = ["LoopThread"]
 
 T = TypeVar("T")
+
+ASK_TIMES = 5
+"""How often it looks where it holds up a loop of its own, before it gives up."""
 
 ASK_AGAIN = 1.0
 """Seconds after which a thread that waits for an answer looks whether the loop still exists."""
@@ -73,8 +75,12 @@ class LoopThread:
     def ask(self, question: Callable[[], T]) -> T:
         """Answer ``question`` from the loop's thread; waits for the loop's next turn.
 
+        On a thread that runs another loop it holds that one up for as long.
+
         Raises:
             NotRunning: The loop has closed.
+            RuntimeError: The calling thread runs a loop, and has waited for five
+                seconds: as a rule because the app's loop waits for that one likewise.
         """
         if self.inside:
             return question()
@@ -87,7 +93,7 @@ class LoopThread:
                 answer.set_exception(error)
 
         self.post(run)
-        while True:
+        for _ in range(ASK_TIMES) if _runs_a_loop() else itertools.count():
             try:
                 return answer.result(ASK_AGAIN)
             except TimeoutError:
@@ -95,3 +101,16 @@ class LoopThread:
                     return answer.result()
                 if self.loop.is_closed():  # it ended between the post and its next turn
                     raise NotRunning("the app's event loop has closed") from None
+        raise RuntimeError(
+            f"the app's event loop has not answered for {ASK_TIMES * ASK_AGAIN:g} s, in which this "
+            "thread's loop stood still: ask another loop with await asyncio.to_thread(...)"
+        )
+
+
+def _runs_a_loop() -> bool:
+    """Whether the calling thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,15 +1,14 @@
-"""One socket: frames in, flow control both ways, closing.
+"""One socket: handshake, writing, heartbeat, closing.
 
-An ``asyncio.Protocol`` over the Sans-I/O layer of ``websockets``. It hands whole
-messages to a session, and writes what the connection's ``SendBuffer`` gives it;
-what messages mean is the session's affair.
+An ``asyncio.Protocol`` over the Sans-I/O layer of ``websockets``. Its half that reads,
+and hands whole messages to a session, is in ``intake.py``; the connection's
+``SendBuffer`` writes to its transport. What messages mean is the session's affair.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -17,85 +16,33 @@ from websockets.protocol import SEND_EOF, State
 
 from wsrooms.connection import SLOW_CLIENT, WsConnection
 from wsrooms.sendbuffer import SendBuffer
-from wsrooms.server.frames import LONGEST_PLAIN, PLAIN, close_is_in, frame_size, unmask
+from wsrooms.server.intake import Intake
 from wsrooms.server.upgrade import new_protocol, receive_handshake
 from wsrooms.wire import cut_reason
 
 if TYPE_CHECKING:
     from wsrooms.handshake import WsRequest
-    from wsrooms.server.listener import Server, SessionLike
+    from wsrooms.server.listener import Server
     from wsrooms.server.settings import ServerSettings
 
 __all__ = ["BufferedServerConnection", "ServerConnection"]
-
-SLICE = 4096
-"""Bytes after our last word that the library parses at a time: about 700 smallest frames."""
-
-TURN_MESSAGES = 64
-"""Messages of one connection that are handled before the others get a turn."""
-
-TURN_SECONDS = 0.005
-"""Likewise, in time."""
-
-UNASKED_PONG = b"\x8a\x80\0\0\0\0"
-"""A frame that may come at any time and means nothing."""
 
 HARD_LIMIT = 16
 """A message of so many times max_message_size is refused by its length, before it is held."""
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Intake):
     """One socket."""
 
-    __slots__ = (
-        "_blocked_at",
-        "_close_timer",
-        "_handshake_timer",
-        "_head",
-        "_inbox",
-        "_inbox_at",
-        "_leaving",
-        "_longest_plain",
-        "_partial",
-        "_partial_text",
-        "_protocol",
-        "_pumping",
-        "_reading_paused",
-        "_rest",
-        "_server",
-        "_session",
-        "_settings",
-        "_transport",
-        "buffer",
-        "connection",
-        "heard",
-    )
-
-    _transport: asyncio.Transport
-    buffer: SendBuffer
+    __slots__ = ("_blocked_at", "_close_timer", "_handshake_timer", "_settings")
 
     def __init__(self, server: Server, settings: ServerSettings) -> None:
-        self._server = server
-        self._settings = settings
         hard_limit = server.instance.max_message_size * HARD_LIMIT
-        self._protocol = new_protocol(settings, hard_limit)
-        self._longest_plain = min(hard_limit, LONGEST_PLAIN)
-        self.connection: WsConnection | None = None
-        self._session: SessionLike | None = None
+        super().__init__(server, new_protocol(settings, hard_limit), hard_limit)
+        self._settings = settings
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        self._inbox: bytes | None = None  # read, and from _inbox_at on not handled
-        self._inbox_at = 0
-        self._head = b""  # of a frame that has said too little yet to be told apart
-        self._rest = 0  # bytes of a frame that the library has begun to read
-        self._leaving = False  # a CLOSE is in the inbox
-        self._partial: bytearray | None = None  # of a fragmented message
-        self._partial_text = False
-        self._reading_paused = False
         self._blocked_at = 0.0
-        self._pumping = False
-        self.heard = False
-        """Whether anything came since the heartbeat last looked."""
 
     # asyncio.Protocol
 
@@ -118,20 +65,6 @@ class ServerConnection(asyncio.Protocol):
             return
         timeout = self._settings.handshake_timeout
         self._handshake_timer = server.loop.call_later(timeout, self._handshake_late)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes came."""
-        self.heard = True
-        if self._inbox is not None:
-            # The pump is on its way, or waits for ready(); some transports still deliver
-            # what they hold after pause_reading().
-            self._inbox = self._inbox[self._inbox_at :] + data
-            self._inbox_at = 0
-            return
-        try:
-            self._read(data, 0)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _broken
-            self._broken(error)
 
     def eof_received(self) -> bool:
         """The client will send no more, and said no CLOSE; what it is owed still goes out."""
@@ -163,188 +96,6 @@ class ServerConnection(asyncio.Protocol):
         """The client has caught up."""
         self.buffer.unblock()
         self.ready()
-
-    # Bytes in
-
-    def _read(self, data: bytes, at: int) -> None:
-        """Handle ``data`` from ``at`` on, as far as the session and this turn of the loop allow.
-
-        A message is handled before the frame behind it is looked at. What comes after
-        the handler has closed the connection is read for the client's CLOSE alone.
-        """
-        if self.connection is None:
-            data = self._receive_handshake(data)
-        elif self._head:
-            data, self._head = self._head + data, b""
-        buffer = self.buffer
-        size = len(data)
-        handled = 0
-        until = 0.0
-        while at < size:
-            session = self._session
-            if handled:
-                if not until:
-                    until = monotonic() + TURN_SECONDS
-                elif handled >= TURN_MESSAGES or monotonic() > until:
-                    self._wait(data, at)
-                    self._pump_later()
-                    return
-            handled += 1
-            if session is None:
-                self._read_without_session(data[at : at + SLICE])
-                at += SLICE
-                continue
-            if (session.full or (buffer.blocked and buffer.full)) and not self._leaving:
-                if not close_is_in(data, at + self._rest):
-                    self._wait(data, at)
-                    self._pause_reading()
-                    return
-                # The client has sent CLOSE: what came before it goes to the session, a read
-                # at most, so that slow handlers do not hold up the end.
-                self._leaving = True
-                if buffer.full:
-                    buffer.close()  # nobody will read these replies
-            if data[at] == PLAIN and not self._rest and self._partial is None and at + 8 < size:
-                length = data[at + 1] - 0x80
-                body = at + 6
-                if length == 126:
-                    length = data[at + 2] << 8 | data[at + 3]
-                    body = at + 8
-                end = body + length
-                # A negative length is that of an unmasked frame; 127 is one of eight bytes.
-                if 0 <= length <= self._longest_plain and end <= size and data[at + 1] != 0xFF:
-                    at = end
-                    payload = unmask(data[body:end], data[body - 4 : body])
-                    if payload.isascii():
-                        session.receive(payload, True)
-                    else:
-                        self._receive_text(payload)
-                    continue
-            at = self._read_by_library(data, at)
-        session = self._session
-        if session is not None and session.full:
-            self._pause_reading()
-
-    def _wait(self, data: bytes, at: int) -> None:
-        """Put back what could not be handled now."""
-        self._inbox = data
-        self._inbox_at = at
-
-    def _read_by_library(self, data: bytes, at: int) -> int:
-        """Hand over the frame at ``at``, or what has come of it; returns where that ends."""
-        left = self._rest or frame_size(data, at)
-        if not left:
-            self._head = data[at:]
-            return len(data)
-        end = min(at + left, len(data))
-        self._rest = left - (end - at)
-        protocol = self._protocol
-        protocol.receive_data(data[at:end])
-        events = protocol.events_received()
-        writes = protocol.data_to_send()
-        if protocol.eof_sent:
-            self._say_last_words(writes)
-            return end
-        for write in writes:
-            self.buffer.keep(write)
-        large = False
-        for event in events:
-            frame = cast("Frame", event)
-            large = large or len(frame.data) > SLICE
-            self._handle(frame)
-        if large and not self._rest and self._session is not None:
-            # The library's parser refers to the last frame for as long as it waits for another.
-            protocol.receive_data(UNASKED_PONG)
-            protocol.events_received()
-        return end
-
-    def _read_without_session(self, data: bytes) -> None:
-        """After our last word, or where the first request was no handshake."""
-        protocol = self._protocol
-        over = protocol.eof_sent
-        if over:  # only the end of the socket is waited for
-            return
-        protocol.receive_data(data)
-        protocol.events_received()
-        protocol.data_to_send()
-        if protocol.eof_sent:  # the client's CLOSE came, or what is no frame
-            self._transport.close()
-
-    def _pump(self) -> None:
-        """Go on with what had to wait."""
-        data = self._inbox
-        if data is not None:
-            self._inbox = None
-            self._read(data, self._inbox_at)
-        if self._inbox is None and self._reading_paused and not self._stalled():
-            self._resume_reading()
-
-    def _pump_later(self) -> None:
-        self._pause_reading()
-        if not self._pumping:
-            self._pumping = True
-            # Not in the context of the message whose end calls this: it may run a parser,
-            # and asyncio keeps the context in which reading is resumed.
-            self._server.loop.call_soon(self._pump_again, context=self._server.context.copy())
-
-    def _pump_again(self) -> None:
-        self._pumping = False
-        try:
-            self._pump()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _broken
-            self._broken(error)
-
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and not self._transport.is_closing():
-            self._reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and not self._transport.is_closing():
-            self._reading_paused = False
-            self.heard = True  # a deadline that ran while nothing could be heard is void
-            self._transport.resume_reading()
-
-    def _stalled(self) -> bool:
-        """Whether the next message has to wait: for handlers, or for the client to read replies."""
-        session = self._session
-        return (session is not None and session.full) or self.buffer.full
-
-    def ready(self) -> None:
-        """The session can take messages again."""
-        if self._reading_paused:
-            self._pump_later()
-
-    def _handle(self, frame: Frame) -> None:
-        """One frame of an open connection, as the library read it."""
-        opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            self._partial_text = opcode is Opcode.TEXT
-            self._partial = bytearray()
-        elif opcode is not Opcode.CONT or self._partial is None:
-            return
-        self._partial += frame.data
-        if frame.fin:
-            whole, self._partial = bytes(self._partial), None
-            if self._partial_text:
-                self._receive_text(whole)
-            else:
-                self._receive(whole, False)
-
-    def _receive_text(self, payload: bytes) -> None:
-        # Checked here and once for all: what is passed on undecoded must not
-        # carry a byte that closes the connections of everybody else.
-        try:
-            payload.decode()
-        except UnicodeDecodeError as error:
-            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-        else:
-            self._receive(payload, True)
-
-    def _receive(self, payload: bytes, text: bool) -> None:
-        session = self._session
-        if session is not None:
-            session.receive(payload, text)
 
     # Bytes out
 
