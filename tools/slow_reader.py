@@ -68,7 +68,8 @@ async def serve(policy: Any, *, traced: bool) -> None:
 
     if traced:
         tracemalloc.start()
-    app = WsApp(limits=WsLimits(slow_client=policy))
+    # Who reads nothing answers no ping: without this the heartbeat would end it some time.
+    app = WsApp(heartbeat_interval=None, limits=WsLimits(slow_client=policy))
     sent = {"/crowd": 0, "/flood": 0}
     acknowledged: dict[str, int] = {}
     padding = "a" * FLOOD_SIZE
