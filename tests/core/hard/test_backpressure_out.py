@@ -82,15 +82,16 @@ class Feed:
     def is_somebody_slow(self) -> bool:
         return self.dropped > 0 or self.app.stats()["slow_clients"] > 0
 
-    async def until_stuck(self) -> None:
-        """Push one a turn until each is dropped or drops one: nothing moves any more."""
+    async def until_stuck(self, per_turn: int) -> None:
+        """Push so many a turn until each is dropped or drops one: nothing moves any more."""
         in_a_row = 0
         async with asyncio.timeout(DEADLINE):
             while in_a_row < 100:
                 before = self.dropped
-                self.push()
+                for _ in range(per_turn):
+                    self.push()
                 await asyncio.sleep(0)
-                in_a_row = in_a_row + 1 if self.dropped == before + 1 else 0
+                in_a_row = in_a_row + 1 if self.dropped == before + per_turn else 0
 
     async def until_closed(self, connection: WsConnection) -> int:
         """Push one a turn until that closes the client; returns how many had left before."""
@@ -150,10 +151,14 @@ def room_for_pushes(limits: dict[str, int], kept: list[Got], push: int) -> int:
     return min(limits["outbox_messages"] - len(kept), by_bytes)
 
 
+@pytest.mark.parametrize("per_turn", [1, 7])
 @pytest.mark.parametrize("bound", list(BOUNDS))
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
 async def test_a_client_that_reads_again_gets_to_the_message_what_its_policy_says(
-    policy: Literal["drop_oldest", "drop_newest"], bound: str, raw_client: RawConnect
+    policy: Literal["drop_oldest", "drop_newest"],
+    bound: str,
+    per_turn: int,
+    raw_client: RawConnect,
 ) -> None:
     limits = BOUNDS[bound]
     feed = Feed(slow_client=policy, **limits)
@@ -166,7 +171,7 @@ async def test_a_client_that_reads_again_gets_to_the_message_what_its_policy_say
         await client.write(client.frame(b"early", client.PING))
         assert (await client.receive()).payload == b"early"
         feed.before = 2  # the reply to the join and this
-        await feed.until_stuck()
+        await feed.until_stuck(per_turn)
         # From here on the outbox is full, and neither the kernel nor the transport takes more.
         handed = feed.handed
         first, dropped = feed.sent, feed.dropped
@@ -177,7 +182,8 @@ async def test_a_client_that_reads_again_gets_to_the_message_what_its_policy_say
             feed.push()
             if number in (10, 20, 195):
                 connection.reply(f"r{number}", number)
-            await asyncio.sleep(0)
+            if number % per_turn == 0:
+                await asyncio.sleep(0)
         assert feed.handed == handed
         dropped_late, dropped = feed.dropped - dropped, feed.dropped
         connection.reply("end")
@@ -267,7 +273,7 @@ async def test_a_client_that_is_closed_as_slow_and_reads_nothing_is_cut_in_time(
         async with asyncio.timeout(DEADLINE):
             while has_socket_to(mine):  # noqa: ASYNC110 - descriptors tell nobody
                 await asyncio.sleep(0.01)
-        assert loop.time() - closed_at < CLOSE_TIMEOUT + 1.0, "a second is for a busy machine"
+        assert loop.time() - closed_at < CLOSE_TIMEOUT + 2.0, "two are for a busy machine"
         await eventually(lambda: feed.codes)
         assert feed.codes == [4008]
 
