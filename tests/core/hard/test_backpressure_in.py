@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     ServerReads = Callable[[Any], Callable[[], int]]
 
-BOTH_LOOPS = True
+pytestmark = pytest.mark.every_loop
 
 DEADLINE = 20.0
 

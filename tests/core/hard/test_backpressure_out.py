@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     RawConnect = Callable[..., Any]
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-BOTH_LOOPS = True
+pytestmark = pytest.mark.every_loop
 
 DEADLINE = 20.0
 

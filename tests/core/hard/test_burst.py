@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from wsrooms import WsAddress
 
-BOTH_LOOPS = True
+pytestmark = pytest.mark.every_loop
 
 DEADLINE = 30.0
 
