@@ -304,3 +304,27 @@ async def test_a_sync_on_disconnect_that_raises_cancelled_error_does_not_stop_th
         await eventually(lambda: nothing_left(app))
         assert len(ends.seen) == 1
         assert app.stats()["hook_errors"] == 1
+
+
+async def test_on_disconnect_that_is_cancelled_in_the_turn_of_its_start_still_begins_and_ends(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    # So short a time is over in the very turn in which on_disconnect becomes a task.
+    app = WsApp(shutdown_timeout=1e-9)
+    seen: list[str] = []
+
+    @app.on_disconnect
+    async def gone() -> None:
+        seen.append("begun")
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        await peer.settled()
+    assert seen == ["begun", "cancelled"]
+    assert app.stats()["connections"] == 0
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

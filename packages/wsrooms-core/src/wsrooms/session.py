@@ -314,8 +314,11 @@ class Session(Answering):
     def give_up(self) -> None:
         """Drop what waits and cancel what runs; on_disconnect still follows, if it has not run."""
         self._waiting = None
+        loop = self._instance.loop
         for task in list(self._tasks or ()):
-            task.cancel()
+            # After its first step: a task that is cancelled before never enters its
+            # coroutine, so its hook would not run and the connection not be forgotten.
+            loop.call_soon(task.cancel)
         if self.done:
             return
         # A task that will not be cancelled must not keep the connection for ever.
