@@ -170,7 +170,7 @@ def test_a_short_run_without_taskset_measures_unpinned_and_without_faults(tmp_pa
 async def test_the_load_generator_sees_what_a_wrong_server_does(tmp_path: Path) -> None:
     wsload = tmp_path / "wsload"
     source = str(ROOT / "benchmarks/native/wsload.c")
-    gcc = await asyncio.create_subprocess_exec("gcc", "-O1", "-o", str(wsload), source)
+    gcc = await asyncio.create_subprocess_exec("gcc", "-O1", "-o", str(wsload), source, "-lm")
     assert await gcc.wait() == 0
     ws = WsApp()
 
