@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--idle-conns", type=int, default=5000, help="connections of the scenario idle (5000)")
     option("--crowd", type=int, default=10_000, help="connections of memory, joins, disconnect")
     option("--out", type=Path, default=MADE / "latest.json", help="the result file")
+    option("--append", action="store_true", help="add to the result file instead of a new one")
     option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
     option("--write", action="store_true", help="renew docs/performance.md and what belongs to it")
     option("--list", action="store_true", help="name all servers and scenarios")
@@ -116,6 +117,8 @@ def _measure(options: argparse.Namespace) -> Results:
         skipped=skipped,
         runs=[],
     )
+    if options.append and options.out.exists():
+        results = _continued(_read(options.out), results)
     sockets = raise_open_files() - 100
     bench = Bench(
         cores=cores,
@@ -125,6 +128,8 @@ def _measure(options: argparse.Namespace) -> Results:
         crowd=min(options.crowd, sockets - 1000),
         sockets=sockets,
     )
+    if not any(bench.can(server, scenario) for server in servers for scenario in wanted):
+        raise CannotMeasure("none of these servers is measured in these scenarios")
     began = time.monotonic()
     campaign = Campaign(bench, servers, wanted, options.reps, options.attempts)
     try:
@@ -137,9 +142,22 @@ def _measure(options: argparse.Namespace) -> Results:
     return results
 
 
+def _continued(former: Results, new: Results) -> Results:
+    """``former``, to which the runs of ``new`` can be added: of the same code and machine."""
+    for what, then, now in (
+        ("commit", former.versions.get("commit"), new.versions.get("commit")),
+        ("machine", former.machine, new.machine),
+    ):
+        if then != now:
+            raise CannotMeasure(f"the result file is of another {what} ({then}, now {now})")
+    former.versions.update(new.versions)
+    former.skipped.update(new.skipped)
+    return former
+
+
 def _line(run: Run) -> str:
     """One measurement, for the eyes of who waits."""
-    cell = f"{run.repetition + 1}  {run.scenario:8}  {run.server:24}"
+    cell = f"{run.repetition + 1}  {run.scenario:12}  {run.server:24}"
     if run.levels is not None:
         latencies = (f"{level.share:.0%} {level.load.p99_us / 1e3:.2f}" for level in run.levels)
         return f"{cell} p99 in ms at {', '.join(latencies)}{_faults(run)}"

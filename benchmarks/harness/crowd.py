@@ -161,9 +161,9 @@ def joins(
     with Crowd(contender, server, cores, count + eager) as crowd:
         crowd.open(count + eager)
         for name, first, clients, each, shared_by in (
-            ("many each", count, eager, rooms, 1),
-            ("one each", 0, count, 1, 1),
-            ("all in one", 0, count, 1, ALL),
+            (f"{rooms:,} rooms each, {eager:,} clients in turn", count, eager, rooms, 1),
+            (f"a room each, {count:,} clients", 0, count, 1, 1),
+            (f"one room, {count:,} clients", 0, count, 1, ALL),
         ):
             server.rest()
             before = server.cpu_seconds()

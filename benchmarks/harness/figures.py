@@ -55,12 +55,17 @@ def _windows(run: Run) -> Iterator[tuple[Load, str]]:
         demand = SCENARIOS[run.scenario].demand if run.scenario in SCENARIOS else 0
         yield run.load, "missing" if run.load.rate < ENOUGH * demand else ""
         for level in run.levels or []:
-            yield level.load, "missing" if late(run.load, level) else ""
+            yield level.load, "missing" if late(run, level) else ""
 
 
-def late(most: Load, level: Level) -> bool:
+def late(run: Run, level: Level) -> bool:
     """Whether a share of the most was more than the server could take then."""
-    return level.load.rate < ENOUGH * level.share * most.rate
+    if run.load is None:
+        return False
+    each = SCENARIOS[SCENARIOS[run.scenario].of].each
+    expected = level.share * run.load.rate * level.load.wall_s
+    # A window holds whole messages only.
+    return level.load.count < ENOUGH * expected - each
 
 
 def middle(loads: Sequence[Load], figure: Callable[[Load], float]) -> float:

@@ -13,11 +13,19 @@ Kind = Literal["load", "idle", "calls", "memory", "joins", "disconnect", "levels
 ONE_ROOM = ("fan", "--members", "1000", "--room-name", "/chat/general")
 
 
-PLAIN = (
+CLOSEST = (
     *("wsrooms-asyncio", "wsrooms-uvloop", "websockets-asyncio", "websockets-uvloop"),
-    *("picows-uvloop", "socketify", "starlette", "ws-node"),
+    *("picows-uvloop", "socketify"),
 )
+
+PLAIN = (*CLOSEST, "starlette", "ws-node")
 """Who is measured with ten thousand connections: others would need minutes for each figure."""
+
+OUR_KINDS = tuple(
+    f"wsrooms-{loop}-{kind}"
+    for loop in ("asyncio", "uvloop")
+    for kind in ("raw", "async", "async-raw")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +116,7 @@ _ALL = (
         name="disconnect",
         kind="disconnect",
         title="A disconnect, as the instance grows",
-        who=PLAIN,
+        who=CLOSEST,
         once=True,
     ),
     Scenario(
@@ -132,6 +140,7 @@ _ALL = (
         name="instructions",
         kind="instructions",
         title="Instructions outside the kernel for each delivery or reply",
+        who=(*PLAIN, *OUR_KINDS, "limit-coalesce"),
         once=True,
     ),
 )

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["special"]
 
-JOINS = {
-    "many each": "a client in 1,000 rooms",
-    "one each": "a client in a room of its own",
-    "all in one": "all in one room",
-}
-
 KINDS = {
     "": "sync, decoded",
     "-raw": "sync, raw",
@@ -76,17 +70,19 @@ def _memory(results: Results, *, full: bool) -> list[str]:
 
 def _joins(results: Results) -> list[str]:
     rows: list[Row] = []
+    heads = ["server"]
     count = 0
     for run in _found(results, "joins", lambda run: run.joins):
         joins = run.joins or {}
         count = max(each.count for each in joins.values())
+        heads = ["server", *joins]
         cells = [
             f"{each.seconds:.2f} s, {each.rate / 1e3:,.1f} k/s ({each.cpu_us:.0f} µs)"
-            for each in (joins[name] for name in JOINS)
+            for each in joins.values()
         ]
         rows.append([run.server, *cells])
     told = f"Time for {count:,} joins, each confirmed; joins a second; CPU of the server for each."
-    return [told, "", *table(["server", *JOINS.values()], rows)] if rows else []
+    return [told, "", *table(heads, rows)] if rows else []
 
 
 def _disconnects(results: Results) -> list[str]:
@@ -116,7 +112,7 @@ def _levels(results: Results, scenario: str, full: bool) -> list[str]:
         assert run.load is not None
         levels = run.levels or []
         shares = [f"{level.share:.0%}" for level in levels]
-        cells = (_level(run.load, level) for level in levels)
+        cells = (_level(run, level) for level in levels)
         rows.append([run.server, thousands(run.load.rate), *cells])
         if full:
             rows += [["", "", *(_level_cost(level) for level in levels)]]
@@ -125,8 +121,8 @@ def _levels(results: Results, scenario: str, full: bool) -> list[str]:
     return [told, "", *table(["server", f"most, k {unit}/s", *shares], rows)] if rows else []
 
 
-def _level(most: Load, level: Level) -> str:
-    if late(most, level):
+def _level(run: Run, level: Level) -> str:
+    if late(run, level):
         return "overload"
     latencies = (level.load.p50_us, level.load.p99_us, level.load.p999_us)
     return " / ".join(f"{latency / 1e3:.1f}" for latency in latencies)
