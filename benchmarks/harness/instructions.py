@@ -1,8 +1,8 @@
 """Counts the instructions that a server runs outside the kernel.
 
-On a machine with noisy neighbours a count says more than a time: it is the same again and again.
-The processor counts where ``perf`` may ask it; elsewhere (most virtual machines) valgrind's
-callgrind does, for servers without code that is made at run time, and fifty times slower.
+On a machine with noisy neighbours a count says more than a time: it stays the same within a few
+percent. The processor counts where ``perf`` may ask it; elsewhere (most virtual machines)
+valgrind's callgrind does, fifty times slower, for servers without code that is made at run time.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ SHARES = (0.2, 0.4, 0.6, 0.8)
 MESSAGES = 20
 """In a window at a fixed rate, at least: a slow server gets a longer one."""
 
+COUNT_FOR = 3
+"""Seconds at least in which instructions are counted: what is done once must not weigh."""
+
 CALLS = (
     "raw_syscalls:sys_enter",
     *("syscalls:sys_enter_sendto", "syscalls:sys_enter_sendmsg"),
@@ -235,7 +238,13 @@ class Bench:
         with counter.server as server:
             for name in counted:
                 if contender.answers(SCENARIOS[name]):
-                    load, count = self.counted(contender, SCENARIOS[name], counter, server)
+                    load, count = self.counted(
+                        contender,
+                        SCENARIOS[name],
+                        counter,
+                        server,
+                        seconds=max(self.seconds, COUNT_FOR),
+                    )
                     each[name] = count / load.received
         return Instructions(counted_by=counter.name, each=each)
 
@@ -245,13 +254,16 @@ class Bench:
         scenario: Scenario,
         counter: Perf | Callgrind,
         server: ServerProcess,
+        *,
+        seconds: float | None = None,
     ) -> tuple[Load, int]:
         """A load, and the instructions from its first message to its last delivery.
 
         Raises:
             Failed: There are no figures, or wrong ones.
         """
-        words = self._words(contender, scenario, server, "--pause", seconds=self.seconds)
+        seconds = seconds or self.seconds
+        words = self._words(contender, scenario, server, "--pause", seconds=seconds)
         with _Paused(words) as clients, counter.counting() as count:
             load = clients.go()
         if load.faults:

@@ -174,7 +174,7 @@ def _instructions(results: Results) -> list[str]:
     by = runs[0].instructions.counted_by if runs[0].instructions else ""
     told = f"Instructions outside the kernel for each delivery or reply, counted by {by}: the same "
     return [
-        f"{told}again and again, whatever else the machine does.",
+        f"{told}within a few percent, whatever else the machine does.",
         "",
         *table(["server", *names], rows),
     ]
