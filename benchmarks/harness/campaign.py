@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.harness.contenders import Contender
-from benchmarks.harness.measure import Bench, Failed, ServerProcess
+from benchmarks.harness.measure import Bench
 from benchmarks.harness.results import Run
 from benchmarks.harness.scenarios import Scenario
+from benchmarks.harness.server import Failed, ServerProcess
 
 __all__ = ["Campaign"]
 
@@ -40,10 +41,12 @@ class Campaign:
             order = self.contenders[turn:] + self.contenders[:turn]
             try:
                 for scenario in self.scenarios:
+                    if scenario.once and repetition:
+                        continue
                     for contender in order:
                         if contender.name in self._given_up:
                             continue
-                        if contender.answers(scenario):
+                        if self.bench.can(contender, scenario):
                             yield self._measure(contender, scenario, repetition)
             finally:
                 while self._running:
@@ -63,7 +66,7 @@ class Campaign:
     def _attempt(self, contender: Contender, scenario: Scenario, repetition: int) -> Run:
         name = contender.name
         # Memory is counted from a start, not from what other scenarios have left behind.
-        if scenario.name == "idle":
+        if scenario.kind in ("idle", "memory", "joins"):
             self._stop(name)
         if name not in self._running:
             try:
@@ -73,7 +76,7 @@ class Campaign:
                 why = str(error)
                 return Run(server=name, scenario=scenario.name, repetition=repetition, error=why)
         run = self.bench.measure(contender, scenario, self._running[name], repetition)
-        if run.error is not None or (run.load is not None and run.load.faults):
+        if run.error is not None or any(load.faults for load in run.windows()):
             self._stop(name)  # whatever it was, the next scenario is to meet a server without it
         return run
 

@@ -13,6 +13,7 @@ import msgspec
 from benchmarks.harness import contenders, scenarios
 from benchmarks.harness.campaign import Campaign
 from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages, why_not
+from benchmarks.harness.figures import faults
 from benchmarks.harness.machine import (
     CannotMeasure,
     build,
@@ -24,7 +25,7 @@ from benchmarks.harness.machine import (
 )
 from benchmarks.harness.measure import Bench
 from benchmarks.harness.publish import publish
-from benchmarks.harness.report import faults, summary
+from benchmarks.harness.report import summary
 from benchmarks.harness.results import MADE, Results, Run, Settings
 from benchmarks.harness.scenarios import SCENARIOS
 
@@ -68,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     option("--warm", type=float, default=0.3, help="seconds of load before it (0.3)")
     option("--attempts", type=int, default=1, help="tries for a window that is not disturbed (1)")
     option("--idle-conns", type=int, default=5000, help="connections of the scenario idle (5000)")
+    option("--crowd", type=int, default=10_000, help="connections of memory, joins, disconnect")
     option("--out", type=Path, default=MADE / "latest.json", help="the result file")
+    option("--append", action="store_true", help="add to the result file instead of a new one")
     option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
     option("--write", action="store_true", help="renew docs/performance.md and what belongs to it")
     option("--list", action="store_true", help="name all servers and scenarios")
@@ -114,12 +117,19 @@ def _measure(options: argparse.Namespace) -> Results:
         skipped=skipped,
         runs=[],
     )
+    if options.append and options.out.exists():
+        results = _continued(_read(options.out), results)
+    sockets = raise_open_files() - 100
     bench = Bench(
         cores=cores,
         seconds=options.secs,
         warm=options.warm,
-        idle_connections=min(options.idle_conns, raise_open_files() - 100),
+        idle_connections=min(options.idle_conns, sockets),
+        crowd=min(options.crowd, sockets - 1000),
+        sockets=sockets,
     )
+    if not any(bench.can(server, scenario) for server in servers for scenario in wanted):
+        raise CannotMeasure("none of these servers is measured in these scenarios")
     began = time.monotonic()
     campaign = Campaign(bench, servers, wanted, options.reps, options.attempts)
     try:
@@ -132,22 +142,57 @@ def _measure(options: argparse.Namespace) -> Results:
     return results
 
 
+def _continued(former: Results, new: Results) -> Results:
+    """``former``, to which the runs of ``new`` can be added: of the same code and machine."""
+    for what, then, now in (
+        ("commit", former.versions.get("commit"), new.versions.get("commit")),
+        ("machine", former.machine, new.machine),
+    ):
+        if then != now:
+            raise CannotMeasure(f"the result file is of another {what} ({then}, now {now})")
+    former.versions.update(new.versions)
+    former.skipped.update(new.skipped)
+    return former
+
+
 def _line(run: Run) -> str:
     """One measurement, for the eyes of who waits."""
-    cell = f"{run.repetition + 1}  {run.scenario:8}  {run.server:24}"
+    cell = f"{run.repetition + 1}  {run.scenario:12}  {run.server:24}"
+    if run.levels is not None:
+        latencies = (f"{level.share:.0%} {level.load.p99_us / 1e3:.2f}" for level in run.levels)
+        return f"{cell} p99 in ms at {', '.join(latencies)}{_faults(run)}"
     if run.load is not None:
         load = run.load
-        faults = f"  FAULTS {load.faults}" if load.faults else ""
         disturbed = f"  foreign {load.foreign:.0%}" if load.foreign > 0.05 else ""
         return (
             f"{cell} {load.rate:11,.0f}/s  {load.user_us:6.2f} + {load.system_us:5.2f} µs  "
-            f"p50 {load.p50_us / 1e3:.2f} ms{disturbed}{faults}"
+            f"p50 {load.p50_us / 1e3:.2f} ms{disturbed}{_faults(run)}"
         )
+    return f"{cell} {_told(run)}"
+
+
+def _faults(run: Run) -> str:
+    kinds = [kind for load in run.windows() for kind in load.faults]
+    return f"  FAULTS {', '.join(kinds)}" if kinds else ""
+
+
+def _told(run: Run) -> str:
     if run.idle is not None:
-        return f"{cell} {run.idle.kb_each:9.1f} KB each"
+        return f"{run.idle.kb_each:.1f} KB each"
     if run.calls is not None:
-        return f"{cell} {run.calls.burst1['total']:.3f} and {run.calls.burst20['total']:.3f} calls"
-    return f"{cell} failed: {run.error}"
+        return f"{run.calls.burst1['total']:.3f} and {run.calls.burst20['total']:.3f} calls"
+    if run.memory is not None:
+        memory = run.memory
+        return f"{memory.open_kb_each:.1f} KB each, {memory.membership_bytes:.0f} B a membership"
+    if run.joins is not None:
+        return ", ".join(f"{name} {each.rate:,.0f}/s" for name, each in run.joins.items())
+    if run.disconnect is not None:
+        steps = (f"{step.others}: {step.cpu_us:.1f}" for step in run.disconnect.steps)
+        return f"µs beside {', '.join(steps)}"
+    if run.instructions is not None:
+        each = (f"{name} {count:,.0f}" for name, count in run.instructions.each.items())
+        return ", ".join(each)
+    return f"failed: {run.error}"
 
 
 def _peer_versions(servers: list[Contender]) -> dict[str, str]:

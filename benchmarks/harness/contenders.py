@@ -17,7 +17,7 @@ from benchmarks.harness.results import BINARIES
 if TYPE_CHECKING:
     from benchmarks.harness.scenarios import Scenario
 
-__all__ = ["CONTENDERS", "QUICK", "Contender", "Dialect", "why_not"]
+__all__ = ["CONTENDERS", "HANDLER_KINDS", "QUICK", "Contender", "Dialect", "why_not"]
 
 SERVERS = Path(__file__).resolve().parent.parent / "servers"
 
@@ -48,15 +48,15 @@ class Dialect:
 
 
 WOOKS = Dialect(
-    join='{"event":"join","path":"%ROOM%","id":0}',
+    join='{"event":"join","path":"%ROOM%","id":%ID%}',
     message='{"event":"message","path":"%ROOM%","data":"%DATA%"}',
     request='{"event":"echo","path":"/chat/general","data":"%DATA%","id":%ID%}',
 )
 SOCKET_IO = Dialect(
-    join='420["join",{"path":"%ROOM%"}]',
+    join='42%ID%["join",{"path":"%ROOM%"}]',
     message='42["message",{"path":"%ROOM%","data":"%DATA%"}]',
     request='42%ID%["echo",{"path":"/chat/general","data":"%DATA%"}]',
-    mark="430",
+    mark="43",
     options=("--socketio", "--path", "/socket.io/?EIO=4&transport=websocket"),
 )
 CENTRIFUGE = Dialect(
@@ -89,6 +89,8 @@ class Contender:
 
     def answers(self, scenario: Scenario) -> bool:
         """Whether the scenario means anything to it: not all know requests."""
+        if scenario.who and self.name not in scenario.who:
+            return False
         return scenario.unit != "replies" or bool(self.dialect.request)
 
 
@@ -126,15 +128,22 @@ def _centrifuge(mode: str) -> Contender:
     return Contender(name=f"centrifuge-{mode}", command=command, dialect=CENTRIFUGE, go=folder)
 
 
+HANDLER_KINDS = {
+    "": (),
+    "-raw": ("--data=raw",),
+    "-async": ("--handlers=async",),
+    "-async-raw": ("--handlers=async", "--data=raw"),
+}
+"""How a server of ours is written, by the end of its name."""
+
 _ALL = (
     _native("limit", "send"),
     _native("limit-coalesce", "coalesce"),
-    _ours("wsrooms-asyncio", "--loop=asyncio"),
-    _ours("wsrooms-uvloop", "--loop=uvloop"),
-    _ours("wsrooms-asyncio-raw", "--loop=asyncio", "--data=raw"),
-    _ours("wsrooms-uvloop-raw", "--loop=uvloop", "--data=raw"),
-    _ours("wsrooms-asyncio-async", "--loop=asyncio", "--handlers=async"),
-    _ours("wsrooms-uvloop-async", "--loop=uvloop", "--handlers=async"),
+    *(
+        _ours(f"wsrooms-{loop}{kind}", f"--loop={loop}", *options)
+        for kind, options in HANDLER_KINDS.items()
+        for loop in ("asyncio", "uvloop")
+    ),
     _websockets("asyncio"),
     _websockets("uvloop"),
     _python("picows-uvloop", "picows_server.py", "picows", "uvloop"),

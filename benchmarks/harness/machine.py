@@ -58,7 +58,8 @@ def build() -> None:
                 "(Debian, Ubuntu: apt install gcc libc6-dev)"
             )
         source = NATIVE / f"{program}.c"
-        made = subprocess.run([compiler, "-O2", "-o", str(binary), str(source)], text=True)
+        command = [compiler, "-O2", "-o", str(binary), str(source), "-lm"]
+        made = subprocess.run(command, text=True)
         if made.returncode:
             raise CannotMeasure(f"{compiler} failed on {source.name}; the lines above say why")
 

@@ -1,33 +1,39 @@
-"""Runs servers and loads them; every method gives the figures of one measurement."""
+"""Loads servers; every method gives the figures of one measurement."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.harness.contenders import NODE_MODULES, Contender
+from benchmarks.harness import crowd
+from benchmarks.harness.instructions import Callgrind, Perf, counter_for, perf_can_count
 from benchmarks.harness.machine import Cores
-from benchmarks.harness.results import BINARIES, MADE, Calls, Idle, Load, Run
-from benchmarks.harness.scenarios import SCENARIOS, Scenario
+from benchmarks.harness.results import Calls, Idle, Instructions, Level, Load, Run
+from benchmarks.harness.scenarios import COUNTED, SCENARIOS, Scenario
+from benchmarks.harness.server import Failed, ServerProcess
+from benchmarks.harness.wsload import told, wsload
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from benchmarks.harness.contenders import Contender
 
-__all__ = ["Bench", "Failed", "ServerProcess"]
+__all__ = ["Bench"]
 
-START_WITHIN = 20.0
 LOAD_WITHIN = 90.0
+
+SHARES = (0.2, 0.4, 0.6, 0.8)
+"""Of what a server can do: where latencies are measured."""
+
+MESSAGES = 20
+"""In a window at a fixed rate, at least: a slow server gets a longer one."""
+
+COUNT_FOR = 3
+"""Seconds at least in which instructions are counted: what is done once must not weigh."""
 
 CALLS = (
     "raw_syscalls:sys_enter",
@@ -39,75 +45,6 @@ CALLS = (
 SENDS = ("sendto", "sendmsg", "write", "writev")
 
 
-class Failed(Exception):
-    """A measurement gave no figures; the text says why."""
-
-
-class ServerProcess:
-    """A server on a free port of 127.0.0.1, from start to stop."""
-
-    def __init__(self, contender: Contender, cores: Cores) -> None:
-        """Start it and wait until it accepts.
-
-        Raises:
-            Failed: It does not.
-        """
-        self.port = _free_port()
-        log = MADE / "logs" / f"{contender.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [part.replace("{port}", str(self.port)) for part in contender.command]
-        environment = {**os.environ, "NODE_PATH": str(NODE_MODULES), "NODE_ENV": "production"}
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                cores.pinned(command),
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
-        self.pid = self._process.pid
-        try:
-            self._wait_until_it_accepts(log)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _wait_until_it_accepts(self, log: Path) -> None:
-        give_up = time.monotonic() + START_WITHIN
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > give_up:
-                    raise Failed(f"it did not start: {_last_line(log)}") from None
-                time.sleep(0.02)
-
-    def resident_kb(self) -> int:
-        """Its resident memory."""
-        status = Path(f"/proc/{self.pid}/status").read_text("utf-8")
-        found = re.search(r"VmRSS:\s+(\d+)", status)
-        return int(found[1]) if found else 0
-
-    def stop(self) -> None:
-        """End it; whatever it does at its end is not measured."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def __enter__(self) -> ServerProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """How this run measures.
@@ -117,16 +54,27 @@ class Bench:
         seconds: The length of a window.
         warm: Seconds of load before it.
         idle_connections: How many are silent in the scenario "idle".
+        crowd: How many connections "memory" and "joins" have, and "disconnect" about.
+        sockets: How many may be open in a process.
     """
 
     cores: Cores
     seconds: float
     warm: float
     idle_connections: int
+    crowd: int
+    sockets: int
 
     def start(self, contender: Contender) -> ServerProcess:
         """The server of ``contender``, accepting."""
         return ServerProcess(contender, self.cores)
+
+    def can(self, contender: Contender, scenario: Scenario) -> bool:
+        """Whether this server can be measured in this scenario here."""
+        made_at_run_time = bool(contender.node) or contender.go is not None
+        if scenario.kind == "instructions" and made_at_run_time and not perf_can_count():
+            return False
+        return contender.answers(scenario)
 
     def measure(
         self, contender: Contender, scenario: Scenario, server: ServerProcess, repetition: int
@@ -134,12 +82,24 @@ class Bench:
         """One measurement; a failure is one of its results."""
         run = Run(server=contender.name, scenario=scenario.name, repetition=repetition)
         try:
-            if scenario.name == "idle":
-                run.idle = self.idle(contender, server)
-            elif scenario.name == "syscalls":
-                run.calls = self.calls(contender, server)
-            else:
-                run.load = self.load(contender, scenario, server)
+            match scenario.kind:
+                case "load":
+                    run.load = self.load(contender, scenario, server)
+                case "idle":
+                    run.idle = self.idle(contender, server)
+                case "calls":
+                    run.calls = self.calls(contender, server)
+                case "memory":
+                    run.memory = crowd.memory(contender, server, self.cores, self.crowd)
+                case "joins":
+                    run.joins = crowd.joins(contender, server, self.cores, self.crowd)
+                case "disconnect":
+                    sizes = crowd.Sizes.up_to(self.crowd, self.sockets)
+                    run.disconnect = crowd.disconnects(contender, self.cores, sizes)
+                case "levels":
+                    run.load, run.levels = self.levels(contender, scenario, server)
+                case "instructions":
+                    run.instructions = self.instructions(contender)
         except Failed as error:
             run.error = str(error)
         return run
@@ -149,26 +109,56 @@ class Bench:
         contender: Contender,
         scenario: Scenario,
         server: ServerProcess,
+        *more: str,
         seconds: float | None = None,
     ) -> Load:
-        """Load ``server`` for one window.
+        """Load ``server`` for one window; ``more`` are words for wsload.
 
         Raises:
             Failed: There are no figures.
         """
-        mode, *rest = scenario.load
-        window = ("--warm", str(self.warm), "--secs", str(seconds or self.seconds))
-        words = [mode, "--port", str(server.port), *rest, *window, "--pid", str(server.pid)]
-        if self.cores.server is not None:
-            words += ["--core", str(self.cores.server)]
-        words += contender.dialect.arguments(mode)
+        words = self._words(contender, scenario, server, *more, seconds=seconds or self.seconds)
         try:
-            done = subprocess.run(
-                self._wsload(*words), capture_output=True, text=True, timeout=LOAD_WITHIN
-            )
+            done = subprocess.run(words, capture_output=True, text=True, timeout=LOAD_WITHIN)
         except subprocess.TimeoutExpired:
             raise Failed(f"no end after {LOAD_WITHIN:g} s") from None
-        return msgspec.convert(_told(done.stdout), Load)
+        return msgspec.convert(told(done.stdout), Load)
+
+    def _words(
+        self,
+        contender: Contender,
+        scenario: Scenario,
+        server: ServerProcess,
+        *more: str,
+        seconds: float,
+    ) -> list[str]:
+        mode, *rest = scenario.load
+        words = [mode, "--port", str(server.port), "--pid", str(server.pid), *rest]
+        words += ["--warm", str(self.warm), "--secs", str(seconds)]
+        if self.cores.server is not None:
+            words += ["--core", str(self.cores.server)]
+        return wsload(self.cores, *words, *more, *contender.dialect.arguments(mode))
+
+    def levels(
+        self, contender: Contender, scenario: Scenario, server: ServerProcess
+    ) -> tuple[Load, list[Level]]:
+        """The most that the server does, and then latencies at shares of it.
+
+        Raises:
+            Failed: There are no figures.
+        """
+        base = SCENARIOS[scenario.of]
+        most = self.load(contender, base, server)
+        found: list[Level] = []
+        for share in SHARES:
+            rate = share * most.rate / base.each
+            if not rate:
+                raise Failed(f"it did nothing in {self.seconds:g} s of {base.name}")
+            steady = ("--rate", f"{rate:.3f}", "--drain", "3")
+            seconds = max(self.seconds, MESSAGES / rate)
+            load = self.load(contender, base, server, *steady, seconds=seconds)
+            found.append(Level(share=share, load=load))
+        return most, found
 
     def idle(self, contender: Contender, server: ServerProcess) -> Idle:
         """Memory for many silent connections.
@@ -179,28 +169,29 @@ class Bench:
         words = ["--port", str(server.port), *contender.dialect.arguments("idle")]
         # A few first: what a server loads for its first client is not the price of each.
         subprocess.run(
-            self._wsload("idle", *words, "--conns", "20", "--hold", "0.2"), capture_output=True
+            wsload(self.cores, "idle", *words, "--conns", "20", "--hold", "0.2"),
+            capture_output=True,
         )
         time.sleep(0.5)
         before = server.resident_kb()
         many = ["--conns", str(self.idle_connections), "--hold", "60", "--timeout", "60"]
         clients = subprocess.Popen(
-            self._wsload("idle", *words, *many), stdout=subprocess.PIPE, text=True
+            wsload(self.cores, "idle", *words, *many), stdout=subprocess.PIPE, text=True
         )
         try:
             assert clients.stdout is not None
-            told = _told(clients.stdout.readline())
+            figures = told(clients.stdout.readline())
             time.sleep(1)
             full = server.resident_kb()
         finally:
             clients.kill()
             clients.communicate()
         return Idle(
-            connections=int(told["ready"]),
-            failed=int(told["failed"]),
+            connections=int(figures["ready"]),
+            failed=int(figures["failed"]),
             base_kb=before,
             full_kb=full,
-            connect_s=told["connect_s"],
+            connect_s=figures["connect_s"],
         )
 
     def calls(self, contender: Contender, server: ServerProcess) -> Calls:
@@ -225,9 +216,9 @@ class Bench:
         try:
             load = self.load(contender, scenario, server, seconds=3)
         finally:
-            told = perf.communicate(timeout=20)[1]
+            said = perf.communicate(timeout=20)[1]
         counts: dict[str, float] = {}
-        for line in told.splitlines():
+        for line in said.splitlines():
             fields = line.split(",")
             if len(fields) > 3 and fields[0].isdigit():
                 name = fields[2].rpartition("sys_enter")[2].strip("_") or "total"
@@ -236,28 +227,72 @@ class Bench:
             raise Failed("perf may not count system calls here (it needs root)")
         return counts
 
-    def _wsload(self, *words: str) -> list[str]:
-        return self.cores.pinned([str(BINARIES / "wsload"), *words], load=True)
+    def instructions(self, contender: Contender, counted: Sequence[str] = COUNTED) -> Instructions:
+        """Instructions of the server outside the kernel, for each delivery or reply.
+
+        Raises:
+            Failed: They cannot be counted here.
+        """
+        counter = counter_for(contender, self.cores)
+        each: dict[str, float] = {}
+        with counter.server as server:
+            for name in counted:
+                if contender.answers(SCENARIOS[name]):
+                    load, count = self.counted(
+                        contender,
+                        SCENARIOS[name],
+                        counter,
+                        server,
+                        seconds=max(self.seconds, COUNT_FOR),
+                    )
+                    each[name] = count / load.received
+        return Instructions(counted_by=counter.name, each=each)
+
+    def counted(
+        self,
+        contender: Contender,
+        scenario: Scenario,
+        counter: Perf | Callgrind,
+        server: ServerProcess,
+        *,
+        seconds: float | None = None,
+    ) -> tuple[Load, int]:
+        """A load, and the instructions from its first message to its last delivery.
+
+        Raises:
+            Failed: There are no figures, or wrong ones.
+        """
+        seconds = seconds or self.seconds
+        words = self._words(contender, scenario, server, "--pause", seconds=seconds)
+        with _Paused(words) as clients, counter.counting() as count:
+            load = clients.go()
+        if load.faults:
+            raise Failed(f"{scenario.name}: {load.faults}")
+        return load, count()
 
 
-def _last_line(log: Path) -> str:
-    """What a program said last, without the folder that this repository happens to be in."""
-    lines = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-    return lines[-1].replace(f"{MADE.parents[1]}{os.sep}", "")[:200]
+class _Paused:
+    """A wsload whose clients are connected, and wait for the word."""
 
+    def __init__(self, words: list[str]) -> None:
+        # The server may be fifty times slower than usual.
+        self._clients = subprocess.Popen(
+            [*words, "--drain", "60", "--timeout", "80"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._clients.stdout is not None
+        told(self._clients.stdout.readline())
 
-def _told(line: str) -> dict[str, float]:
-    try:
-        told: dict[str, float] = json.loads(line.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        raise Failed(f"wsload said {line[:100]!r}") from None
-    if "error" in told:
-        raise Failed(str(told["error"]))
-    return told
+    def go(self) -> Load:
+        """Load; returns when everything has been delivered."""
+        output, _ = self._clients.communicate("\n", timeout=LOAD_WITHIN)
+        return msgspec.convert(told(output), Load)
 
+    def __enter__(self) -> _Paused:
+        return self
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    def __exit__(self, *_: object) -> None:
+        self._clients.kill()
+        self._clients.communicate()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness.chart import chart
-from benchmarks.harness.report import details, summary
+from benchmarks.harness.details import details
+from benchmarks.harness.report import summary
 
 if TYPE_CHECKING:
     from benchmarks.harness.results import Results

@@ -7,7 +7,22 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-__all__ = ["BINARIES", "MADE", "Calls", "Idle", "Load", "Results", "Run", "Settings"]
+__all__ = [
+    "BINARIES",
+    "MADE",
+    "Calls",
+    "Disconnect",
+    "Goodbyes",
+    "Idle",
+    "Instructions",
+    "Joining",
+    "Level",
+    "Load",
+    "Memory",
+    "Results",
+    "Run",
+    "Settings",
+]
 
 MADE = Path(__file__).resolve().parent.parent / "results"
 """Everything that the harness makes; git does not see it."""
@@ -36,6 +51,7 @@ class Load(Struct, kw_only=True, forbid_unknown_fields=True):
     wrong_room: int
     to_sender: int
     closed: int
+    received: int = 0
 
     @property
     def rate(self) -> float:
@@ -98,6 +114,83 @@ class Calls(Struct, kw_only=True):
     burst20: dict[str, float]
 
 
+class Memory(Struct, kw_only=True):
+    """The same connections: opened, after a request each, and in their rooms."""
+
+    connections: int
+    memberships: int
+    base_kb: int
+    open_kb: int
+    spoken_kb: int
+    joined_kb: int
+
+    @property
+    def open_kb_each(self) -> float:
+        """Resident memory for each that has said nothing yet; the kernel's is not in it."""
+        return (self.open_kb - self.base_kb) / self.connections
+
+    @property
+    def spoken_kb_each(self) -> float:
+        """Likewise, after its first message."""
+        return (self.spoken_kb - self.base_kb) / self.connections
+
+    @property
+    def membership_bytes(self) -> float:
+        """What a room adds to a connection."""
+        return 1024 * (self.joined_kb - self.spoken_kb) / self.memberships
+
+
+class Joining(Struct, kw_only=True):
+    """Joins that were all asked for at once."""
+
+    count: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def rate(self) -> float:
+        """Confirmed joins a second."""
+        return self.count / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of the server for each."""
+        return 1e6 * self.cpu_s / self.count
+
+
+class Goodbyes(Struct, kw_only=True):
+    """Connections that left beside ``others``; the median and the least of some batches."""
+
+    others: int
+    rooms: int
+    cpu_us: float
+    least_us: float
+
+
+class Disconnect(Struct, kw_only=True):
+    """Goodbyes as the instance grew: first with one room, then with a room each."""
+
+    steps: list[Goodbyes]
+
+    def growing(self, *, one_room: bool) -> list[Goodbyes]:
+        """Those with one room, or those with many."""
+        return [step for step in self.steps if (step.rooms == 1) == one_room]
+
+
+class Level(Struct, kw_only=True):
+    """A window at a share of what the server can do."""
+
+    share: float
+    load: Load
+
+
+class Instructions(Struct, kw_only=True):
+    """Instructions outside the kernel for each delivery or reply, by scenario."""
+
+    counted_by: str
+    each: dict[str, float]
+
+
 class Run(Struct, kw_only=True, omit_defaults=True):
     """One measurement of one server."""
 
@@ -107,7 +200,17 @@ class Run(Struct, kw_only=True, omit_defaults=True):
     load: Load | None = None
     idle: Idle | None = None
     calls: Calls | None = None
+    memory: Memory | None = None
+    joins: dict[str, Joining] | None = None
+    disconnect: Disconnect | None = None
+    levels: list[Level] | None = None
+    instructions: Instructions | None = None
     error: str | None = None
+
+    def windows(self) -> list[Load]:
+        """Every window under load that is in it."""
+        whole = [] if self.load is None else [self.load]
+        return whole + [level.load for level in self.levels or []]
 
 
 class Settings(Struct, kw_only=True):

@@ -60,7 +60,8 @@ static double quantile(double q) {
 // ---- CPU ----
 
 typedef struct {
-    double user, system;
+    double user, system;  // by the ticks of the clock
+    double exact;         // both, to the nanosecond
 } cpu_time;
 
 static int read_proc(const char *path, char *text, int room) {
@@ -76,13 +77,28 @@ static int read_proc(const char *path, char *text, int room) {
 static cpu_time process_cpu(int pid) {
     char path[64], text[1024];
     unsigned long user, system;
-    cpu_time used = {0, 0};
+    cpu_time used = {0};
+    struct timespec exact;
+    clockid_t clock;
+    if (!clock_getcpuclockid(pid, &clock) && !clock_gettime(clock, &exact))
+        used.exact = exact.tv_sec + 1e-9 * exact.tv_nsec;
     sprintf(path, "/proc/%d/stat", pid);
     if (!read_proc(path, text, sizeof text)) return used;
     char *fields = strrchr(text, ')');
     if (fields && sscanf(fields + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
         used.user = (double)user / sysconf(_SC_CLK_TCK);
         used.system = (double)system / sysconf(_SC_CLK_TCK);
+    }
+    return used;
+}
+
+// What was used between two readings: the exact time, parted as the ticks are.
+static cpu_time cpu_between(cpu_time first, cpu_time last) {
+    cpu_time used = {last.user - first.user, last.system - first.system, last.exact - first.exact};
+    double ticks = used.user + used.system;
+    if (ticks > 0 && used.exact > 0) {
+        used.user *= used.exact / ticks;
+        used.system *= used.exact / ticks;
     }
     return used;
 }

@@ -72,6 +72,34 @@ def chat_async() -> WsApp:
     return ws
 
 
+def chat_async_raw() -> WsApp:
+    """Both: coroutines that pass data on as it came."""
+    ws = WsApp()
+
+    @ws.on_message("join", "/chat/:room")
+    async def join() -> bool:
+        await use_ws_rooms().join()
+        return True
+
+    @ws.on_message("message", "/chat/:room")
+    async def message() -> None:
+        await use_ws_rooms().broadcast("message", use_ws_message().data_raw)
+
+    @ws.on_message("echo", "/chat/:room")
+    async def echo() -> object:
+        return use_ws_message().data_raw
+
+    return ws
+
+
+APPS = {
+    ("sync", "decoded"): chat,
+    ("sync", "raw"): chat_raw,
+    ("async", "decoded"): chat_async,
+    ("async", "raw"): chat_async_raw,
+}
+
+
 async def serve(app: WsApp, port: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -86,10 +114,7 @@ def main() -> None:
     parser.add_argument("--handlers", choices=["sync", "async"], default="sync")
     parser.add_argument("--data", choices=["decoded", "raw"], default="decoded")
     options = parser.parse_args()
-    if options.handlers == "async":
-        app = chat_async()
-    else:
-        app = chat_raw() if options.data == "raw" else chat()
+    app = APPS[options.handlers, options.data]()
     if options.loop == "uvloop":
         import uvloop
 

@@ -1,0 +1,83 @@
+// wsload crowd: many connections that do as standard input says, a step a line:
+//
+//   open COUNT                       so many connections more
+//   request FIRST COUNT              each of these connections sends a request
+//   join FIRST COUNT EACH SIZE BASE  each joins EACH rooms, in one write; SIZE neighbours share theirs, and the rooms
+//                                    are numbered from BASE on
+//   close FIRST COUNT                each says goodbye, and waits until the server has closed its socket
+//
+// A step is answered by a line of JSON when all of it is done, or the time is up: how many were, what was wrong, and
+// how long it took. Every request and every join must be answered once and in order, and with no error.
+#ifndef CROWD_H
+#define CROWD_H
+
+#include "dialogue.h"
+
+static int crowd_size, crowd_limit;
+
+static void crowd_open(int port, int count, int at_once, u64 give_up) {
+    int goal = crowd_size + count, before = ready + failed, first = crowd_size;
+    if (goal > crowd_limit) die("--conns allows %d connections", crowd_limit);
+    while (ready + failed - before < count && now_ns() < give_up) {
+        while (crowd_size < goal && crowd_size - first - (ready + failed - before) < at_once) {
+            conn *c = all + crowd_size++;
+            c->port = port;
+            open_socket(c);
+        }
+        turn(SECOND / 10);
+    }
+}
+
+static void crowd_close(int first, int count, u64 give_up) {
+    u64 goal = left + count;
+    for (int i = first; i < first + count; i++) {
+        all[i].leaving = 1;
+        write_frame(all + i, 8, "\003\350", 2);  // 1000
+    }
+    while (left < goal && now_ns() < give_up) turn(SECOND / 10);
+}
+
+static void crowd_answers(u64 goal, u64 give_up) {
+    while (received < goal && now_ns() < give_up) turn(SECOND / 10);
+}
+
+// One step; returns how many connections, goodbyes or answers it brought.
+static u64 crowd_step(char *line, int port, int at_once, u64 give_up) {
+    int first, count, each, size, base;
+    u64 before = ready + left + received;
+    if (sscanf(line, "open %d", &count) == 1) {
+        crowd_open(port, count, at_once, give_up);
+        return ready + left + received - before;
+    }
+    if (sscanf(line, "%*s %d %d", &first, &count) != 2 || first < 0 || count < 0 || first + count > crowd_size)
+        die("no such step: %s", strtok(line, "\n"));
+    if (sscanf(line, "join %d %d %d %d %d", &first, &count, &each, &size, &base) == 5) {
+        for (int i = first; i < first + count; i++) send_joins(all + i, base + (i - first) / size * each, each);
+        crowd_answers(received + (u64)count * each, give_up);
+    } else if (sscanf(line, "request %d", &first) == 1) {
+        for (int i = first; i < first + count; i++) send_requests(all + i, 1, now_ns());
+        crowd_answers(received + count, give_up);
+    } else if (sscanf(line, "close %d", &first) == 1) {
+        crowd_close(first, count, give_up);
+    } else {
+        die("no such step: %s", strtok(line, "\n"));
+    }
+    return ready + left + received - before;
+}
+
+static void run_crowd(int port, int limit, int at_once, int timeout) {
+    char *line;
+    crowd_limit = limit;
+    all = calloc(limit, sizeof *all);
+    watch_standard_input();
+    while ((line = next_line())) {
+        u64 began = now_ns(), done = crowd_step(line, port, at_once, began + timeout * SECOND);
+        printf("{\"done\":%llu,\"seconds\":%.6f,\"out_of_order\":%llu,\"refused\":%llu,\"failed\":%d,"
+               "\"closed\":%llu}\n",
+               (unsigned long long)done, (now_ns() - began) / 1e9, (unsigned long long)out_of_order,
+               (unsigned long long)refused, failed, (unsigned long long)closed);
+        fflush(stdout);
+    }
+}
+
+#endif
