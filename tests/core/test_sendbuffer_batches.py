@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from wsrooms import WsRequest, WsRoomManager
 from wsrooms.connection import WsConnection
 from wsrooms.loopthread import LoopThread
-from wsrooms.sendbuffer import BATCH_FROM, WRITE_AT, Batch, Flusher, SendBuffer
+from wsrooms.sendbuffer import BATCH_FROM, BATCHES_AT, WRITE_AT, Batch, Flusher, SendBuffer
 from wsrooms.wire import JsonCodec
 
 PLENTY = 10**9
@@ -153,14 +153,29 @@ def test_who_is_left_out_is_part_of_a_batch(side: Side, by_id: bool) -> None:
     assert [len(line.received) for line in lines] == [1, 3] + [4] * (BATCH_FROM - 1)
 
 
-def test_past_64_kib_a_burst_is_written_before_the_turn_ends(side: Side) -> None:
+def test_past_64_kib_whoever_sends_to_a_room_is_asked_to_let_a_flush_pass(side: Side) -> None:
     lines = [side.member(number) for number in range(BATCH_FROM)]
     half = "x" * (WRITE_AT // 2)
+    pressed = []
     for _ in range(3):
         side.broadcast(half)
-    assert all(line.received == [half] * 3 for line in lines)
+        pressed.append(side.flusher.pressed)
+    assert pressed == [False, False, True]
     side.end_turn()
+    assert all(line.received == [half] * 3 for line in lines)
     assert [line.writes for line in lines] == [1] * BATCH_FROM
+    assert not side.flusher.pressed
+
+
+def test_past_256_kib_a_room_is_written_to_before_the_turn_ends(side: Side) -> None:
+    lines = [side.member(number) for number in range(BATCH_FROM)]
+    part = "x" * (BATCHES_AT // 4)
+    for _ in range(5):  # what was added to a batch counts once that is closed
+        side.broadcast(part)
+    assert all(line.received == [part] * 5 for line in lines)
+    side.broadcast("y")
+    side.end_turn()
+    assert all(line.received == [part] * 5 + ["y"] for line in lines)
 
 
 def test_batches_are_forgotten_with_their_turn(side: Side) -> None:

@@ -83,14 +83,15 @@ class JoinOrder(set[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._order: dict[str, None] | None = None  # an idle connection pays for no dict
+        self._order: dict[str, None] | None = None  # for two rooms and more
 
     def add(self, room: str) -> None:
         """Put ``room`` last."""
+        if self._order is not None:
+            self._order[room] = None
+        elif self and room not in self:
+            self._order = dict.fromkeys((*self, room))
         super().add(room)
-        if self._order is None:
-            self._order = {}
-        self._order[room] = None
 
     def discard(self, room: object) -> None:
         """Take ``room`` out."""
@@ -100,7 +101,7 @@ class JoinOrder(set[str]):
 
     def in_order(self) -> list[str]:
         """The rooms, the first joined first."""
-        return list(self._order or ())
+        return list(self if self._order is None else self._order)
 
 
 class WsKey(Generic[T]):

@@ -22,6 +22,20 @@ class Roomed(Protocol):
 Member = TypeVar("Member", bound=Roomed)
 
 
+class _Members(dict[Member, None]):
+    """Who is in a room: a dict for its order, so that the same run delivers in the same order.
+
+    Each join comes with a string of its own for the room's name. All members share the
+    first one, which is kept here.
+    """
+
+    __slots__ = ("room",)
+
+    def __init__(self, room: str, first: Member) -> None:
+        self.room = room
+        self[first] = None
+
+
 class Hub(Generic[Member]):
     """Two-way index between rooms and their local members.
 
@@ -33,8 +47,7 @@ class Hub(Generic[Member]):
     __slots__ = ("_members", "memberships")
 
     def __init__(self) -> None:
-        # A dict for its order: the same run always delivers in the same order.
-        self._members: dict[str, dict[Member, None]] = {}
+        self._members: dict[str, _Members[Member]] = {}
         self.memberships = 0
         """How many (room, member) pairs there are."""
 
@@ -47,13 +60,13 @@ class Hub(Generic[Member]):
         """
         members = self._members.get(room)
         if members is None:
-            self._members[room] = {member: None}
+            self._members[room] = _Members(room, member)
             member.rooms.add(room)
             self.memberships += 1
             return True
         if member not in members:
             members[member] = None
-            member.rooms.add(room)
+            member.rooms.add(members.room)
             self.memberships += 1
         return False
 

@@ -24,6 +24,10 @@ SlowClient = Literal["close", "drop_oldest", "drop_newest"]
 WRITE_AT = 65_536
 """Bytes of one turn that are written before the turn ends (one socket buffer's worth)."""
 
+BATCHES_AT = 4 * WRITE_AT
+"""Likewise, where the bytes are those of whole rooms: a thousand such writes at once would
+hold up the loop, so that the flusher, which works in slices, is first given its turn."""
+
 FLUSH_SLICE = 0.005
 """Seconds that one run of the flusher may take before the loop gets a turn."""
 
@@ -87,7 +91,9 @@ class Batch:
             buffer._batch = self
             buffer.size += size
             if buffer.size > WRITE_AT:
-                buffer._flush_early()
+                buffer._flusher.pressed = True
+                if buffer.size > BATCHES_AT:
+                    buffer._flush_early()
 
     def joined(self) -> bytes:
         """All frames; to be asked for once it is closed."""
@@ -122,10 +128,11 @@ class Flusher:
         batches: What was shared this turn, by whatever the sharer knows it by.
         counters: Every write and every frame is counted here.
         dirty: The buffers that have something; who appends one calls :meth:`schedule`.
+        pressed: Whether so much waits that whoever makes more of it should let a flush pass.
         scheduled: Whether a flush is on its way, so that nobody needs to call that.
     """
 
-    __slots__ = ("_call_soon", "_clock", "batches", "counters", "dirty", "scheduled")
+    __slots__ = ("_call_soon", "_clock", "batches", "counters", "dirty", "pressed", "scheduled")
 
     def __init__(
         self,
@@ -138,6 +145,7 @@ class Flusher:
         self.counters = counters
         self.dirty: deque[SendBuffer] = deque()
         self.scheduled = False
+        self.pressed = False
         self.batches: dict[str, Batch] = {}
 
     def schedule(self) -> None:
@@ -161,6 +169,8 @@ class Flusher:
             self.scheduled = False
             if dirty:
                 self.schedule()
+            else:
+                self.pressed = False
 
 
 class SendBuffer:

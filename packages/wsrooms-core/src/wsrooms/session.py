@@ -288,6 +288,8 @@ class Session(Answering):
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if self._tasks is not None:
             self._tasks.discard(task)
+            if not self._tasks:
+                self._tasks = None  # for the sake of those that are idle
 
     def _advance(self) -> None:
         """Handle what waits, as far as concurrency allows; then finish, if it is over."""
@@ -297,6 +299,8 @@ class Session(Answering):
             and self._running < self._instance.max_concurrent_messages
         ):
             self._handle(self._waiting.popleft())
+        if not self._waiting:
+            self._waiting = None  # an empty one takes as much memory as a full one
         self._recount()
         if self._ended and not self._waiting and not self._running and not self._opening:
             self._instance.loop.call_soon(self._disconnect)

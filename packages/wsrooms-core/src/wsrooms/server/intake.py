@@ -31,9 +31,6 @@ SLICE = 4096
 TURN_MESSAGES = 64
 """Messages of one connection that are handled before the others get a turn."""
 
-TURN_SECONDS = 0.005
-"""Likewise, in time."""
-
 UNASKED_PONG = b"\x8a\x80\0\0\0\0"
 """A frame that may come at any time and means nothing."""
 
@@ -133,6 +130,7 @@ class Intake(asyncio.Protocol, ABC):
         elif self._head:
             data, self._head = self._head + data, b""
         buffer = self.buffer
+        flusher = self._server.flusher
         size = len(data)
         handled = 0
         until = 0.0
@@ -140,8 +138,8 @@ class Intake(asyncio.Protocol, ABC):
             session = self._session
             if handled:
                 if not until:
-                    until = monotonic() + TURN_SECONDS
-                elif handled >= TURN_MESSAGES or monotonic() > until:
+                    until = self._server.turns.until()
+                if handled >= TURN_MESSAGES or flusher.pressed or monotonic() > until:
                     self._wait(data, at)
                     self._pump_later()
                     return
@@ -239,11 +237,10 @@ class Intake(asyncio.Protocol, ABC):
         self._pause_reading()
         if not self._pumping:
             self._pumping = True
-            # Not in the context of the message whose end calls this: it may run a parser,
-            # and asyncio keeps the context in which reading is resumed.
-            self._server.loop.call_soon(self._pump_again, context=self._server.context.copy())
+            self._server.turns.queue(self.pump)
 
-    def _pump_again(self) -> None:
+    def pump(self) -> None:
+        """Take a turn."""
         self._pumping = False
         try:
             self._pump()

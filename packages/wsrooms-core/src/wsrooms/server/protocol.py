@@ -17,7 +17,7 @@ from websockets.protocol import SEND_EOF, State
 from wsrooms.connection import SLOW_CLIENT, WsConnection
 from wsrooms.sendbuffer import SendBuffer
 from wsrooms.server.intake import Intake
-from wsrooms.server.upgrade import new_protocol, receive_handshake
+from wsrooms.server.upgrade import new_protocol, open_protocol, receive_handshake
 from wsrooms.wire import cut_reason
 
 if TYPE_CHECKING:
@@ -293,6 +293,7 @@ class ServerConnection(Intake):
             loop=instance.thread,
             subprotocol=self._protocol.subprotocol,
         )
+        self._protocol = open_protocol(self._settings, instance.max_message_size * HARD_LIMIT)
         self._session = server.open_session(self.connection, self.ready)
         if server.heartbeat is not None:
             server.heartbeat.add(self)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from wsrooms.server.settings import ServerSettings
 
-__all__ = ["Answer", "new_protocol", "receive_handshake"]
+__all__ = ["Answer", "new_protocol", "open_protocol", "receive_handshake"]
 
 _SORRY = b"This is no HTTP request, or one with a body, which no answer here needs.\n"
 BAD_REQUEST = (
@@ -44,6 +45,18 @@ def new_protocol(settings: ServerSettings, max_size: int) -> ServerProtocol:
         logger=cast("logging.Logger", _QuietLogger(settings.logger)),
         subprotocols=[Subprotocol(name) for name in settings.subprotocols] or None,
         select_subprotocol=_select_subprotocol,
+    )
+
+
+def open_protocol(settings: ServerSettings, max_size: int) -> ServerProtocol:
+    """The same for a socket whose handshake is done.
+
+    The one that did it would keep the request, twice as large as all that follows.
+    """
+    return ServerProtocol(
+        state=State.OPEN,
+        max_size=max_size,
+        logger=cast("logging.Logger", _QuietLogger(settings.logger)),
     )
 
 
