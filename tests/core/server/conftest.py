@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +21,7 @@ from wsrooms.loopthread import LoopThread
 from wsrooms.server.listener import Server
 from wsrooms.server.settings import ServerSettings, WsAddress
 from wsrooms.server.sockets import listen_on
+from wsrooms.turns import Turns
 from wsrooms.wire import JsonCodec
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ async def _serve(
     instance = SimpleNamespace(
         loop=loop,
         thread=LoopThread(loop),
+        turns=Turns(loop, contextvars.copy_context()),
         codec=JsonCodec(),
         rooms=WsRoomManager(),
         limits=limits or WsLimits(),

@@ -7,6 +7,9 @@ nothing is ever left set for the next message.
 
 from __future__ import annotations
 
+import contextvars
+import types
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from wsrooms.message import WsMessage
     from wsrooms.receipt import Receipt
 
-__all__ = ["Context", "current", "enter", "note_join", "peek"]
+__all__ = ["Context", "current", "enter", "in_context", "note_join", "peek"]
 
 
 class Context(Struct, eq=False):
@@ -92,3 +95,33 @@ def note_join(receipt: Receipt) -> None:
         if context.joins is None:
             context.joins = []
         context.joins.append(receipt)
+
+
+@types.coroutine
+def in_context(
+    context: contextvars.Context, work: Coroutine[Any, Any, None]
+) -> Generator[Any, Any, bool]:
+    """Await ``work``, every step of it in ``context``, whatever that of the task is.
+
+    Returns:
+        Whether it had to wait for anything.
+    """
+    waited = False
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                if error is None:
+                    pending = context.run(work.send, None)
+                else:
+                    pending = context.run(work.throw, error)
+            except StopIteration:
+                return waited
+            waited = True
+            error = None
+            try:
+                yield pending  # a future or None, for the task, which sends nothing back
+            except BaseException as thrown:  # noqa: BLE001 - it is for the work, as all else
+                error = thrown
+    finally:
+        del error  # its traceback holds this frame

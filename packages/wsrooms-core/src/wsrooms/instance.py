@@ -20,6 +20,7 @@ from wsrooms.broadcast import Broadcast, checked_params
 from wsrooms.errors import NotRunning
 from wsrooms.loopthread import LoopThread
 from wsrooms.transports.protocols import Gap, TransportState, WsHealth
+from wsrooms.turns import Turns
 from wsrooms.wire import Codec, Params, check_room, shown
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class Instance:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.sessions: set[Endable] = set()
         self.base_context = copy_context()
+        self.turns = Turns(self.loop, self.base_context)
         self.closing = False
         """Whether the app ends, so that handlers have until its deadline."""
         self._all_gone: asyncio.Event | None = None

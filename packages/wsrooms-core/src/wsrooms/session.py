@@ -2,8 +2,9 @@
 
 The session never meets a socket. ``server.py`` hands it whole messages and the
 end; it routes them, runs handlers, answers, and says when it can take more.
-Sync handlers run at once, without a task; async ones in a task each, of which
-``max_concurrent_messages`` may run at a time, the others waiting in order.
+Sync handlers run at once, without a task. Async ones run in tasks, of which there
+are up to ``max_concurrent_messages`` at a time and none in between; the messages
+that wait meanwhile are taken on by the same tasks, in order.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec import Raw
 
 from wsrooms.answers import FAILED, Answering
-from wsrooms.context import Context, enter
+from wsrooms.context import Context, enter, in_context
 from wsrooms.errors import ConnectionGone, TransportError, WsError
 from wsrooms.message import WsMessage
 from wsrooms.wire import Inbound, Malformed
 
 if TYPE_CHECKING:
+    import contextvars
+
     from wsrooms.connection import WsConnection
     from wsrooms.instance import Instance
     from wsrooms.routes import Handler, Plan
@@ -38,6 +41,15 @@ GIVE_UP = 1.0
 
 REFUSED = 1008
 
+
+class _Work(NamedTuple):
+    """What is left of a message whose handler is async."""
+
+    rest: Coroutine[Any, Any, None]
+    context: contextvars.Context
+    name: str
+
+
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, Raw})
 """Types of results that are certainly not awaitable: to look for ``__await__`` costs more."""
 
@@ -51,6 +63,7 @@ class Session(Answering):
         "_opening",
         "_plan",
         "_running",
+        "_starting",
         "_tasks",
         "done",
     )
@@ -73,6 +86,7 @@ class Session(Answering):
         super().__init__(instance, connection, on_ready)
         self._plan = plan
         self._running = 0
+        self._starting = 0  # of these, tasks that have not begun
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._opening = True
         self._ended = False
@@ -189,19 +203,59 @@ class Session(Answering):
 
     def _handle(self, inbound: Inbound) -> None:
         """Route a message and run its handlers, here or in a task."""
+        work = self._begin(inbound)
+        if work is not None:
+            self._running += 1
+            self._starting += 1
+            self._start_task(self._go_on(work), work.name, self._worker_done)
+
+    def _begin(self, inbound: Inbound) -> _Work | None:
+        """Route a message and run its handlers; returns what is left for a task to do."""
         found = self._plan.memo.find(inbound.event, inbound.path)
         if found is None:
             self._not_found(inbound)
-            return
+            return None
         handlers, params = found
         instance = self._instance
         message: WsMessage[Any] = WsMessage(inbound)
         current = Context(instance, self.connection, message, params)
         context = instance.base_context.copy()
+        rest: Coroutine[Any, Any, None] | None
         if self._plan.around:
-            context.run(self._run_around, current, inbound, handlers)
+            rest = context.run(self._run_around, current, inbound, handlers)
         else:
-            context.run(self._run, current, message, inbound, handlers)
+            rest = context.run(self._run, current, message, inbound, handlers)
+        return None if rest is None else _Work(rest, context, handlers[0].task_name)
+
+    async def _go_on(self, work: _Work) -> None:
+        """Do ``work``, then what has come meanwhile, as long as this turn has time for it.
+
+        One task does it all: a task for each message would take three turns of the loop for
+        each, and each would be a write of its own. Every message has its own context.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._starting -= 1
+        turns = self._instance.turns
+        until = turns.until()
+        while True:
+            if await in_context(work.context, work.rest):
+                until = turns.until()  # it waited for something: this is another turn
+            del work  # whatever it holds is not to wait with this task
+            while True:
+                if not self._waiting or self._opening or task.cancelling():
+                    return
+                if turns.over(until) or self._starting:  # what comes before it must begin first
+                    await asyncio.sleep(0)
+                    until = turns.until()
+                    continue
+                following = self._begin(self._waiting.popleft())
+                self._recount()
+                if following is not None:
+                    break
+            task.set_name(following.name)
+            work = following
+            del following
 
     def _run(
         self,
@@ -209,7 +263,7 @@ class Session(Answering):
         message: WsMessage[Any],
         inbound: Inbound,
         handlers: tuple[Handler, ...],
-    ) -> None:
+    ) -> Coroutine[Any, Any, None] | None:
         enter(current)
         tried = 0
         while True:
@@ -221,15 +275,13 @@ class Session(Answering):
                 if tried < len(handlers):
                     continue
                 self._refuse(current, inbound, error)
-                return
+                return None
             break
         if type(result) not in PLAIN and hasattr(result, "__await__"):
-            work = self._run_async(
-                current, inbound, cast("Awaitable[object]", result), handlers[tried:]
-            )
-            self._start_message_task(work, handler.task_name)
-        else:
-            self._answer(current, inbound, result)
+            awaitable = cast("Awaitable[object]", result)
+            return self._run_async(current, inbound, awaitable, handlers[tried:])
+        self._answer(current, inbound, result)
+        return None
 
     async def _run_async(
         self,
@@ -254,7 +306,7 @@ class Session(Answering):
 
     def _run_around(
         self, current: Context, inbound: Inbound, handlers: tuple[Handler, ...]
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         enter(current)
 
         async def call_handlers() -> object:
@@ -263,14 +315,9 @@ class Session(Answering):
         call: Callable[[], Awaitable[object]] = call_handlers
         for around in reversed(self._plan.around):
             call = partial(around, call)
-        work = self._run_async(current, inbound, call(), ())
-        self._start_message_task(work, handlers[0].task_name)
+        return self._run_async(current, inbound, call(), ())
 
-    def _start_message_task(self, work: Any, name: str) -> None:
-        self._running += 1
-        self._start_task(work, name, self._message_done)
-
-    def _message_done(self, task: asyncio.Task[Any]) -> None:
+    def _worker_done(self, task: asyncio.Task[Any]) -> None:
         self._task_done(task)
         self._running -= 1
         self._advance()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -130,7 +129,7 @@ class Intake(asyncio.Protocol, ABC):
         elif self._head:
             data, self._head = self._head + data, b""
         buffer = self.buffer
-        flusher = self._server.flusher
+        turns = self._server.instance.turns
         size = len(data)
         handled = 0
         until = 0.0
@@ -138,8 +137,8 @@ class Intake(asyncio.Protocol, ABC):
             session = self._session
             if handled:
                 if not until:
-                    until = self._server.turns.until()
-                if handled >= TURN_MESSAGES or flusher.pressed or monotonic() > until:
+                    until = turns.until()
+                if handled >= TURN_MESSAGES or turns.over(until):
                     self._wait(data, at)
                     self._pump_later()
                     return
@@ -237,7 +236,7 @@ class Intake(asyncio.Protocol, ABC):
         self._pause_reading()
         if not self._pumping:
             self._pumping = True
-            self._server.turns.queue(self.pump)
+            self._server.instance.turns.queue(self.pump)
 
     def pump(self) -> None:
         """Take a turn."""

@@ -15,7 +15,6 @@ from wsrooms.sendbuffer import Flusher
 from wsrooms.server.heartbeat import Heartbeat
 from wsrooms.server.protocol import BufferedServerConnection, ServerConnection
 from wsrooms.server.settings import ServerSettings
-from wsrooms.server.turns import Turns
 
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
@@ -67,9 +66,9 @@ class Server:
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.context = copy_context()
         """For what the loop keeps a context of (readers, writers, timers): not a message's."""
-        self.turns = Turns(self.loop, self.context)
         call_soon = partial(self.loop.call_soon, context=self.context)
         self.flusher = Flusher(call_soon, time.monotonic, instance.counters)
+        instance.turns.flusher = self.flusher
         instance.rooms.batches = self.flusher.batches
         self.closing = False
         self.heartbeat: Heartbeat | None = None

@@ -1,8 +1,8 @@
-"""How long all sockets together may keep the loop with what they have received.
+"""How long all connections together may keep the loop with what they have received.
 
 One read may hold thousands of messages, and a thousand sockets may be readable at
 once. Whoever has more than one message looks at the clock that is kept here, and
-queues what it could not handle for another turn.
+leaves what it could not handle for another turn.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import asyncio
     from contextvars import Context
 
+    from wsrooms.sendbuffer import Flusher
+
 __all__ = ["CONNECTION_SECONDS", "TURN_SECONDS", "Turns"]
 
 CONNECTION_SECONDS = 0.005
@@ -26,9 +28,9 @@ TURN_SECONDS = 0.010
 
 
 class Turns:
-    """The time of one loop, shared out among its sockets in order."""
+    """The time of one loop, shared out among its connections in order."""
 
-    __slots__ = ("_call_soon", "_context", "_queue", "_until")
+    __slots__ = ("_call_soon", "_context", "_queue", "_until", "flusher")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         """Share the time of ``loop``; what is queued runs in copies of ``context``."""
@@ -36,6 +38,8 @@ class Turns:
         self._context = context
         self._queue: deque[Callable[[], None]] = deque()
         self._until = 0.0
+        self.flusher: Flusher | None = None
+        """Whose work comes first when there is too much of it; set by the server."""
 
     def until(self) -> float:
         """The time, as of ``time.monotonic``, up to which whoever asks may go on in this turn."""
@@ -45,6 +49,11 @@ class Turns:
             # What is scheduled now is the first thing in the next turn.
             self._call_soon(self._turn_over, context=self._context)
         return min(self._until, now + CONNECTION_SECONDS)
+
+    def over(self, until: float) -> bool:
+        """Whether something else must have its turn before more messages are handled."""
+        flusher = self.flusher
+        return (flusher is not None and flusher.pressed) or monotonic() > until
 
     def _turn_over(self) -> None:
         self._until = 0.0

@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from time import thread_time
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsrooms.server import turns
-from wsrooms.server.turns import CONNECTION_SECONDS, TURN_SECONDS, Turns
-
-if TYPE_CHECKING:
-    from tests.core.conftest import RawClient
-    from tests.core.server.conftest import RecordingSession
+from wsrooms import turns
+from wsrooms.turns import CONNECTION_SECONDS, TURN_SECONDS, Turns
 
 
 class Clock:
@@ -89,52 +83,8 @@ async def test_who_comes_after_the_time_is_over_comes_first_in_the_next_turn(
     assert seen == [0, 1]
     await asyncio.sleep(0)
     assert seen == [0, 1, 2, 0]
-    while len(seen) < 8:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     assert seen == [0, 1, 2, 0, 1, 2, 0, 1]
     for _ in range(3):
         await asyncio.sleep(0)
-
-
-@pytest.mark.may_block("handlers take time on purpose")
-async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
-    serve: Callable[..., Any], raw_client: Callable[..., Any]
-) -> None:
-    """Ten clients send fifty messages of 1 ms each: half a second of work, in turns of 20 ms."""
-    turn_began = thread_time()
-    longest = 0.0
-    over = asyncio.Event()
-
-    def handle(payload: bytes) -> None:
-        until = thread_time() + 0.001  # of the processor: the machine may be busy with others
-        while thread_time() < until:
-            pass
-
-    def opened(session: RecordingSession) -> None:
-        session.on_receive = handle
-
-    async def watch() -> None:
-        nonlocal longest, turn_began
-        while not over.is_set():
-            turn_began = thread_time()
-            await asyncio.sleep(0)
-            longest = max(longest, thread_time() - turn_began)
-
-    async with serve() as serving:
-        serving.on_session = opened
-        clients: list[RawClient] = []
-        opening = [raw_client(serving.address) for _ in range(10)]
-        for each in opening:
-            clients.append(await each.__aenter__())
-        for client in clients:
-            await client.write(*[client.frame("x")] * 50)
-        watching = asyncio.create_task(watch())
-        for session in list(serving.sessions):
-            await session.has_received(50)
-        over.set()
-        await watching
-        for each in opening:
-            await each.__aexit__(None, None, None)
-    # 10 ms for all, and one message for each that is read past that; without the bound
-    # it would be 10 x 5 ms.
-    assert longest < 0.035

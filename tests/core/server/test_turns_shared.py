@@ -1,0 +1,56 @@
+"""Many clients with many messages leave the loop its turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from time import thread_time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.core.conftest import RawClient
+    from tests.core.server.conftest import RecordingSession
+
+
+@pytest.mark.may_block("handlers take time on purpose")
+async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
+) -> None:
+    """Ten clients send fifty messages of 1 ms each: half a second of work, in turns of 20 ms."""
+    turn_began = thread_time()
+    longest = 0.0
+    over = asyncio.Event()
+
+    def handle(payload: bytes) -> None:
+        until = thread_time() + 0.001  # of the processor: the machine may be busy with others
+        while thread_time() < until:
+            pass
+
+    def opened(session: RecordingSession) -> None:
+        session.on_receive = handle
+
+    async def watch() -> None:
+        nonlocal longest, turn_began
+        while not over.is_set():
+            turn_began = thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, thread_time() - turn_began)
+
+    async with serve() as serving, AsyncExitStack() as stack:
+        serving.on_session = opened
+        clients: list[RawClient] = [
+            await stack.enter_async_context(raw_client(serving.address)) for _ in range(10)
+        ]
+        for client in clients:
+            await client.write(*[client.frame("x")] * 50)
+        watching = asyncio.create_task(watch())
+        for session in list(serving.sessions):
+            await session.has_received(50)
+        over.set()
+        await watching
+    # 10 ms for all, and one message for each that is read past that; without the bound
+    # it would be 10 x 5 ms.
+    assert longest < 0.035
