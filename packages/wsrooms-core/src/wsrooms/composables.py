@@ -40,14 +40,18 @@ T = TypeVar("T")
 def _current_message(composable: str) -> Context:
     context = peek(None)
     if context is None or context.message is None:
-        current(composable, "a message")  # has its own words where nothing is current
-        raise OutsideContext(
-            composable,
-            "a message",
-            "in on_connect and on_disconnect use use_ws_connection() and "
-            "use_ws_server().room(name) instead",
-        )
+        raise _outside_message(composable)
     return context
+
+
+def _outside_message(composable: str) -> OutsideContext:
+    current(composable, "a message")  # raises in its own words where nothing is current
+    return OutsideContext(
+        composable,
+        "a message",
+        "in on_connect and on_disconnect use use_ws_connection() and "
+        "use_ws_server().room(name) instead",
+    )
 
 
 @overload
@@ -65,8 +69,10 @@ def use_ws_message(type_: Any = UNSET, /) -> WsMessage[Any]:
         OutsideContext: No message is current.
         WsError: 422, the data is not of ``type_``; the text names the field.
     """
-    message = _current_message("use_ws_message").message
-    assert message is not None
+    context = peek(None)
+    message = None if context is None else context.message
+    if message is None:
+        raise _outside_message("use_ws_message")
     return message if type_ is UNSET else typed(message, decoder_for(type_))
 
 

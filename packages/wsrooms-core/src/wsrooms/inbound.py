@@ -22,6 +22,7 @@ __all__ = [
     "Inbound",
     "Malformed",
     "decode_data",
+    "decode_raw",
     "mend_surrogates",
     "plain_id",
     "read_message",
@@ -77,7 +78,9 @@ class _Members(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(Inbound).decode
 _decode_members = msgspec.json.Decoder(_Members).decode
-_decode_any = msgspec.json.Decoder().decode
+decode_raw = msgspec.json.Decoder().decode
+"""The Python value of a ``Raw``; it raises what :func:`decode_data` makes a ValueError of."""
+
 _decode_str = msgspec.json.Decoder(str).decode
 
 
@@ -233,7 +236,7 @@ def decode_data(raw: Any) -> Any:
     if raw is UNDECODABLE:
         raise ValueError("nested too deep")
     try:
-        return _decode_any(raw)
+        return decode_raw(raw)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from wsrooms.errors import WsError
-from wsrooms.inbound import NO_DATA, UNDECODABLE, Inbound, decode_data, plain_id
+from wsrooms.inbound import NO_DATA, UNDECODABLE, Inbound, decode_data, decode_raw, plain_id
 from wsrooms.wire import encode_data
 
 __all__ = ["WsMessage", "typed"]
@@ -52,7 +52,16 @@ class WsMessage(Generic[T]):
         Raises:
             WsError: 400, the data cannot be decoded (out of range, nested too deep).
         """
-        data: T = self.plain_data() if self._data is UNSET else self._data
+        data: T
+        if self._data is not UNSET:
+            data = self._data
+        elif self._plain is UNSET and type(self._inbound.data) is Raw:
+            try:  # what is nearly always so, without a call to plain_data()
+                data = self._plain = decode_raw(self._inbound.data)
+            except (ValueError, RecursionError):
+                data = self.plain_data()
+        else:
+            data = self.plain_data()
         return data
 
     @property

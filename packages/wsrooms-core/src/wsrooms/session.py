@@ -194,20 +194,19 @@ class Session(Answering):
                 self._waiting = deque()
             self._waiting.append(inbound)
             self._recount()
-        else:
-            self._handle(inbound)
+            return
+        work = self._begin(inbound)
+        if work is not None:
+            self._start_worker(work)
 
     def _drop(self, reason: str) -> None:
         self._instance.counters.drop(reason)
         self._instance.logger.debug("%s: dropped a message (%s)", self.connection.id, reason)
 
-    def _handle(self, inbound: Inbound) -> None:
-        """Route a message and run its handlers, here or in a task."""
-        work = self._begin(inbound)
-        if work is not None:
-            self._running += 1
-            self._starting += 1
-            self._start_task(self._go_on(work), work.name, self._worker_done)
+    def _start_worker(self, work: _Work) -> None:
+        self._running += 1
+        self._starting += 1
+        self._start_task(self._go_on(work), work.name, self._worker_done)
 
     def _begin(self, inbound: Inbound) -> _Work | None:
         """Route a message and run its handlers; returns what is left for a task to do."""
@@ -345,7 +344,9 @@ class Session(Answering):
             and not self._opening
             and self._running < self._instance.max_concurrent_messages
         ):
-            self._handle(self._waiting.popleft())
+            work = self._begin(self._waiting.popleft())
+            if work is not None:
+                self._start_worker(work)
         if not self._waiting:
             self._waiting = None  # an empty one takes as much memory as a full one
         self._recount()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -130,6 +131,9 @@ class Intake(asyncio.Protocol, ABC):
             data, self._head = self._head + data, b""
         buffer = self.buffer
         turns = self._server.instance.turns
+        flusher = self._server.flusher
+        longest = self._longest_plain
+        between = not self._rest and self._partial is None  # two messages, so that one may begin
         size = len(data)
         handled = 0
         until = 0.0
@@ -138,7 +142,7 @@ class Intake(asyncio.Protocol, ABC):
             if handled:
                 if not until:
                     until = turns.until()
-                if handled >= TURN_MESSAGES or turns.over(until):
+                if handled >= TURN_MESSAGES or flusher.pressed or monotonic() > until:
                     self._wait(data, at)
                     self._pump_later()
                     return
@@ -157,15 +161,18 @@ class Intake(asyncio.Protocol, ABC):
                 self._leaving = True
                 if buffer.full:
                     buffer.close()  # nobody will read these replies
-            if data[at] == PLAIN and not self._rest and self._partial is None and at + 8 < size:
-                length = data[at + 1] - 0x80
-                body = at + 6
-                if length == 126:
-                    length = data[at + 2] << 8 | data[at + 3]
+            if between and data[at] == PLAIN and at + 8 < size:
+                length = data[at + 1]
+                if 0x80 <= length < 0xFE:
+                    body = at + 6
+                    end = at + length - 0x7A  # of which 0x80 says that it is masked
+                elif length == 0xFE:
                     body = at + 8
-                end = body + length
-                # A negative length is that of an unmasked frame; 127 is one of eight bytes.
-                if 0 <= length <= self._longest_plain and end <= size and data[at + 1] != 0xFF:
+                    end = body + (data[at + 2] << 8 | data[at + 3])
+                else:  # not masked, or a length of eight bytes
+                    end = size + 1
+                    body = 0
+                if end <= size and end - body <= longest:
                     at = end
                     payload = unmask(data[body:end], data[body - 4 : body])
                     if payload.isascii():
@@ -174,6 +181,7 @@ class Intake(asyncio.Protocol, ABC):
                         self._receive_text(payload)
                     continue
             at = self._read_by_library(data, at)
+            between = not self._rest and self._partial is None
         session = self._session
         if session is not None and session.full:
             self._pause_reading()
