@@ -190,6 +190,68 @@ def test_before_its_first_start_a_bus_is_down_since_it_was_looked_for(
 # While the transport is down
 
 
+@pytest.mark.parametrize("how", ["raise", *LATER])
+@pytest.mark.parametrize("keeps_log", [False, True])
+def test_a_subscribe_that_fails_while_the_bus_is_down_refuses_nobody_and_is_tried_when_it_is_up(
+    virtual: VirtualLoop,
+    script: type[Script],
+    answer: type[Answer],
+    rooms_on: RoomsOn,
+    how: Any,
+    keeps_log: bool,
+) -> None:
+    """A lost line fails what was asked on it; that is no answer to the join, which waits."""
+    bus = script(keeps_log=keeps_log)
+    rooms = rooms_on(bus)
+    with virtual.inside():
+        bus.fall()
+    bus.script[SUBSCRIBE] = answer(how)
+    member = Member()
+    receipt = rooms.join(member)
+    for call in bus.waiting():
+        with virtual.inside():
+            call.refuse()
+    virtual.advance(1.0)
+    assert state(receipt) == "open"
+    assert member.rooms == {"r"}
+    bus.script.clear()
+    with virtual.inside():
+        bus.rise()
+    assert state(receipt) == "confirmed"
+    assert rooms.manager.stats()["joins_failed"] == 0
+
+
+@pytest.mark.parametrize("heard_of", ["while it is down", "after the return"])
+@pytest.mark.parametrize("how", LATER)
+def test_what_the_lost_line_takes_with_it_is_asked_for_again_on_the_next(
+    virtual: VirtualLoop,
+    script: type[Script],
+    answer: type[Answer],
+    rooms_on: RoomsOn,
+    how: Any,
+    heard_of: str,
+) -> None:
+    bus = script()
+    bus.script[SUBSCRIBE] = answer(how)
+    rooms = rooms_on(bus)
+    receipt = rooms.join(Member())
+    virtual.turn()
+    with virtual.inside():
+        bus.fall()
+        bus.waiting()[0].give_up()
+    if heard_of == "while it is down":
+        virtual.turn()
+    assert state(receipt) == "open"
+    with virtual.inside():
+        bus.rise()
+    virtual.turn()
+    assert bus.calls == [SUBSCRIBE, SUBSCRIBE]
+    with virtual.inside():
+        bus.waiting()[0].confirm()
+    virtual.turn()
+    assert state(receipt) == "confirmed"
+
+
 def test_a_failure_that_is_heard_of_after_the_return_is_a_refusal(
     virtual: VirtualLoop, script: type[Script], answer: type[Answer], rooms_on: RoomsOn
 ) -> None:

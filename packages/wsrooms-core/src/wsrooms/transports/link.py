@@ -286,6 +286,8 @@ class BusLink:
             if limit.expired():
                 # Each join has a deadline of its own: whoever still waits gets a fresh try.
                 self._take_back(entry)
+            elif outages != self._outages:
+                self._reconcile(entry)  # it says nothing of the line that there is now
             else:
                 self._refuse(entry, _as_exception(failure))
             return
@@ -315,6 +317,8 @@ class BusLink:
 
     def _refuse(self, entry: _Channel, error: Exception) -> None:
         """The subscription failed; whatever is left of it at the transport is taken back."""
+        if not self.live and entry.wish is not None:
+            return  # joins wait while the bus is down, and all is asked for when it is up
         entry.wish = None
         entry.confirmed = False
         self._events.refused(entry.name, as_transport_error(error))
