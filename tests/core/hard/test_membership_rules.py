@@ -7,6 +7,7 @@ The machine beside this file found these worth a sentence each. The clock is vir
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -401,3 +402,52 @@ def test_a_cancelled_join_takes_back_what_the_broker_does_all_the_same(
     virtual.turn()
     assert bus.calls == [SUBSCRIBE, UNSUBSCRIBE]
     assert bus.heard == {}
+
+
+# The end
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe"])
+def test_a_call_that_will_not_end_neither_keeps_the_close_nor_is_doubled_by_it(
+    virtual: VirtualLoop,
+    plain_script: type[PlainScript],
+    answer: type[Answer],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    bus = plain_script()
+    rooms = Rooms(virtual, bus)
+    bus.script[method, CHANNEL] = answer("stubborn")
+    member = Member()
+    receipt = rooms.join(member)
+    rooms.leave(member)
+    virtual.turn()
+    virtual.finish(rooms.link.close(1.0), within=1.5)
+    assert receipt.error is None
+    assert bus.faults == []
+    assert "does not end" in caplog.text
+    with virtual.inside():
+        bus.waiting()[0].confirm()
+    virtual.turn()
+    assert not asyncio.all_tasks(virtual)
+
+
+def test_a_last_unsubscribe_that_will_not_end_does_not_keep_the_close(
+    virtual: VirtualLoop,
+    plain_script: type[PlainScript],
+    answer: type[Answer],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = plain_script()
+    rooms = Rooms(virtual, bus)
+    for room in ("r", "s"):
+        rooms.join(Member(), room)
+    bus.script[UNSUBSCRIBE] = answer("stubborn")
+    virtual.finish(rooms.link.close(1.0), within=1.5)
+    assert set(bus.heard) == {CHANNEL}
+    [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "does not end" in line
+    with virtual.inside():
+        bus.waiting()[0].confirm()
+    virtual.turn()
+    assert not asyncio.all_tasks(virtual)
