@@ -6,13 +6,14 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test check bench docs coverage constraints clean
+.PHONY: help demo test check bench soak docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
 	@echo "make test         run every test          (ARGS='-k rooms' is passed to pytest)"
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
+	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the core"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
@@ -36,6 +37,9 @@ check:
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)
+
+soak:
+	$(IN) soak python tools/soak.py $(ARGS)
 
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
