@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test check bench slow-reader docs coverage constraints clean
+.PHONY: help demo test check bench slow-reader soak docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -14,6 +14,7 @@ help:
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
+	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the core"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
@@ -40,6 +41,9 @@ bench:
 
 slow-reader:
 	$(IN) bench python tools/slow_reader.py $(ARGS)
+
+soak:
+	$(IN) soak python tools/soak.py $(ARGS)
 
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)

@@ -95,6 +95,7 @@ class WsRoomManager:
         self._context = Context()
         self._log = SeldomLog(self._logger)
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._again: dict[str, asyncio.TimerHandle] = {}  # when refused channels are wished again
         self.foreign: int = 0
         self.echoes: int = 0
         self.gaps: int = 0
@@ -161,11 +162,9 @@ class WsRoomManager:
         else:
             self._wish(channel)
         if not receipt.done and pending.timer is None:
-            loop = asyncio.get_running_loop()
-            deadline = self._deadline(link, loop)
             # Even a cancelled timer would keep the message's context until it is due.
-            pending.timer = loop.call_at(
-                deadline, self._expire, connection, room, context=self._context
+            pending.timer = asyncio.get_running_loop().call_at(
+                self._deadline(link), self._expire, connection, room, context=self._context
             )
         if receipt.done and receipt.error is None:
             return FINISHED
@@ -173,15 +172,13 @@ class WsRoomManager:
             self.on_pending(receipt)
         return receipt
 
-    def _deadline(self, link: BusLink, loop: asyncio.AbstractEventLoop) -> float:
-        since = loop.time() if link.down_since is None else min(loop.time(), link.down_since)
-        return since + self._join_timeout
+    def _deadline(self, link: BusLink) -> float:
+        now, down = asyncio.get_running_loop().time(), link.down_since
+        return (now if down is None else down) + self._join_timeout
 
     def _overdue(self, link: BusLink) -> bool:
-        if link.down_since is None:
-            return False
-        loop = asyncio.get_running_loop()
-        return self._deadline(link, loop) <= loop.time()
+        down = link.down_since is not None
+        return down and self._deadline(link) <= asyncio.get_running_loop().time()
 
     def leave(self, connection: WsMember, room: str) -> Receipt:
         """Take ``connection`` out of ``room`` at once; leaving twice changes nothing.
@@ -460,9 +457,13 @@ class WsRoomManager:
 
     def _wish_again(self, channel: str) -> None:
         with contextlib.suppress(RuntimeError):  # no loop: the next join asks again
-            asyncio.get_running_loop().call_later(WISH_AGAIN, self._wish, channel)
+            self._again[channel] = asyncio.get_running_loop().call_later(
+                WISH_AGAIN, self._wish, channel, context=self._context
+            )
 
     def _wish(self, channel: str) -> None:
+        if (again := self._again.pop(channel, None)) is not None:
+            again.cancel()  # or each refused join would begin a chain of its own
         room = room_of(channel)
         if self.link is not None and (room is None or room in self._hub):
             self.link.subscribe(channel, lambda payload: self._on_payload(channel, payload))

@@ -138,7 +138,7 @@ class BusLink:
         if not isinstance(self.transport, SupportsLifecycle):
             return
         try:
-            await _wait(self.transport.start())
+            await _wait(self.transport.start)
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
             told = as_transport_error(error)
             if not keep_trying:
@@ -155,7 +155,7 @@ class BusLink:
         while True:
             await asyncio.sleep(next(delays))
             try:
-                await _wait(transport.start())
+                await _wait(transport.start)
                 break
             except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
                 self._events.state_changed("down", str(as_transport_error(error)))
@@ -187,16 +187,20 @@ class BusLink:
         if isinstance(self.transport, SupportsLifecycle):
             await self._in_time(self.transport.close, until)
             return
-        for channel in channels:
-            await self._in_time(partial(self.transport.unsubscribe, channel.name), until)
+        ended = [each.name for each in channels if each.task is None or each.task.done()]
+        calls = (partial(self.transport.unsubscribe, name) for name in ended)
+        await asyncio.gather(*(self._in_time(call, until) for call in calls))
 
     async def _in_time(self, call: Callable[[], object], until: float) -> None:
-        """Make a last call to the transport; its failure is logged."""
+        """Make a last call to the transport; it is logged if it fails or will not end."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(_wait(call), name="wsrooms last call")
         try:
-            async with asyncio.timeout_at(until):
-                await _wait(call())
-        except Exception:
-            self._logger.exception("closing %r failed", self.transport)
+            await asyncio.wait([task], timeout=until - loop.time())
+        finally:
+            await self._cancelled([] if task.done() else [task], until)
+        if task.done() and (error := TimeoutError() if task.cancelled() else task.exception()):
+            self._logger.error("closing %r failed", self.transport, exc_info=error)
 
     async def _cancelled(self, tasks: list[asyncio.Task[None]], until: float) -> None:
         """Cancel ``tasks`` and wait until they have ended, but not for ever."""
@@ -286,6 +290,8 @@ class BusLink:
             if limit.expired():
                 # Each join has a deadline of its own: whoever still waits gets a fresh try.
                 self._take_back(entry)
+            elif outages != self._outages:
+                self._reconcile(entry)  # it says nothing of the line that there is now
             else:
                 self._refuse(entry, _as_exception(failure))
             return
@@ -315,6 +321,8 @@ class BusLink:
 
     def _refuse(self, entry: _Channel, error: Exception) -> None:
         """The subscription failed; whatever is left of it at the transport is taken back."""
+        if not self.live and entry.wish is not None:
+            return  # joins wait while the bus is down, and all is asked for when it is up
         entry.wish = None
         entry.confirmed = False
         self._events.refused(entry.name, as_transport_error(error))
@@ -484,7 +492,8 @@ def _pending(call: object) -> TypeGuard[Awaitable[None]]:
     return hasattr(call, "__await__")
 
 
-async def _wait(result: object) -> None:
-    """Await what a sync or async method returned."""
+async def _wait(call: Callable[[], object]) -> None:
+    """Call a sync or async method to its end."""
+    result = call()
     if _pending(result):
         await result
