@@ -418,7 +418,7 @@ def profile() -> settings:
     """Always the same few examples, or as many random ones as the environment asks for."""
     many = int(os.environ.get("WSROOMS_EXAMPLES", "0"))
     return settings(
-        max_examples=many or 150,
+        max_examples=many or 250,
         phases=[phase for phase in Phase if phase is not Phase.explain],  # it traces every line
         derandomize=not many,
         stateful_step_count=40,
