@@ -473,8 +473,7 @@ async def soak(cycles: int, warm_up: int) -> int:
         f"{cycles + warm_up} clients, {stats['connections_total']} of them upgraded, "
         f"{slow_ones} slow, in {time.monotonic() - began:.1f} s"
     )
-    for line in found:
-        print(f"LEFT {line}")
+    print(*(f"LEFT {line}" for line in found), sep="\n")
     if found:
         show_growth(before, after)
     return 1 if found else 0
@@ -488,10 +487,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.loop == "both":
         # Each in a process of its own, so that neither finds what the other has left.
-        again = [sys.executable, *sys.argv]
-        return max(
-            subprocess.run([*again, "--loop", loop]).returncode for loop in ("asyncio", "uvloop")
-        )
+        again = [sys.executable, *sys.argv, "--loop"]
+        return max(subprocess.run([*again, loop]).returncode for loop in ("asyncio", "uvloop"))
     print(f"on {options.loop}:", flush=True)
     tracemalloc.start()
     module = asyncio if options.loop == "asyncio" else importlib.import_module("uvloop")

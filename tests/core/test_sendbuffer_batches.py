@@ -95,7 +95,7 @@ class Side:
         self.counters = Counters()
         self.flusher = Flusher(self.turn.append, lambda: 0.0, self.counters)
         self.rooms = WsRoomManager(codec=self.codec)
-        self.rooms.batches = self.flusher.batches
+        self.rooms.fanout.batches = self.flusher.batches
 
     def member(self, number: int, room: str | None = ROOM) -> Line:
         line = Line(number, self)
@@ -125,20 +125,20 @@ def test_a_burst_to_a_large_room_is_one_write_for_each_member_and_joined_once(si
     lines = [side.member(number) for number in range(BATCH_FROM)]
     for number in range(20):
         side.broadcast(number)
-    (batch,) = side.rooms.batches.values()
+    (batch,) = side.rooms.fanout.batches.values()
     assert [len(line.buffer) for line in lines] == [1] * BATCH_FROM
     side.end_turn()
     assert [line.received for line in lines] == [list(range(20))] * BATCH_FROM
     assert [line.writes for line in lines] == [1] * BATCH_FROM
     assert side.counters.messages_out == 20 * BATCH_FROM
     assert batch.joined() is batch.joined()
-    assert side.rooms.batches == {}
+    assert side.rooms.fanout.batches == {}
 
 
 def test_a_small_room_has_no_batch(side: Side) -> None:
     lines = [side.member(number) for number in range(BATCH_FROM - 1)]
     side.broadcast("x")
-    assert side.rooms.batches == {}
+    assert side.rooms.fanout.batches == {}
     side.end_turn()
     assert [line.received for line in lines] == [["x"]] * (BATCH_FROM - 1)
 
@@ -184,7 +184,7 @@ def test_batches_are_forgotten_with_their_turn(side: Side) -> None:
     side.broadcast("x")
     side.end_turn()
     side.broadcast("y")
-    (batch,) = side.rooms.batches.values()
+    (batch,) = side.rooms.fanout.batches.values()
     assert len(batch.frames) == 1
 
 
@@ -193,7 +193,7 @@ def test_a_room_of_closed_and_waiting_members_only_has_no_batch(side: Side) -> N
     for line in waiting:
         side.rooms.join(line.connection, ROOM)
     side.broadcast("x")
-    assert side.rooms.batches == {}
+    assert side.rooms.fanout.batches == {}
     for line in waiting:
         line.connection.accept()
     side.end_turn()

@@ -8,21 +8,21 @@ its data passes through undecoded, checked to be JSON.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from wsrooms.connection import WsConnection, WsMember
-from wsrooms.sendbuffer import Batch
+from wsrooms.sendbuffer import BATCH_FROM, Batch
 from wsrooms.wire import NO_DATA, NO_RAW, decode_data, mend_surrogates
 
 if TYPE_CHECKING:
     from wsrooms.sendbuffer import SendBuffer
     from wsrooms.wire import Codec, Params
 
-__all__ = ["Broadcast", "ForeignPayload", "Payload", "checked_params", "read_payload"]
+__all__ = ["Broadcast", "Fanout", "ForeignPayload", "Payload", "checked_params", "read_payload"]
 
 
 class ForeignPayload(ValueError):
@@ -185,3 +185,39 @@ class Broadcast:
             params = dict(self.params) if self.params else None
             self._payload = _encode_payload(Payload(self.event, self.path, raw, params, exclude))
         return self._payload
+
+
+class Fanout:
+    """The way of broadcasts to rooms here; those to one room in one turn share it.
+
+    Attributes:
+        batches: What large rooms were sent this turn. The server, whose flusher clears
+            it before it writes, puts the flusher's own here.
+    """
+
+    __slots__ = ("batches",)
+
+    def __init__(self) -> None:
+        self.batches: dict[str, Batch] = {}
+
+    def deliver(
+        self,
+        room: str,
+        members: Collection[WsMember],
+        broadcast: Broadcast,
+        exclude: WsMember | str | None,
+    ) -> None:
+        """Give ``broadcast`` to ``members``, who are all of ``room``."""
+        batch = self.batches.get(room)
+        if batch is not None and batch.is_for_all_but(exclude):
+            broadcast.add_to(batch)
+        elif len(members) < BATCH_FROM:
+            broadcast.deliver(members, exclude)
+        else:
+            batch = broadcast.deliver_together(members, exclude)
+            if batch is not None:
+                self.batches[room] = batch
+
+    def members_change(self, room: str) -> None:
+        """Somebody joins ``room`` or leaves it: what comes next is not for the same."""
+        self.batches.pop(room, None)

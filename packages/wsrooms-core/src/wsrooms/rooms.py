@@ -12,13 +12,13 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextvars import Context
 from functools import partial
 
 from msgspec import UNSET
 
-from wsrooms.broadcast import Broadcast, ForeignPayload, checked_params, read_payload
+from wsrooms.broadcast import Broadcast, Fanout, ForeignPayload, checked_params, read_payload
 from wsrooms.connection import WsConnection, WsMember
 from wsrooms.errors import (
     ConnectionGone,
@@ -30,7 +30,6 @@ from wsrooms.errors import (
 from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
-from wsrooms.sendbuffer import BATCH_FROM, Batch
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
@@ -88,9 +87,8 @@ class WsRoomManager:
         self._room_name_bytes = room_name_bytes
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
         self._pending = PendingJoins()
-        self.batches: dict[str, Batch] = {}
-        """What was sent to rooms this turn; the server clears it before it writes."""
-        self._everybody: Callable[[], Iterable[WsMember]] | None = None
+        self.fanout = Fanout()
+        self._everybody: Callable[[], Collection[WsMember]] | None = None
         self._server_channel = FINISHED
         self._context = Context()
         self._log = SeldomLog(self._logger)
@@ -131,13 +129,12 @@ class WsRoomManager:
         self.check_name(room)
         if isinstance(connection, WsConnection) and connection.closed:
             raise ConnectionGone(connection.id)
-        added = room not in connection.rooms
-        if added:
-            limit = self._rooms_per_member
+        limit = self._rooms_per_member
+        if added := room not in connection.rooms:
             if limit is not None and len(connection.rooms) >= limit:
                 raise TooManyRooms(limit)
             self._hub.add(room, connection)
-            self.batches.pop(room, None)
+            self.fanout.members_change(room)
         link = self.link
         if link is None:
             return FINISHED
@@ -220,7 +217,7 @@ class WsRoomManager:
         check_room(room, self._room_name_bytes)
 
     def _discard(self, connection: WsMember, room: str) -> None:
-        self.batches.pop(room, None)
+        self.fanout.members_change(room)
         if self._hub.discard(room, connection) and self.link is not None:
             self.link.unsubscribe(room_channel(room))
 
@@ -300,16 +297,15 @@ class WsRoomManager:
         link = self.link
         if link is not None and not local:
             self.check(broadcast, exclude, local=False)  # before anybody gets it
-        self._deliver(room, broadcast, exclude)
+        self.fanout.deliver(room, self._hub.members(room), broadcast, exclude)
         if link is None or local:
             return FINISHED
         return self._publish(link, room_channel(room), broadcast, exclude)
 
     def broadcast_all(self, broadcast: Broadcast, *, local: bool = False) -> Receipt:
         """Send to every client of every instance; needs :meth:`serve_everybody`."""
-        everybody = () if self._everybody is None else self._everybody()
         self.check(broadcast, None, local=local)  # before anybody gets it
-        broadcast.deliver(everybody, None)
+        broadcast.deliver(self._all(), None)
         link = self.link
         if link is None or local:
             return FINISHED
@@ -333,7 +329,7 @@ class WsRoomManager:
             raise PayloadTooLarge(len(payload), limit)
 
     async def serve_everybody(
-        self, everybody: Callable[[], Iterable[WsMember]], timeout: float
+        self, everybody: Callable[[], Collection[WsMember]], timeout: float
     ) -> None:
         """Hear the server-wide channel, for all that ``everybody`` gives.
 
@@ -343,34 +339,22 @@ class WsRoomManager:
             TransportError: It was refused, or not confirmed within ``timeout`` seconds.
         """
         self._everybody = everybody
-        link = self.link
-        if link is None:
+        if (link := self.link) is None:
             return
-        confirmed = self._server_channel = Receipt()
+        self._server_channel = Receipt()
         self._wish(SERVER_CHANNEL)
         if not link.live:
             return
         try:
             async with asyncio.timeout(timeout):
-                await confirmed
+                await self._server_channel
         except TimeoutError:
             raise TransportUnavailable(
                 f"the server-wide channel was not confirmed within {timeout:g} s"
             ) from None
 
-    def _deliver(self, room: str, broadcast: Broadcast, exclude: WsMember | str | None) -> None:
-        """Give it to the members here; messages to one room in one turn share their way."""
-        batch = self.batches.get(room)
-        if batch is not None and batch.is_for_all_but(exclude):
-            broadcast.add_to(batch)
-            return
-        members = self._hub.members(room)
-        if len(members) < BATCH_FROM:
-            broadcast.deliver(members, exclude)
-            return
-        batch = broadcast.deliver_together(members, exclude)
-        if batch is not None:
-            self.batches[room] = batch
+    def _all(self) -> Collection[WsMember]:
+        return () if self._everybody is None else self._everybody()
 
     def _publish(
         self, link: BusLink, channel: str, broadcast: Broadcast, exclude: WsMember | str | None
@@ -382,22 +366,16 @@ class WsRoomManager:
 
     def _on_payload(self, channel: str, payload: str) -> None:
         room = room_of(channel)
-        if room is None:
-            members = () if self._everybody is None else self._everybody()
-        else:
-            members = self._hub.members(room)
+        members = self._all() if room is None else self._hub.members(room)
         try:
             message = read_payload(payload)
         except ForeignPayload as error:
             self.foreign += 1
             self._log.error(
-                "foreign",
-                "dropped a payload on %s that is no message: %s",
-                channel,
-                error,
+                "foreign", "dropped a payload on %s that is no message: %s", channel, error
             )
             return
-        if message.excludeId is not None and self._is_own_echo(message.excludeId, members):
+        if (exclude := message.excludeId) is not None and self._is_own_echo(exclude, members):
             self.echoes += 1
             self._log.error(
                 "echo",
@@ -412,9 +390,9 @@ class WsRoomManager:
         broadcast = Broadcast(self._codec, message.event, message.path, data, message.params)
         try:
             if room is None:
-                broadcast.deliver(members, message.excludeId)
+                broadcast.deliver(members, exclude)
             else:
-                self._deliver(room, broadcast, message.excludeId)
+                self.fanout.deliver(room, members, broadcast, exclude)
         except Exception:
             self._logger.exception("a message of another instance could not be delivered")
 
