@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test check bench slow-reader docs coverage constraints clean
+.PHONY: help demo test check bench slow-reader docs coverage mutants constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -16,6 +16,7 @@ help:
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the core"
+	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
 	@echo "make clean        remove everything that make has made"
 
@@ -48,8 +49,11 @@ coverage:
 	$(IN) coverage coverage run -m pytest tests/core $(ARGS)
 	$(IN) coverage coverage report
 
+mutants:
+	$(IN) mutants python tools/mutants.py $(ARGS)
+
 constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
 
 clean:
-	rm -rf .venv .deps .bootstrap site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .deps .bootstrap .mutants site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

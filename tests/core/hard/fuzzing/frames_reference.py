@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import cycle
+from operator import xor
 from typing import Literal, NamedTuple, NoReturn
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -170,7 +172,7 @@ class _Reader:
             self._ended(End(at, "protocol", frozenset({1002})))
             return None
         mask = stream[start : start + 4]
-        payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(stream[start + 4 : end]))
+        payload = bytes(map(xor, stream[start + 4 : end], cycle(mask)))
         if opcode == CLOSE:
             self._closed(at, payload)
             return None
