@@ -139,10 +139,12 @@ class _Reader:
         if len(head) < 2:
             return None
         fin, rsv, opcode = head[0] >> 7, head[0] >> 4 & 7, head[0] & 15
-        if opcode not in (CONT, TEXT, BINARY, CLOSE, PING, PONG) or not head[1] & 0x80:
-            self._ended(End(at, "protocol", frozenset({1002})))
-            return None
         size, start = head[1] & 0x7F, at + 2
+        if opcode not in (CONT, TEXT, BINARY, CLOSE, PING, PONG) or not head[1] & 0x80:
+            # Two bytes tell, and the ten that a header may have are soon there.
+            told = len(stream) >= start + (0 if size < 126 else 2 if size == 126 else 8)
+            self._ended(End(at, "protocol", frozenset({1002}), certain=told))
+            return None
         if size > 125:
             width = 2 if size == 126 else 8
             length = stream[start : start + width]
