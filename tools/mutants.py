@@ -60,8 +60,12 @@ pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
 """
 
-PRELOAD = ["pytest", "pytest_asyncio", "hypothesis.stateful", "msgspec", "websockets.server"]
+PRELOAD = ["pytest", "hypothesis.stateful", "msgspec", "websockets.server"]
 """What the tests of every mutant import, and had better find imported."""
+
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir=."]
+# Hypothesis's plugin for pytest is among what is imported, which pytest would have rewritten.
+OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 NONE = "none"
 EVERY = "fail"
@@ -164,8 +168,7 @@ class Runner:
         try:
             import pytest
 
-            options = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir=."]
-            status = int(pytest.main([*options, *self._tests]))
+            status = int(pytest.main([*OPTIONS, *self._tests]))
         finally:
             os._exit(status)
 
