@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test check bench slow-reader soak docs coverage constraints clean
+.PHONY: help demo test check bench slow-reader soak mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -17,6 +17,7 @@ help:
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the core"
+	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
 	@echo "make clean        remove everything that make has made"
 
@@ -52,8 +53,11 @@ coverage:
 	$(IN) coverage coverage run -m pytest tests/core $(ARGS)
 	$(IN) coverage coverage report
 
+mutants:
+	$(IN) mutants python tools/mutants.py $(ARGS)
+
 constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
 
 clean:
-	rm -rf .venv .deps .bootstrap site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .deps .bootstrap .mutants site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -93,3 +93,23 @@ def test_what_is_not_asked_for_is_forgotten() -> None:
         routes.find("e", f"/room/{number}")
     routes.find("e", "/static")
     assert router.asked.count(("e", "/static")) == 2
+
+
+def test_as_many_as_it_may_hold_are_remembered() -> None:
+    router, routes = memo()
+    for number in range(MEMO_ROUTES):
+        routes.find("e", f"/room/{number}")
+    for number in (0, MEMO_ROUTES - 1):
+        routes.find("e", f"/room/{number}")
+    assert len(router.asked) == MEMO_ROUTES
+
+
+def test_what_is_in_use_is_not_remembered_anew_each_time() -> None:
+    router, routes = memo()
+    for number in range(MEMO_ROUTES // 2):
+        routes.find("e", f"/room/{number}")
+    for _ in range(MEMO_ROUTES):
+        routes.find("e", "/static")  # where that took a place each time, others would lose theirs
+    routes.find("e", "/room/0")
+    assert router.asked.count(("e", "/room/0")) == 1
+    assert router.asked.count(("e", "/static")) == 1
