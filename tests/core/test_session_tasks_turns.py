@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import logging
@@ -99,6 +100,37 @@ async def test_a_long_burst_lets_the_loop_turn_and_others_be_served(
     assert max(runs) in (5, 6)
     assert log.count("message") == 200
     assert log.index("other") < len(log) // 4
+
+
+async def test_after_a_handler_that_waited_the_next_message_has_a_new_turn(
+    connect: Connect, clock: Clock
+) -> None:
+    app = WsApp()
+    loop = asyncio.get_running_loop()
+    turned = 0
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def turn() -> None:
+        nonlocal turned
+        turned += 1
+        if len(ended) < 5:
+            loop.call_soon(turn)
+
+    @app.on_message("m", "/")
+    async def m() -> None:
+        begun.append(turned)
+        clock.now += 1  # no time is left in the turn that is given up here
+        await asyncio.sleep(0)
+        ended.append(turned)
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        loop.call_soon(turn)
+        burst(peer, *["m"] * 5)
+        await peer.reply(4)
+    assert begun[1:] == ended[:-1]
+    assert ended == sorted(set(ended))
 
 
 async def test_a_burst_lets_a_flush_pass_that_is_due(connect: Connect) -> None:
@@ -358,3 +390,38 @@ async def test_nothing_keeps_a_message_while_its_task_goes_on_with_others(
         await peer.reply(3)
         await eventually(lambda: made[3]() is None)
     assert len(tasks) == 1
+
+
+@pytest.mark.usefixtures("_no_collector")
+async def test_nothing_keeps_a_message_while_its_task_lets_others_have_their_turn(
+    connect: Connect, clock: Clock
+) -> None:
+    made: list[weakref.ref[Big]] = []
+
+    def parser(frame: str | bytes) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(frame)
+        message["data"] = Big()
+        made.append(weakref.ref(message["data"]))
+        return message
+
+    app = WsApp(message_parser=parser)
+    begun = 0
+    alive: list[tuple[int, list[bool]]] = []
+
+    def look() -> None:
+        alive.append((begun, [each() is not None for each in made[:begun]]))
+
+    @app.on_message("m", "/")
+    async def m() -> None:
+        nonlocal begun
+        begun += 1
+        clock.now += 1
+        # In the next turn, before the task that will then have to wait for it.
+        asyncio.get_running_loop().call_soon(look, context=contextvars.Context())
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        burst(peer, "m", "m", "m")
+        await peer.reply(2)
+        await peer.settled()
+    assert alive == [(count, [False] * count) for count in (1, 2, 3)]
