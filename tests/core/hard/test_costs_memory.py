@@ -127,7 +127,7 @@ async def test_a_delivery_takes_few_lines_and_a_further_frame_none_for_each_memb
     assert further[20] == further[220]
 
 
-async def test_an_idle_connection_takes_less_than_8_kb_and_a_membership_less_than_200_bytes(
+async def test_an_idle_connection_takes_less_than_8_kb_and_a_membership_less_than_128_bytes(
     crowd_of: Crowds,
 ) -> None:
     app = WsApp()
@@ -150,7 +150,7 @@ async def test_an_idle_connection_takes_less_than_8_kb_and_a_membership_less_tha
             tracemalloc.stop()
         assert app.stats()["memberships"] == 20 + 3 * (count + 20)
     assert 1_000 < (idle - before) / count < 8_192
-    assert 20 < (joined - idle) / (3 * (count + 20)) < 200
+    assert 20 < (joined - idle) / (3 * (count + 20)) < 128
 
 
 # The end of a connection
