@@ -338,6 +338,37 @@ async def test_a_handler_that_is_cancelled_takes_no_other_message_with_it(
     assert before != after
 
 
+@pytest.mark.parametrize("position", [0, 1], ids=["first", "second"])
+async def test_the_next_handler_of_a_message_is_not_tried_where_the_task_was_cancelled(
+    connect: Connect, position: int
+) -> None:
+    app = WsApp(logger=SILENT)
+    tried: list[str] = []
+
+    async def fails() -> None:
+        tried.append("fails")
+        raise LookupError
+
+    async def cancelled() -> str:
+        tried.append("cancelled")
+        return await cancels_itself()
+
+    async def answers() -> str:
+        tried.append("answers")
+        return "answered"
+
+    handlers: list[Callable[[], Coroutine[Any, Any, object]]] = [fails, fails]
+    handlers[position] = cancelled
+    for handler in (*handlers, answers):
+        app.on_message("m", "/", handler)
+    app.on_message("next", "/", answers)
+    async with app.serving() as address:
+        peer = await connect(address)
+        burst(peer, "m", "next")
+        assert await replies(peer, 2) == [500, "answered"]
+    assert tried == [*["fails"] * position, "cancelled", "answers"]
+
+
 class Kinds:
     """Handlers of every kind, and what each is answered."""
 
