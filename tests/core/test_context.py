@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import gc
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ from wsrooms import (
     use_ws_rooms,
     use_ws_server,
 )
+from wsrooms.context import in_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -164,3 +168,130 @@ async def test_composables_work_in_tasks_groups_and_threads_of_a_handler(connect
         b.send("where", "/2", id="2")
         assert await a.reply("1") is True
         assert await b.reply("2") is True
+
+
+# Awaiting in a context that is not the task's
+
+
+async def test_each_step_of_the_work_is_in_its_context_and_the_task_stays_in_its_own() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="nothing")
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append(variable.get())
+        variable.set("the work's")
+        await asyncio.sleep(0)
+        seen.append(variable.get())
+        with contextlib.suppress(LookupError):
+            await failed
+        seen.append(variable.get())
+
+    failed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0, failed.set_exception, LookupError())
+    variable.set("the task's")
+    context = contextvars.Context()
+    assert await in_context(context, work())
+    assert variable.get() == "the task's"
+    assert seen == ["nothing", "the work's", "the work's"]
+    assert context[variable] == "the work's"
+
+
+async def test_a_cancellation_reaches_the_work_in_its_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="nothing")
+    seen: list[str] = []
+
+    async def work() -> None:
+        variable.set("the work's")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(variable.get())
+
+    async def run() -> None:
+        await in_context(contextvars.Context(), work())
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["the work's"]
+
+
+async def test_it_tells_whether_the_work_had_to_wait() -> None:
+    async def at_once() -> None:
+        pass
+
+    async def nothing_to_wait_for() -> None:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        await done
+
+    async def waits() -> None:
+        await asyncio.sleep(0)
+
+    assert [
+        await in_context(contextvars.Context(), work())
+        for work in (at_once, nothing_to_wait_for, waits)
+    ] == [False, False, True]
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    async def at_once() -> None:
+        raise LookupError("at once")
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("later")
+
+    for work in (at_once, later):
+        with pytest.raises(LookupError, match=work.__name__.replace("_", " ")):
+            await in_context(contextvars.Context(), work())
+
+
+def test_to_close_it_closes_the_work() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            steps.append("closed")
+
+    async def run() -> None:
+        await in_context(contextvars.Context(), work())
+
+    running = run()
+    running.send(None)
+    running.close()
+    assert steps == ["closed"]
+
+
+async def test_an_error_that_the_work_has_dealt_with_is_not_kept() -> None:
+    class Told(Exception):
+        pass
+
+    async def work() -> None:
+        while failing:
+            with contextlib.suppress(Told):
+                await failing.pop()  # a variable of this frame would make the circle itself
+
+    loop = asyncio.get_running_loop()
+    failing = [loop.create_future() for _ in range(2)]
+    errors: list[weakref.ref[Told]] = []
+
+    def fail(future: asyncio.Future[None]) -> None:
+        error = Told()
+        errors.append(weakref.ref(error))
+        future.set_exception(error)
+
+    gc.disable()  # its traceback must not be in a circle with a frame
+    try:
+        loop.call_soon(fail, failing[1])
+        loop.call_soon(fail, failing[0])
+        assert await in_context(contextvars.Context(), work())
+        await asyncio.sleep(0)  # the loop itself refers to what woke this task
+        assert len(errors) == 2
+        assert [error() for error in errors] == [None, None]
+    finally:
+        gc.enable()

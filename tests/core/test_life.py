@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,59 @@ async def test_waiting_for_the_close_of_what_does_not_run_returns_at_once() -> N
             assert not waiting.done()
         await waiting
         await app._life.until_closed()
+
+
+async def test_an_app_that_closes_cannot_start_before_that_has_ended(connect: Connect) -> None:
+    app = WsApp()
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    @app.on_message("wait", "/")
+    async def wait() -> None:
+        reached.set()
+        await gate.wait()
+
+    async with asyncio.timeout(DEADLINE):
+        address = await app.listen(0)
+        peer = await connect(address)
+        peer.send("wait", "/")
+        await reached.wait()
+        closing = asyncio.create_task(app.close())
+        await peer.close()
+        assert not closing.done()
+        with pytest.raises(NotRunning, match=r"wait for close\(\)"):
+            await app.listen(0)
+        gate.set()
+        await closing
+        async with app.serving():
+            assert app.health().state == "up"
+
+
+async def test_connections_that_cannot_be_ended_do_not_hold_up_the_close_and_are_told(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsrooms.instance.GIVEN_UP", 0.02)
+    app = WsApp(shutdown_timeout=0.02)
+    release = asyncio.Event()
+    left: set[asyncio.Task[None]] = set()
+
+    @app.on_disconnect
+    async def never_ends() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        left.add(task)
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async with asyncio.timeout(DEADLINE):
+        async with app.serving() as address:
+            await connect(address)
+            await connect(address)
+        errors = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+        assert errors == ["2 connections could not be ended in time"]
+        assert len(left) == 2
+        release.set()
+        await asyncio.wait(left)
 
 
 def test_included_hooks_come_first_and_may_grow() -> None:

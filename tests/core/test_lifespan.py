@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from wsrooms import (
     WsApp,
     use_ws_server,
 )
+from wsrooms.lifespan import Lifespan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -359,3 +361,28 @@ async def test_close_during_lifespan_leaves_it() -> None:
     with pytest.raises(NotRunning):
         await starting
     assert left == [True]
+
+
+async def test_to_cancel_who_waits_for_the_end_of_a_lifespan_cancels_it() -> None:
+    ending = asyncio.Event()
+    order: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        ending.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("cancelled")
+
+    async with asyncio.timeout(DEADLINE):
+        span = Lifespan(lifespan(), logging.getLogger("wsrooms"))
+        await span.enter(contextvars.copy_context())
+        leaving = asyncio.create_task(span.leave(60))
+        await ending.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        await asyncio.sleep(0)
+    assert order == ["cancelled"]

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wsrooms
-from wsrooms import (
-    WsAddress,
-)
+from wsrooms import WsAddress, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -448,3 +446,13 @@ print("after run")
         process.signal(signal.SIGTERM)
         assert await process.end() == (0, "after run\n")
     assert process.lines[1].endswith("ERROR   lifespan does not end: cancelled after 0.05 s")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_uvloop_is_used_where_it_is_installed(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if there:
+        uvloop = pytest.importorskip("uvloop", reason="there is none for Windows")
+        assert running._loop_factory() == (uvloop.new_event_loop, "uvloop")
+    else:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        assert running._loop_factory() == (None, "asyncio")

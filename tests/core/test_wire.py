@@ -416,3 +416,14 @@ def test_both_codecs_are_codecs() -> None:
     codecs: list[Codec] = [JsonCodec(), CustomCodec(None, None)]
     assert [codec.data(1) for codec in codecs] == [b"1", b"1"]
     assert codecs[0].push("e", "p", 1, None) == codecs[1].push("e", "p", 1, None)
+
+
+def test_an_id_that_has_no_json_form_is_refused_in_an_error_reply_too() -> None:
+    for refused in (CODEC.reply, lambda id, data: CODEC.error(id, 500, data)):
+        with pytest.raises(TypeError):
+            refused(object(), "Internal Error")
+
+
+def test_raw_data_that_is_none_is_null_on_the_bus() -> None:
+    assert CODEC.data(Raw(b"")) == b"null"
+    assert CODEC.data(Raw(b"[1]")) == b"[1]"

@@ -236,6 +236,34 @@ async def test_a_unix_path_in_use_is_told_and_left_to_its_server(
             pass
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a full queue looks like a socket left behind"
+)
+async def test_a_unix_path_whose_server_is_too_busy_to_answer_is_in_use_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "busy")
+    waiting: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen(0)
+        try:
+            full = False
+            while not full:  # until nobody fits into its queue any more
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                try:
+                    waiting[-1].connect(path)
+                except BlockingIOError:
+                    full = True
+            with pytest.raises(ServerNotStarted, match="busy"):
+                await listen(unix_path=path)
+        finally:
+            for sock in waiting:
+                sock.close()
+    assert os.path.exists(path)  # noqa: ASYNC240 - a look at a local file
+
+
 @unix_only
 async def test_a_unix_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "ws.sock")

@@ -108,6 +108,7 @@ def in_context(
     """
     waited = False
     error: BaseException | None = None
+    pending: Any = None
     try:
         while True:
             try:
@@ -124,4 +125,6 @@ def in_context(
             except BaseException as thrown:  # noqa: BLE001 - it is for the work, as all else
                 error = thrown
     finally:
-        del error  # its traceback holds this frame
+        # The traceback of an error holds this frame, and so does that of a future that failed:
+        # in that circle the message would outlive its handling.
+        del error, pending
