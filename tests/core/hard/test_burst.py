@@ -257,10 +257,16 @@ def app_for_bursts() -> WsApp:
 @pytest.mark.parametrize("event", ["ask", "ask async"])
 async def test_a_burst_of_requests_is_answered_in_order_while_the_loop_turns(event: str) -> None:
     count = FRAMES if event == "ask" else FRAMES // 4  # each of those takes two turns by itself
-    requests = b"".join(message(event, number, id=number) for number in range(count))
-    replies = b"".join(
-        server_frame(b'{"id":%d,"data":%d}' % (number, number)) for number in range(count)
-    )
+
+    def write_down() -> tuple[bytes, bytes]:
+        requests = b"".join(message(event, number, id=number) for number in range(count))
+        replies = b"".join(
+            server_frame(b'{"id":%d,"data":%d}' % (number, number)) for number in range(count)
+        )
+        return requests, replies
+
+    # In a thread: on a busy machine it takes longer than a test may keep its loop.
+    requests, replies = await asyncio.to_thread(write_down)
     check(await burst(app_for_bursts(), 0, requests, replies=replies))
 
 
