@@ -95,7 +95,7 @@ class Side:
         self.counters = Counters()
         self.flusher = Flusher(self.turn.append, lambda: 0.0, self.counters)
         self.rooms = WsRoomManager(codec=self.codec)
-        self.rooms.fanout.batches = self.flusher.batches
+        self.rooms.fanout.share_turns_of(self.flusher)
 
     def member(self, number: int, room: str | None = ROOM) -> Line:
         line = Line(number, self)
@@ -248,6 +248,48 @@ def test_a_member_whose_socket_blocks_in_between_waits_alone_and_counts_every_fr
     assert all(line.received == [1, 2, 3, 4] for line in lines[1:])
     slow.buffer.unblock()
     assert slow.received == [1, 2, 3, 4]
+
+
+class Fickle:
+    """Somebody's own member, which joins or leaves while it is sent something."""
+
+    def __init__(self, side: Side, id: str) -> None:
+        self.id = id
+        self.rooms: set[str] = set()
+        self.got: list[object] = []
+        self.then: Callable[[], object] = lambda: None
+        side.rooms.join(self, ROOM)
+
+    def send(self, event: str, path: str, data: object = None, params: object = None) -> None:
+        self.got.append(data)
+        self.then()
+
+
+def test_who_leaves_or_lets_somebody_join_while_it_is_sent_to_is_heeded_at_once(
+    side: Side,
+) -> None:
+    lines = [side.member(number) for number in range(BATCH_FROM)]
+    leaves, lets_join = Fickle(side, "leaves"), Fickle(side, "lets join")
+    late = side.member(BATCH_FROM, room=None)
+    leaves.then = lambda: side.rooms.leave(leaves, ROOM)
+    lets_join.then = lambda: side.rooms.join(late.connection, ROOM)
+    side.broadcast("one")
+    side.broadcast("two")
+    side.end_turn()
+    assert leaves.got == ["one"]
+    assert lets_join.got == ["one", "two"]
+    assert late.received == ["two"]
+    assert all(line.received == ["one", "two"] for line in lines)
+
+
+def test_senders_elsewhere_do_not_part_a_batch(side: Side) -> None:
+    lines = [side.member(number) for number in range(BATCH_FROM)]
+    for number in range(5):
+        side.broadcast(number, f"a connection of instance {number}")
+    (batch,) = side.rooms.fanout.batches.values()
+    assert len(batch.frames) == 5
+    side.end_turn()
+    assert all(line.received == list(range(5)) for line in lines)
 
 
 class BatchMachine(RuleBasedStateMachine):

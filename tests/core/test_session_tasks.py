@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import random
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,17 @@ def me() -> Task:
     return task
 
 
+NUMBERS: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()
+
+
+def number_of(task: Task) -> int:
+    """Which task it is, without keeping it: a task that is kept takes on no other message."""
+    return NUMBERS.setdefault(task, next(COUNTER))
+
+
+COUNTER = itertools.count()
+
+
 def burst(peer: Any, *events: str) -> None:
     """Send a message of each event, all in one segment; data and id are its number."""
     peer.send_text(
@@ -88,11 +101,11 @@ async def test_a_burst_of_messages_is_handled_by_one_task(
     connect: Connect, made: list[Task]
 ) -> None:
     app = WsApp(limits=WsLimits(waiting_messages=50))
-    seen: list[Task] = []
+    seen: list[int] = []
 
     @app.on_message("m", "/")
     async def m(message: WsMessage[int]) -> int:
-        seen.append(me())
+        seen.append(number_of(me()))
         return message.data
 
     async with app.serving() as address:
@@ -100,7 +113,7 @@ async def test_a_burst_of_messages_is_handled_by_one_task(
         before = len(made)
         burst(peer, *["m"] * 50)
         assert await replies(peer, 50) == list(range(50))
-        assert made[before:] == [seen[0]]
+        assert [*map(number_of, made[before:])] == [seen[0]]
         assert seen == [seen[0]] * 50
 
 
@@ -133,11 +146,11 @@ async def test_what_a_message_sets_the_next_in_the_same_task_does_not_see(
     app = WsApp()
     variable: ContextVar[str] = ContextVar("variable", default="nothing")
     seen: list[str] = []
-    tasks: set[Task] = set()
+    tasks: set[int] = set()
 
     @app.on_message("m", "/")
     async def m(message: WsMessage[int]) -> None:
-        tasks.add(me())
+        tasks.add(number_of(me()))
         mine = f"message {message.data}"
         before = variable.get()
         variable.set(mine)
@@ -231,17 +244,21 @@ HABITS: list[Callable[[], Coroutine[Any, Any, str]]] = [
 ]
 
 
+KEEPERS = (group, scope)
+"""Here a traceback, or a circle, keeps the task for a while: the next message has another."""
+
+
 @pytest.mark.parametrize("habit", HABITS, ids=lambda habit: habit.__name__)
 async def test_what_needs_the_current_task_works_in_the_first_message_and_in_later_ones(
     connect: Connect, made: list[Task], habit: Callable[[], Coroutine[Any, Any, str]]
 ) -> None:
     app = WsApp()
-    tasks: list[Task] = []
+    tasks: list[int] = []
 
     async def tell() -> str:
-        tasks.append(me())
+        tasks.append(number_of(me()))
         told = await habit()
-        assert me() is tasks[-1]
+        assert number_of(me()) == tasks[-1]
         assert not me().cancelling()
         return told
 
@@ -254,8 +271,9 @@ async def test_what_needs_the_current_task_works_in_the_first_message_and_in_lat
         assert sync == "sync"
         assert isinstance(first, str)
         assert others == [first, first]
-    assert tasks == [tasks[0]] * 3
-    assert made.count(tasks[0]) == 1
+    if habit not in KEEPERS:
+        assert tasks == [tasks[0]] * 3
+    assert [*map(number_of, made)].count(tasks[0]) == 1
 
 
 # What ends the task of one message
@@ -302,12 +320,12 @@ async def test_a_handler_that_is_cancelled_takes_no_other_message_with_it(
     answer: object,
 ) -> None:
     app = WsApp(logger=SILENT)
-    tasks: dict[int, Task] = {}
+    tasks: dict[int, int] = {}
     order: list[int] = []
 
     def note(message: WsMessage[int]) -> None:
         order.append(message.data)
-        tasks[message.data] = me()
+        tasks[message.data] = number_of(me())
 
     @app.on_message("cancelled", "/")
     async def cancelled(message: WsMessage[int]) -> str:

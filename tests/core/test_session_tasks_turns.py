@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import itertools
 import json
 import logging
 import random
@@ -50,6 +51,17 @@ def me() -> Task:
     task = asyncio.current_task()
     assert task is not None
     return task
+
+
+NUMBERS: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()
+
+
+def number_of(task: Task) -> int:
+    """Which task it is, without keeping it: a task that is kept takes on no other message."""
+    return NUMBERS.setdefault(task, next(COUNTER))
+
+
+COUNTER = itertools.count()
 
 
 def burst(peer: Any, *events: str) -> None:
@@ -241,11 +253,11 @@ async def test_messages_that_waited_when_the_client_left_are_handled_before_on_d
     gate = asyncio.Event()
     connections: list[WsConnection] = []
     order: list[object] = []
-    tasks: set[Task] = set()
+    tasks: set[int] = set()
 
     @app.on_message("m", "/")
     async def m(message: WsMessage[int]) -> None:
-        tasks.add(me())
+        tasks.add(number_of(me()))
         connections.append(use_ws_connection())
         await gate.wait()
         order.append(message.data)
@@ -348,11 +360,11 @@ async def test_nothing_keeps_a_message_while_its_task_goes_on_with_others(
 
     app = WsApp(logger=SILENT, message_parser=parser)
     gate, reached = asyncio.Event(), asyncio.Event()
-    tasks: set[Task] = set()
+    tasks: set[int] = set()
 
     @app.on_message("begin", "/")
     async def begin(message: WsMessage[Big]) -> None:
-        tasks.add(me())
+        tasks.add(number_of(me()))
         await asyncio.sleep(0)
 
     @app.on_message("async", "/")
@@ -375,7 +387,7 @@ async def test_nothing_keeps_a_message_while_its_task_goes_on_with_others(
 
     @app.on_message("end", "/")
     async def end() -> None:
-        tasks.add(me())
+        tasks.add(number_of(me()))
         reached.set()
         await gate.wait()
 

@@ -73,8 +73,7 @@ class Answering:
 
     def _answer(self, current: Context, inbound: Inbound, result: object) -> None:
         """Send what a handler returned, if anybody asked."""
-        current.decided = True
-        joins = current.joins
+        joins = current.decide()
         if inbound.id is UNSET:
             if joins is not None:
                 self._when_joined(joins, _nothing)

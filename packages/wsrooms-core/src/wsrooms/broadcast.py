@@ -19,7 +19,7 @@ from wsrooms.sendbuffer import BATCH_FROM, Batch
 from wsrooms.wire import NO_DATA, NO_RAW, decode_data, mend_surrogates
 
 if TYPE_CHECKING:
-    from wsrooms.sendbuffer import SendBuffer
+    from wsrooms.sendbuffer import Flusher, SendBuffer
     from wsrooms.wire import Codec, Params
 
 __all__ = ["Broadcast", "Fanout", "ForeignPayload", "Payload", "checked_params", "read_payload"]
@@ -122,17 +122,12 @@ class Broadcast:
         for member in others or ():  # not while looping: their send() may join and leave
             self._send(member)
 
-    def deliver_together(
-        self, members: Iterable[WsMember], exclude: WsMember | str | None
-    ) -> Batch | None:
-        """Give it to ``members`` as :meth:`deliver` does, so that more may follow at once.
+    def share(self, members: Iterable[WsMember], exclude: WsMember | None) -> tuple[Batch, bool]:
+        """Give it to those of ``members`` who can hold a batch, so that more may follow at once.
 
         Returns:
-            What the next broadcast to the very same members can be added to; None
-            where nobody could take it so.
+            The batch, whose ``others`` have not got it yet, and whether anybody holds it.
         """
-        if isinstance(exclude, str):
-            members = [member for member in members if member.id != exclude]
         buffers: list[SendBuffer] = []
         others: list[WsMember] = []
         for member in members:
@@ -146,13 +141,15 @@ class Broadcast:
             others.append(member)
         batch = Batch(self.encode(), exclude, others)
         batch.share(buffers)
-        if others:
-            self.deliver(others, None)
-        return batch if buffers else None
+        return batch, bool(buffers)
 
     def add_to(self, batch: Batch) -> None:
         """Give it to everybody who got ``batch``."""
         batch.add(self.encode())
+        self.deliver_to_others(batch)
+
+    def deliver_to_others(self, batch: Batch) -> None:
+        """Give it to those who cannot hold ``batch``."""
         if batch.others:
             self.deliver(cast("Sequence[WsMember]", batch.others), None)
 
@@ -191,14 +188,18 @@ class Fanout:
     """The way of broadcasts to rooms here; those to one room in one turn share it.
 
     Attributes:
-        batches: What large rooms were sent this turn. The server, whose flusher clears
-            it before it writes, puts the flusher's own here.
+        batches: What large rooms were sent this turn; a flusher's own, which that clears
+            before it writes.
     """
 
     __slots__ = ("batches",)
 
     def __init__(self) -> None:
         self.batches: dict[str, Batch] = {}
+
+    def share_turns_of(self, flusher: Flusher) -> None:
+        """Let broadcasts to a large room be shared until ``flusher`` writes."""
+        self.batches = flusher.batches
 
     def deliver(
         self,
@@ -208,15 +209,20 @@ class Fanout:
         exclude: WsMember | str | None,
     ) -> None:
         """Give ``broadcast`` to ``members``, who are all of ``room``."""
-        batch = self.batches.get(room)
-        if batch is not None and batch.is_for_all_but(exclude):
-            broadcast.add_to(batch)
-        elif len(members) < BATCH_FROM:
+        if len(members) < BATCH_FROM:
             broadcast.deliver(members, exclude)
+            return
+        if isinstance(exclude, str):
+            # As a rule the sender is elsewhere; then a burst of many senders can be shared.
+            exclude = next((member for member in members if member.id == exclude), None)
+        batch = self.batches.get(room)
+        if batch is not None and batch.is_open and batch.exclude is exclude:
+            broadcast.add_to(batch)
         else:
-            batch = broadcast.deliver_together(members, exclude)
-            if batch is not None:
-                self.batches[room] = batch
+            batch, held = broadcast.share(members, exclude)
+            if held:
+                self.batches[room] = batch  # before a member's send() may join or leave
+            broadcast.deliver_to_others(batch)
 
     def members_change(self, room: str) -> None:
         """Somebody joins ``room`` or leaves it: what comes next is not for the same."""

@@ -87,7 +87,7 @@ class WsRoomManager:
         self._room_name_bytes = room_name_bytes
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
         self._pending = PendingJoins()
-        self.fanout = Fanout()
+        self.fanout: Fanout = Fanout()  # of what is sent to a room
         self._everybody: Callable[[], Collection[WsMember]] | None = None
         self._server_channel = FINISHED
         self._context = Context()

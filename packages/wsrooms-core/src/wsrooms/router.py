@@ -126,7 +126,7 @@ class WsRouter(Generic[H]):
 
 
 MEMO_ROUTES = 2048
-"""Messages of which a memo keeps the routes: about 1 MB at the most."""
+"""Messages of which a memo keeps the routes: a few MB at the most."""
 
 MEMO_PATH = 128
 """Characters of event and path, beyond which a message is not remembered."""

@@ -62,12 +62,6 @@ class Batch:
         self.is_open = True
         self._joined: bytes | None = None
 
-    def is_for_all_but(self, exclude: object) -> bool:
-        """Whether a frame may be added that everybody gets but ``exclude``."""
-        return self.is_open and (
-            exclude is self.exclude or (type(exclude) is str and exclude == self.exclude)
-        )
-
     def add(self, frame: bytes) -> None:
         """Send one more frame to all."""
         self.frames.append(frame)

@@ -14,6 +14,7 @@ import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec import Raw
@@ -50,7 +51,7 @@ class _Work(NamedTuple):
     name: str
 
 
-PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, Raw})
+NOT_AWAITABLE = frozenset({type(None), bool, int, float, str, bytes, list, dict, Raw})
 """Types of results that are certainly not awaitable: to look for ``__await__`` costs more."""
 
 
@@ -63,7 +64,6 @@ class Session(Answering):
         "_opening",
         "_plan",
         "_running",
-        "_starting",
         "_tasks",
         "done",
     )
@@ -86,8 +86,7 @@ class Session(Answering):
         super().__init__(instance, connection, on_ready)
         self._plan = plan
         self._running = 0
-        self._starting = 0  # of these, tasks that have not begun
-        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._tasks: dict[asyncio.Task[Any], bool] | None = None  # with whether each has begun
         self._opening = True
         self._ended = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -205,7 +204,6 @@ class Session(Answering):
 
     def _start_worker(self, work: _Work) -> None:
         self._running += 1
-        self._starting += 1
         self._start_task(self._go_on(work), work.name, self._worker_done)
 
     def _begin(self, inbound: Inbound) -> _Work | None:
@@ -230,11 +228,15 @@ class Session(Answering):
         """Do ``work``, then what has come meanwhile, as long as this turn has time for it.
 
         One task does it all: a task for each message would take three turns of the loop for
-        each, and each would be a write of its own. Every message has its own context.
+        each, and each would be a write of its own. Every message has its own context, and
+        where a handler keeps the current task, the next message gets another one.
         """
         task = asyncio.current_task()
+        tasks = self._tasks
         assert task is not None
-        self._starting -= 1
+        assert tasks is not None
+        tasks[task] = True
+        references = getrefcount(task)
         turns = self._instance.turns
         until = turns.until()
         while True:
@@ -244,7 +246,10 @@ class Session(Answering):
             while True:
                 if not self._waiting or self._opening or task.cancelling():
                     return
-                if turns.over(until) or self._starting:  # what comes before it must begin first
+                if getrefcount(task) > references:
+                    return  # somebody has kept it, perhaps to cancel it: it is that message's own
+                # What comes before it must begin first.
+                if turns.over(until) or False in tasks.values():
                     await asyncio.sleep(0)
                     until = turns.until()
                     continue
@@ -276,7 +281,7 @@ class Session(Answering):
                 self._refuse(current, inbound, error)
                 return None
             break
-        if type(result) not in PLAIN and hasattr(result, "__await__"):
+        if type(result) not in NOT_AWAITABLE and hasattr(result, "__await__"):
             awaitable = cast("Awaitable[object]", result)
             return self._run_async(current, inbound, awaitable, handlers[tried:])
         self._answer(current, inbound, result)
@@ -325,25 +330,32 @@ class Session(Answering):
         self, work: Any, name: str, done: Callable[[asyncio.Task[Any]], None] | None = None
     ) -> None:
         if self._tasks is None:
-            self._tasks = set()
+            self._tasks = {}
         task = self._instance.loop.create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks.setdefault(task, done is None)
         # One callback: each costs a turn of the loop's queue, and a copy of the context.
         task.add_done_callback(done or self._task_done)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if self._tasks is not None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             if not self._tasks:
                 self._tasks = None  # for the sake of those that are idle
 
     def _advance(self) -> None:
-        """Handle what waits, as far as concurrency allows; then finish, if it is over."""
+        """Handle what waits, as far as concurrency and this turn allow; then finish, if over."""
+        turns = self._instance.turns
+        until = 0.0
         while (
             self._waiting
             and not self._opening
             and self._running < self._instance.max_concurrent_messages
         ):
+            if not until:
+                until = turns.until()
+            elif turns.over(until):  # a whole read may have waited for on_connect
+                turns.queue(self._advance)
+                break
             work = self._begin(self._waiting.popleft())
             if work is not None:
                 self._start_worker(work)

@@ -67,12 +67,16 @@ class Turns:
     def _run(self) -> None:
         queue = self._queue
         until = monotonic() + TURN_SECONDS
-        for _ in range(len(queue)):
-            # Each in a context of its own, not that of a message: it may run a parser, and
-            # asyncio keeps the context in which reading is resumed.
-            self._context.copy().run(queue[0])
-            queue.popleft()  # only now, so that what it queues does not schedule twice
-            if monotonic() > until:
-                break
-        if queue:
-            self._call_soon(self._run, context=self._context)
+        try:
+            for _ in range(len(queue)):
+                # Each in a context of its own, not that of a message: it may run a parser, and
+                # asyncio keeps the context in which reading is resumed.
+                try:
+                    self._context.copy().run(queue[0])
+                finally:
+                    queue.popleft()  # only now, so that what it queues does not schedule twice
+                if monotonic() > until:
+                    break
+        finally:  # a handler's SystemExit passes through here, and the app still has to close
+            if queue:
+                self._call_soon(self._run, context=self._context)

@@ -50,6 +50,7 @@ class Intake(asyncio.Protocol, ABC):
         "_inbox_at",
         "_leaving",
         "_longest_plain",
+        "_no_close",
         "_partial",
         "_partial_text",
         "_protocol",
@@ -79,6 +80,7 @@ class Intake(asyncio.Protocol, ABC):
         self._head = b""  # of a frame that has said too little yet to be told apart
         self._rest = 0  # bytes of a frame that the library has begun to read
         self._leaving = False  # a CLOSE is in the inbox
+        self._no_close = False  # none is: it was looked for already
         self._partial: bytearray | None = None  # of a fragmented message
         self._partial_text = False
         self._reading_paused = False
@@ -108,6 +110,7 @@ class Intake(asyncio.Protocol, ABC):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self.heard = True
+        self._no_close = False
         if self._inbox is not None:
             # The pump is on its way, or waits for ready(); some transports still deliver
             # what they hold after pause_reading().
@@ -152,7 +155,9 @@ class Intake(asyncio.Protocol, ABC):
                 at += SLICE
                 continue
             if (session.full or (buffer.blocked and buffer.full)) and not self._leaving:
-                if not close_is_in(data, at + self._rest):
+                # Looked for once in what was read, not once for each message that has to wait.
+                if self._no_close or not close_is_in(data, at + self._rest):
+                    self._no_close = True
                     self._wait(data, at)
                     self._pause_reading()
                     return

@@ -69,7 +69,7 @@ class Server:
         call_soon = partial(self.loop.call_soon, context=self.context)
         self.flusher = Flusher(call_soon, time.monotonic, instance.counters)
         instance.turns.flusher = self.flusher
-        instance.rooms.fanout.batches = self.flusher.batches
+        instance.rooms.fanout.share_turns_of(self.flusher)
         self.closing = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:
