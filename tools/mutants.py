@@ -65,9 +65,11 @@ use_git_change_detection = false
 PRELOAD = ["pytest", "hypothesis.stateful", "msgspec", "websockets.server"]
 """What the tests of every mutant import, and had better find imported."""
 
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir=."]
-# Hypothesis's plugin for pytest is among what is imported, which pytest would have rewritten.
-OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+OPTIONS = [
+    *("-x", "-q", "-p", "no:cacheprovider", "--rootdir=."),
+    # Hypothesis's plugin for pytest is among what is imported, which pytest would have rewritten.
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
 
 NONE = "none"
 EVERY = "fail"
