@@ -3,6 +3,7 @@
     make mutants                            every module below, minutes each
     make mutants ARGS="hub router"          some
     make mutants ARGS="--show hub"          and the survivors as diffs
+    make mutants ARGS="--every 10 wire"     a sample: each tenth mistake
 
 mutmut makes the mistakes, all in one copy of the module that asks the environment which of
 them is meant. Here the tests about the module run once for each: mutmut's own runs are two
@@ -13,6 +14,7 @@ reason. Ends with status 1 where the score of a module is below ``WANTED``.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -63,16 +65,21 @@ use_git_change_detection = false
 PRELOAD = ["pytest", "hypothesis.stateful", "msgspec", "websockets.server"]
 """What the tests of every mutant import, and had better find imported."""
 
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir=."]
-# Hypothesis's plugin for pytest is among what is imported, which pytest would have rewritten.
-OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+OPTIONS = [
+    *("-x", "-q", "-p", "no:cacheprovider", "--rootdir=."),
+    # Hypothesis's plugin for pytest is among what is imported, which pytest would have rewritten.
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
 
 NONE = "none"
 EVERY = "fail"
 """What mutmut takes for all at once: each function that has mistakes raises."""
 
-PATIENCE = 20
+PATIENCE = 5
 """A mistake may make the tests run for ever: so many times as long as they took without."""
+
+EVERY_SECONDS = 60.0
+"""Between signs of life."""
 
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
@@ -137,7 +144,7 @@ class Runner:
         started = time.monotonic()
         if self.run(NONE) != SURVIVED:
             sys.exit("the tests fail without any mutant")
-        self._patience = PATIENCE * (time.monotonic() - started)
+        self._patience = 10 + PATIENCE * (time.monotonic() - started)
         if self.run(EVERY) != KILLED:
             sys.exit("the tests do not reach the mutants: this run would prove nothing")
 
@@ -192,12 +199,19 @@ def difference(mutant: Mutant) -> tuple[str, str, str]:
     return was, becomes, diff
 
 
-def report(module: str, accepted: list[dict[str, str]], *, show: bool) -> float:
+def report(module: str, accepted: list[dict[str, str]], *, show: bool, every: int) -> float:
     """Print how ``module`` does; returns the per cent of its mutants that are noticed."""
     tests = stage(module)
-    names = names_of(module)
+    names = names_of(module)[::every]
     runner = Runner(tests)
-    mutants = [Mutant(name, runner.run(name)) for name in names]
+    mutants: list[Mutant] = []
+    told = time.monotonic()
+    for name in names:
+        mutants.append(Mutant(name, runner.run(name)))
+        if time.monotonic() - told > EVERY_SECONDS:
+            told = time.monotonic()
+            alive = sum(mutant.status == SURVIVED for mutant in mutants)
+            print(f"{module}: {len(mutants)} of {len(names)}, {alive} alive", file=sys.stderr)
     counts = Counter(mutant.status for mutant in mutants)
     lines: list[str] = []
     known = 0
@@ -213,19 +227,27 @@ def report(module: str, accepted: list[dict[str, str]], *, show: bool) -> float:
         if show:
             lines.append(diff)
     score = 100 * (len(mutants) - counts[SURVIVED]) / len(mutants)
-    told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    print(f"{module}: {score:.1f} % of {len(mutants)} noticed ({told}; {known} accepted)")
+    summary = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    print(f"{module}: {score:.1f} % of {len(mutants)} noticed ({summary}; {known} accepted)")
     print(*lines, sep="\n", end="\n" if lines else "", flush=True)
     return score
 
 
-def main(arguments: list[str]) -> int:
-    show = "--show" in arguments
-    modules = [each for each in arguments if each != "--show"] or list(TESTS)
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", metavar="module")
+    parser.add_argument("--show", action="store_true", help="show survivors as diffs")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth mutant")
+    asked = parser.parse_args()
+    if unknown := set(asked.modules) - set(TESTS):
+        parser.error(f"no such module: {', '.join(sorted(unknown))}")
     accepted: list[dict[str, str]] = tomllib.loads(ACCEPTED.read_text("utf-8"))["accepted"]
-    scores = [report(module, accepted, show=show) for module in modules]
+    scores = [
+        report(module, accepted, show=asked.show, every=asked.every)
+        for module in asked.modules or TESTS
+    ]
     return 1 if min(scores) < WANTED else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

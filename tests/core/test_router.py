@@ -105,6 +105,7 @@ ONE: list[tuple[str, str, Params | None]] = [
     (r"/:id(\d+)", "/12\n", None),
     (r"/:id(\d+)", "/\u0661\u0662", None),
     (r"/:id(^\d+$)", "/12", {"id": "12"}),
+    (r"/:id(^\d+$)/x", "/12/x", {"id": "12"}),
     (r"/:id(\d*)", "/", None),
     (r"/:x(a|b)", "/b", {"x": "b"}),
     (r"/:x(a|b)c", "/bc", {"x": "b"}),
@@ -175,6 +176,8 @@ ONE: list[tuple[str, str, Params | None]] = [
     (r"/*:id(\d)", "/ab12", {"*": "ab1", "id": "2"}),
     ("/css/*/s/:f.css", "/css/1/2/s/a.css", {"*": "1/2", "f.css": "a.css"}),
     ("/*", "/a\nb", None),
+    ("/:x-:y-*", "/--a-a/-", {"x": "-", "y": "a", "*": "a/-"}),
+    ("/*-:x-a*", "/-aa--aa-a/-a/", {"*": ["-aa-", "/-a/"], "x": "aa"}),
     ("/*/:x", "/a/b\nc", {"*": "a", "x": "b\nc"}),
     # the query
     ("/chat", "/chat?a=/b", {}),

@@ -268,6 +268,8 @@ def make_path(random: Random, patterns: list[Pattern]) -> str:
     """A path that a pattern may match, or only nearly, or not at all."""
     if random.random() < 0.2:
         return "/" + "".join(random.choices("/-ab1.%?\n2F\ud800é", k=random.randint(0, 10)))
+    if random.random() < 0.1:
+        return "/" + "".join(random.choices("//--ab", k=random.randint(3, 12)))
     path = ""
     for part in random.choice(patterns):
         if isinstance(part, Text):
@@ -292,6 +294,8 @@ def make_path(random: Random, patterns: list[Pattern]) -> str:
 def make_patterns(random: Random) -> list[Pattern]:
     """Patterns that have nothing to do with each other, or fight for the same path."""
     count = random.randint(1, 6)
+    if random.random() < 0.15:
+        return [make_costly(random) for _ in range(min(count, 2))]
     if random.random() < 0.4:
         return [make_pattern(random) for _ in range(count)]
     path = "".join(
