@@ -193,9 +193,7 @@ class Session(Answering):
                 self._waiting = deque()
             self._waiting.append(inbound)
             self._recount()
-            return
-        work = self._begin(inbound)
-        if work is not None:
+        elif (work := self._begin(inbound)) is not None:
             self._start_worker(work)
 
     def _drop(self, reason: str) -> None:
@@ -227,12 +225,11 @@ class Session(Answering):
     async def _go_on(self, work: _Work) -> None:
         """Do ``work``, then what has come meanwhile, as long as this turn has time for it.
 
-        One task does it all: a task for each message would take three turns of the loop for
-        each, and each would be a write of its own. Every message has its own context, and
-        where a handler keeps the current task, the next message gets another one.
+        One task does it all: a task for each would take three turns of the loop, and each would
+        be a write of its own. Every message has its own context; where a handler keeps the
+        current task, the next message gets another one.
         """
-        task = asyncio.current_task()
-        tasks = self._tasks
+        task, tasks = asyncio.current_task(), self._tasks
         assert task is not None
         assert tasks is not None
         tasks[task] = True
@@ -242,14 +239,13 @@ class Session(Answering):
         while True:
             if await in_context(work.context, work.rest):
                 until = turns.until()  # it waited for something: this is another turn
-            del work  # whatever it holds is not to wait with this task
+            del work  # what it holds is not to wait with this task
             while True:
                 if not self._waiting or self._opening or task.cancelling():
                     return
                 if getrefcount(task) > references:
                     return  # somebody has kept it, perhaps to cancel it: it is that message's own
-                # What comes before it must begin first.
-                if turns.over(until) or False in tasks.values():
+                if turns.over(until) or False in tasks.values():  # what comes before begins first
                     await asyncio.sleep(0)
                     until = turns.until()
                     continue
