@@ -186,8 +186,9 @@ def test_a_bad_pattern_is_refused_with_its_reason(pattern: str, reason: str) -> 
 @pytest.mark.parametrize("bad", [None, 1, b"/a", ["/a"], re.compile("/a")])
 def test_what_is_not_a_str_is_refused(bad: object) -> None:
     router: WsRouter[str] = WsRouter()
-    with pytest.raises(InvalidPattern, match="it is not a str but of type"):
+    with pytest.raises(InvalidPattern, match="it is not a str but of type") as caught:
         router.add("message", bad, "h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # that is the point
+    assert caught.value.pattern == bad
     with pytest.raises(InvalidPattern, match="its event is not a str but of type") as caught:
         router.add(bad, "/a", "h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # that is the point
     assert caught.value.pattern == "/a"
