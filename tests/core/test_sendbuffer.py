@@ -403,3 +403,25 @@ def test_a_write_that_raises_does_not_keep_the_others_from_their_turn() -> None:
     lines[0].buffer.push(b"y")
     turns.run_one()
     assert lines[0].socket.sent == b"xy"
+
+
+def test_what_has_displaced_older_pushes_is_displaced_by_newer_ones() -> None:
+    line = Line("drop_oldest", limit_bytes=10)
+    line.buffer.block()
+    for frame in (b"a" * 10, b"b" * 10, b"c" * 10):
+        line.buffer.push(frame)
+    assert line.socket.slow == [1, 1]
+    line.buffer.unblock()
+    assert line.socket.sent == b"c" * 10
+
+
+def test_a_push_as_large_as_the_bound_displaces_all_that_waits() -> None:
+    line = Line("drop_oldest", limit_bytes=10)
+    line.buffer.block()
+    line.buffer.push(b"a" * 4)
+    line.buffer.push(b"b" * 10)
+    assert line.socket.slow == [1]
+    line.buffer.push(b"c" * 11)
+    line.buffer.unblock()
+    assert line.socket.slow == [1, 1]
+    assert line.socket.sent == b"b" * 10
