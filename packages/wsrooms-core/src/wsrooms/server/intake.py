@@ -154,6 +154,7 @@ class Intake(asyncio.Protocol, ABC):
                 self._read_without_session(data[at : at + SLICE])
                 at += SLICE
                 continue
+            # _stalled(), written out: it runs for every message, and two calls would double it.
             if (session.full or (buffer.blocked and buffer.full)) and not self._leaving:
                 # Looked for once in what was read, not once for each message that has to wait.
                 if self._no_close or not close_is_in(data, at + self._rest):
