@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import json
-import logging
 import random
-import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +12,13 @@ import pytest
 
 from wsrooms import WsApp, WsLimits, WsMessage, use_ws_message
 
+from .session_tasks import SILENT, Clock, burst, me, number_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Task = asyncio.Task[Any]
-
-SILENT = logging.getLogger("wsrooms.silent")
-"""pytest would keep a record, and with it the traceback, of each failure that is logged."""
-SILENT.setLevel(logging.CRITICAL + 1)
-
-
-class Clock:
-    """The time that a turn is measured by: it stands still unless a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -58,33 +42,6 @@ async def made() -> list[Task]:
 
     asyncio.get_running_loop().set_task_factory(factory)
     return tasks
-
-
-def me() -> Task:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
-
-
-NUMBERS: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()
-
-
-def number_of(task: Task) -> int:
-    """Which task it is, without keeping it: a task that is kept takes on no other message."""
-    return NUMBERS.setdefault(task, next(COUNTER))
-
-
-COUNTER = itertools.count()
-
-
-def burst(peer: Any, *events: str) -> None:
-    """Send a message of each event, all in one segment; data and id are its number."""
-    peer.send_text(
-        *(
-            json.dumps({"event": event, "path": "/", "id": number, "data": number})
-            for number, event in enumerate(events)
-        )
-    )
 
 
 async def replies(peer: Any, count: int) -> list[object]:

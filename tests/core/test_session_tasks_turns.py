@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import itertools
 import json
-import logging
 import random
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -16,26 +14,14 @@ import pytest
 
 from wsrooms import WsApp, WsConnection, WsMessage, use_ws_connection, use_ws_rooms
 
+from .session_tasks import SILENT, Clock, burst, me, number_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     Task = asyncio.Task[Any]
-
-SILENT = logging.getLogger("wsrooms.silent")
-"""pytest would keep a record, and with it the traceback, of each failure that is logged."""
-SILENT.setLevel(logging.CRITICAL + 1)
-
-
-class Clock:
-    """The time that a turn is measured by: it stands still unless a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -45,33 +31,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("wsrooms.turns.monotonic", clock)
     monkeypatch.setattr("wsrooms.server.intake.monotonic", clock)
     return clock
-
-
-def me() -> Task:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
-
-
-NUMBERS: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()
-
-
-def number_of(task: Task) -> int:
-    """Which task it is, without keeping it: a task that is kept takes on no other message."""
-    return NUMBERS.setdefault(task, next(COUNTER))
-
-
-COUNTER = itertools.count()
-
-
-def burst(peer: Any, *events: str) -> None:
-    """Send a message of each event, all in one segment; data and id are its number."""
-    peer.send_text(
-        *(
-            json.dumps({"event": event, "path": "/", "id": number, "data": number})
-            for number, event in enumerate(events)
-        )
-    )
 
 
 # Others have their turn
