@@ -26,7 +26,7 @@ from wsrooms.wire import Codec, Params, check_room, shown
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
     from wsrooms.receipt import Receipt
-    from wsrooms.rooms import WsRoomManager
+    from wsrooms.rooms import Rooms
 
 __all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
 
@@ -146,7 +146,7 @@ class Instance:
         *,
         server: WsServer,
         codec: Codec,
-        rooms: WsRoomManager,
+        rooms: Rooms,
         limits: WsLimits,
         logger: logging.Logger,
         max_message_size: int,

@@ -17,7 +17,7 @@ from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan
 from wsrooms.options import codec_of
-from wsrooms.rooms import WsRoomManager
+from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
 from wsrooms.transports import WsHealth
@@ -101,7 +101,7 @@ class Life:
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
         self._idle_since = time.monotonic()
-        self._last_stats = Counters().stats(0, WsRoomManager().stats())
+        self._last_stats = Counters().stats(0, Rooms().stats())
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -164,7 +164,7 @@ class Life:
         plan, codec = compile_plan(self._app), self._codec
         gap_hooks: Iterable[Callable[[Gap], object]] = self.gap_hooks
         error_hooks: Iterable[Callable[[BaseException, str], object]] = self.error_hooks
-        make_rooms: Callable[..., WsRoomManager] = WsRoomManager
+        make_rooms: Callable[..., Rooms] = Rooms
         make_instance: Callable[..., Instance] = Instance
         make_session: Callable[..., Session] = Session
         if options["debug"]:

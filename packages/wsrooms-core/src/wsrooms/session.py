@@ -137,7 +137,7 @@ class Session(Answering):
                 if inspect.isawaitable(outcome):
                     await outcome
             for receipt in current.decide() or ():
-                if not (receipt.done and receipt.seen):
+                if not (receipt.done and receipt._seen):
                     await receipt
         except (Exception, asyncio.CancelledError) as error:
             current.decide()
@@ -154,7 +154,7 @@ class Session(Answering):
             return
         connection = self.connection
         self._instance.connections[connection.id] = connection
-        connection.accept()
+        connection._accept()
         self._advance()
 
     def _reject(self, error: BaseException) -> None:

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from wsrooms.context import peek
 from wsrooms.debug.nearest import like_rooms, near_routes, spelt_otherwise
 from wsrooms.inbound import plain_id
-from wsrooms.rooms import WsRoomManager
+from wsrooms.rooms import Rooms
 from wsrooms.session import Session
 from wsrooms.wire import SHOWN, shown
 
@@ -234,7 +234,7 @@ class LoudSession(Session):
         )
 
 
-class LoudRooms(WsRoomManager):
+class LoudRooms(Rooms):
     """Rooms that tell what is broadcast, to how many, and what was likely meant otherwise."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
