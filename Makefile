@@ -36,6 +36,7 @@ check:
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check
+	$(IN) check python tools/errors_page.py --check
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)

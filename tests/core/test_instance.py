@@ -295,7 +295,7 @@ async def test_a_task_is_made_of_a_coroutine_and_of_nothing_else() -> None:
 
     function: Any = work
     app = WsApp()
-    with pytest.raises(TypeError, match=r"start_task\(<function .*>\): give a coroutine, which"):
+    with pytest.raises(TypeError, match=r"start_task\(.*\.work\): give a coroutine, which"):
         app.start_task(function, name="work")
 
 

@@ -286,8 +286,9 @@ class WsApp(WsRoutes):
             TypeError: ``coro`` is none.
         """
         if not inspect.iscoroutine(coro):
+            what = getattr(coro, "__qualname__", None) or type(coro).__name__
             raise TypeError(
-                f"start_task({coro!r}): give a coroutine, which calling an async function makes"
+                f"start_task({what}): give a coroutine, which calling an async function makes"
             )
         instance = self._life.instance
         if instance is None:

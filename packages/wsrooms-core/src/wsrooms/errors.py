@@ -169,8 +169,7 @@ class UnknownOption(ConfigurationError):
         self.known: tuple[str, ...] = tuple(sorted(known))
         options = ", ".join(self.known) or "none"
         super().__init__(
-            f"unknown option {option!r}; known options: {options}"
-            f"{did_you_mean(option, self.known)}"
+            f"unknown option {option!r}; known options: {options}{did_you_mean(option, self.known)}"
         )
 
 

@@ -41,8 +41,8 @@ def options_by_name(init: Callable[P, None]) -> Callable[P, None]:
     def checked(*given: P.args, **options: P.kwargs) -> None:
         if len(given) > 1:  # the first one is self
             raise ConfigurationError(
-                f"{type(given[0]).__name__}({given[1]!r}): give each option with its name, "
-                f"such as {next(iter(known))}=..."
+                f"{type(given[0]).__name__}() takes no {type(given[1]).__name__} without a name: "
+                f"give each option with its own, such as {next(iter(known))}=..."
             )
         for option in options:
             if option not in known:
@@ -170,7 +170,8 @@ def owned_transport(given: str | WsBroadcastTransport, owner: object) -> WsBroad
 def _check_transport(given: object) -> None:
     if isinstance(given, str):
         raise ConfigurationError(
-            f"tagged({given!r}): give an object, such as tagged(transport_from_url({given!r}))"
+            "tagged() wraps a transport and no str: give an object, such as "
+            "tagged(transport_from_url(url))"
         )
     if isinstance(given, type):
         raise ConfigurationError(
@@ -184,7 +185,8 @@ def _check_transport(given: object) -> None:
     ]
     if missing:
         raise ConfigurationError(
-            f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}"
+            f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}; "
+            "a transport has publish, subscribe and unsubscribe"
         )
 
 

@@ -228,7 +228,10 @@ class WsRoutes:
         if not isinstance(routes, WsRoutes):
             raise ConfigurationError(f"include({routes!r}): give a WsRoutes object")
         if _reaches(routes, self):
-            raise ConfigurationError("routes cannot include themselves")
+            raise ConfigurationError(
+                "routes cannot include themselves, nor those that include them: "
+                "include each in the app"
+            )
         if prefix:
             WsRouter[Handler]().add("*", join_prefix(prefix, "/"), cast("Handler", None))
         declared = self._declared
@@ -354,9 +357,18 @@ def _required(fn: Callable[..., object]) -> list[inspect.Parameter]:
     return required
 
 
-def _takes_message(fn: Callable[..., object]) -> bool:
+def _check_callable(fn: object) -> None:
+    if inspect.iscoroutine(fn):
+        fn.close()
+        raise InvalidHandler(
+            fn.__qualname__, "it is called already: give the function itself, without ()"
+        )
     if not callable(fn):
         raise InvalidHandler(repr(fn), "it is not a function")
+
+
+def _takes_message(fn: Callable[..., object]) -> bool:
+    _check_callable(fn)
     required = _required(fn)
     if not required:
         return False
@@ -376,8 +388,7 @@ def check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
     Raises:
         InvalidHandler: It cannot.
     """
-    if not callable(fn):
-        raise InvalidHandler(repr(fn), "it is not a function")
+    _check_callable(fn)
     required = _required(fn)
     keyword_only = any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in required)
     takes, instead = _HOOKS[kind]
