@@ -175,7 +175,7 @@ class Instance:
         self.connections: dict[str, WsConnection] = {}
         self.watchers: dict[str, Callable[[], None]] = {}
         """By a connection's id: called when it is accepted, and when it is forgotten."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         self.sessions: dict[Endable, None] = {}  # in order, so that a run can repeat
         self.base_context = copy_context()
         self.turns = Turns(self.loop, self.base_context)
@@ -225,7 +225,7 @@ class Instance:
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A task whose death is logged, and that the end cancels."""
         task = self.loop.create_task(coro, name=name)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._task_done)
         return task
 
@@ -316,7 +316,7 @@ class Instance:
         return True
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.counters.tasks_failed += 1
             self.logger.error("background task %s died", task.get_name(), exc_info=error)
