@@ -26,7 +26,7 @@ from wsrooms.wire import Codec, Params, check_room, shown
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
     from wsrooms.receipt import Receipt
-    from wsrooms.rooms import WsRoomManager
+    from wsrooms.rooms import Rooms
 
 __all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
 
@@ -149,7 +149,7 @@ class Instance:
         *,
         server: WsServer,
         codec: Codec,
-        rooms: WsRoomManager,
+        rooms: Rooms,
         limits: WsLimits,
         logger: logging.Logger,
         max_message_size: int,
@@ -269,7 +269,7 @@ class Instance:
     def accepted(self, connection: WsConnection) -> None:
         """Its on_connect has ended well: from now on others see it."""
         self.connections[connection.id] = connection
-        connection.accept()
+        connection._accept()
         self._tell_watcher(connection)
 
     def forgotten(self, connection: WsConnection) -> None:

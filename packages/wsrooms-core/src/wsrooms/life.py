@@ -17,7 +17,7 @@ from wsrooms.context import Context, enter, note_join
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan
-from wsrooms.rooms import WsRoomManager
+from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
 from wsrooms.transports import WsHealth
@@ -102,7 +102,7 @@ class Life:
         self._lifespan: Lifespan | None = None
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
-        self._last_stats = Counters().stats(0, WsRoomManager().stats())
+        self._last_stats = Counters().stats(0, Rooms().stats())
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -186,7 +186,7 @@ class Life:
     async def _start_instance(self) -> None:
         options = self._options
         plan = compile_plan(self._app)
-        rooms = WsRoomManager(
+        rooms = Rooms(
             self.transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,
