@@ -150,7 +150,7 @@ async def test_without_this_line_nginx_makes_a_client_fail(
                 pass
 
 
-SHORT = {"proxy_read_timeout 60s": "proxy_read_timeout 1s"}
+SHORT = {"proxy_read_timeout 60s": "proxy_read_timeout 2s"}
 
 
 async def test_nginx_cuts_a_client_that_is_quiet_for_longer_than_its_timeout(files: Files) -> None:
@@ -163,7 +163,7 @@ async def test_nginx_cuts_a_client_that_is_quiet_for_longer_than_its_timeout(fil
 
 async def test_a_heartbeat_shorter_than_its_timeout_keeps_nginx_from_cutting(files: Files) -> None:
     async with (
-        deployed("nginx", files, SHORT, heartbeat_interval=0.3, heartbeat_timeout=0.6) as (
+        deployed("nginx", files, SHORT, heartbeat_interval=0.2, heartbeat_timeout=1.0) as (
             proxy,
             apps,
         ),
@@ -171,7 +171,7 @@ async def test_a_heartbeat_shorter_than_its_timeout_keeps_nginx_from_cutting(fil
         asyncio.timeout(DEADLINE),
     ):
         pings = 0
-        while pings < 4:  # which take longer than nginx's second
+        while pings < 4:  # a second apart, so longer than nginx's two
             await asyncio.sleep(0.05)
             pings = sum(app.stats()["messages_out"] for app in apps)
         assert "data" in await Client(socket).call("join", "/chat/general")
