@@ -26,7 +26,7 @@ const scenes = {
   silent() {
     openLink(url, {
       ...times,
-      patience: 50,
+      patience: 300,
       up: (link) => link.call("join", "/dashboard").catch((error) => (tell("gave up", error.message), Promise.reject(error))),
       push() {},
       down: () => tell("down"),
