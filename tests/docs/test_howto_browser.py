@@ -168,8 +168,20 @@ async def set_and_tell(module: Any, board: str, key: str, value: str) -> None:
     module.ws.room(board).broadcast("changed", update)
 
 
+def test_the_small_scripts_do_what_their_pages_say() -> None:
+    units = Path(__file__).with_name("browser_units.mjs")
+    run = subprocess.run([*node(), str(units)], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 4
+
+
+def test_every_script_of_the_examples_is_run_here() -> None:
+    tests = "".join(one.read_text("utf-8") for one in Path(__file__).parent.glob("*.mjs"))
+    for script in (EXAMPLES / "browser").glob("*.js"):
+        assert f'from "../../examples/browser/{script.name}"' in tests
+
+
 @pytest.mark.parametrize("page_", sorted(ROOT.glob("docs/howto/*.md")), ids=lambda one: one.name)
 def test_the_how_tos_show_no_script_but_files_that_run_here(page_: Path) -> None:
     for block in re.findall(r"^```js\n(.*?)^```", page_.read_text("utf-8"), re.M | re.S):
         assert block.startswith('--8<-- "examples/browser/'), block
-    assert (EXAMPLES / "browser/link.js").exists()
