@@ -73,7 +73,6 @@ def options() -> ServerOptions:
     return chosen
 
 
-# --8<-- [end:options]
-
 if __name__ == "__main__":
     ws.run(os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000")), **options())
+# --8<-- [end:options]
