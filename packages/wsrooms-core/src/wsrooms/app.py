@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec import UNSET
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from wsrooms.handshake import Origins
-    from wsrooms.instance import WsLimits, WsRoom, WsServer
+    from wsrooms.instance import Instance, WsLimits, WsRoom, WsServer
     from wsrooms.receipt import Receipt
+    from wsrooms.server.listener import Server
+    from wsrooms.server.protocol import ServerConnection
     from wsrooms.transports import WsBroadcastTransport, WsHealth
     from wsrooms.wire import Params
 
@@ -36,6 +38,20 @@ __all__ = ["WsApp"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
+
+
+class Door(NamedTuple):
+    """How ``wsrooms.testing`` comes in.
+
+    Attributes:
+        instance: What runs.
+        server: Its sockets.
+        accept: Makes the protocol of one more.
+    """
+
+    instance: Instance
+    server: Server
+    accept: Callable[[], ServerConnection]
 
 
 class WsApp(WsRoutes):
@@ -106,7 +122,8 @@ class WsApp(WsRoutes):
                 bytes (binary frame).
             enc_hook: Makes encodable what msgspec does not know.
             logger: By default ``logging.getLogger("wsrooms")``.
-            debug: Let pages of any local port connect, and log more.
+            debug: Log frames, name functions that block the event loop, warn of what
+                reached nobody, and let pages of any local port connect.
 
         Raises:
             ConfigurationError: An option cannot work.
@@ -240,6 +257,8 @@ class WsApp(WsRoutes):
         ``handler_errors``        exceptions that no handler or hook meant to raise
         ``hook_errors``           of these, those of on_disconnect; and failures of
                                   on_error and on_gap
+        ``handlers_blocked``      times that a function kept the event loop busy for over
+                                  100 ms; counted with ``debug=True`` alone
         ``tasks_failed``          background tasks that died
         ``slow_clients``          connections closed because they took too little
         ``dropped_slow``          pushes dropped because a client took too little
@@ -329,15 +348,8 @@ class WsApp(WsRoutes):
         try:
             from wsrooms.server.sockets import listen_on
 
-            settings = ServerSettings(
-                allowed_origins=self._options["allowed_origins"],
-                logger=self._logger,
-                debug=self._options["debug"],
-                path=options.get("path"),
-                subprotocols=tuple(options.get("subprotocols") or ()),
-                http_handler=options.get("http_handler"),
-            )
-            listening, address = await listen_on(listener.factory(settings), host, port, options)
+            factory = listener.factory(self._settings(options))
+            listening, address = await listen_on(factory, host, port, options)
         except BaseException:
             if started_here:
                 await self.close()
@@ -359,6 +371,22 @@ class WsApp(WsRoutes):
             yield address
         finally:
             await self.close()
+
+    def _settings(self, options: ServerOptions) -> ServerSettings:
+        return ServerSettings(
+            allowed_origins=self._options["allowed_origins"],
+            logger=self._logger,
+            debug=self._options["debug"],
+            path=options.get("path"),
+            subprotocols=tuple(options.get("subprotocols") or ()),
+            http_handler=options.get("http_handler"),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _visited(self, options: ServerOptions) -> AsyncIterator[Door]:
+        """For ``wsrooms.testing``: run, and let clients in without a port."""
+        async with self._life.visited() as (instance, listener):
+            yield Door(instance, listener, listener.factory(self._settings(options)))
 
     async def close(self) -> None:
         """End every connection with 1001, let handlers finish, then stop; idempotent.
