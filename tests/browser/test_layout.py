@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     Scheme = Literal["light", "dark"]
 
-# The elements that reach over an edge of the window, or of what they are in.
+# The elements that reach over an edge of the window, or whose content reaches over their own.
 OVERFLOWING = """() => [...document.querySelectorAll('body *')].filter((one) => {
     const { left, right, width } = one.getBoundingClientRect();
-    const shown = one.checkVisibility() && width > 1 && !one.closest('.hidden, .skip');
-    return shown && (left < -0.5 || right > innerWidth + 0.5);
+    if (!one.checkVisibility() || width <= 1 || one.closest('.hidden, .skip')) return false;
+    const cut = getComputedStyle(one).overflowX === 'hidden' || one.tagName === 'INPUT';
+    const within = cut || one.scrollWidth <= one.clientWidth + 1 || !one.clientWidth;
+    return left < -0.5 || right > innerWidth + 0.5 || !within;
 }).map((one) => one.outerHTML.slice(0, 80))"""
 
 # The contrast between an element's text and what is behind it, as WCAG reckons it.
