@@ -58,6 +58,11 @@ class Turns:
     def _turn_over(self) -> None:
         self._until = 0.0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody has queued."""
+        return bool(self._queue)
+
     def queue(self, turn: Callable[[], None]) -> None:
         """Call ``turn``, which must not raise, in another turn, after those queued before it."""
         self._queue.append(turn)

@@ -87,6 +87,11 @@ class Intake(asyncio.Protocol, ABC):
         self._pumping = False
         self.heard = False
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The socket."""
+        return self._transport
+
     # What the other half does
 
     @abstractmethod

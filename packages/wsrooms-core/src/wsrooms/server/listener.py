@@ -76,12 +76,12 @@ class Server:
             self.heartbeat = Heartbeat(
                 self.loop, interval=heartbeat_interval, timeout=heartbeat_timeout
             )
-        self._protocols: set[ServerConnection] = set()
+        self._protocols: dict[ServerConnection, None] = {}  # in order, so that a run can repeat
         self._all_gone: asyncio.Event | None = None
         self._listening: list[asyncio.Server] = []
         self._unix_sockets: list[tuple[str, int]] = []
 
-    def factory(self, settings: ServerSettings) -> Callable[[], asyncio.Protocol]:
+    def factory(self, settings: ServerSettings) -> Callable[[], ServerConnection]:
         """Makes the protocol of each socket that is accepted."""
         if isinstance(self.loop, asyncio.SelectorEventLoop):
             return lambda: BufferedServerConnection(self, settings)
@@ -100,13 +100,17 @@ class Server:
         """Whether anybody could ever reach it."""
         return bool(self._listening)
 
+    def sockets(self) -> list[asyncio.Transport]:
+        """Every socket that is not gone, in the order in which they were accepted."""
+        return [protocol.transport for protocol in self._protocols]
+
     def opened(self, protocol: ServerConnection) -> None:
         """A socket was accepted."""
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
 
     def lost(self, protocol: ServerConnection) -> None:
         """A socket is gone."""
-        self._protocols.discard(protocol)
+        self._protocols.pop(protocol, None)
         if not self._protocols and self._all_gone is not None:
             self._all_gone.set()
 
