@@ -256,3 +256,19 @@ def test_importing_an_example_starts_nothing(
 ) -> None:
     monkeypatch.syspath_prepend(example.parent)  # the tutorial's tests import its server
     assert runpy.run_path(str(example), run_name="imported")["__doc__"]
+
+
+async def test_debug_mode_tells_the_two_mistakes_of_the_example(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = load("debugging.py").ws
+    async with app.serving() as address, client(address.url) as ann:
+        await ann.call("log", "/log")
+        await ann.call("join", "/chat/general")
+        await ann.call("say", "/chat/general", data="hello")
+    room, blocked = [
+        record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+    ]
+    assert "did you mean '/log'?" in room
+    assert blocked.startswith("the handler of 'say' '/chat/:room', say (")
+    assert app.stats()["handlers_blocked"] == 1

@@ -187,7 +187,7 @@ class Answering:
                 self._recount()
 
         for receipt in pending:
-            receipt.when_done(one_done)
+            receipt._when_done(one_done)
 
 
 def _asked(inbound: Inbound) -> _Asked:
@@ -206,8 +206,8 @@ def _nothing() -> None:
 def _unseen_error(joins: list[Receipt]) -> Exception | None:
     """The first failure that the handler has not seen itself."""
     for receipt in joins:
-        if receipt.error is not None and not receipt.seen:
+        if receipt.error is not None and not receipt._seen:
             for other in joins:
-                other.take_error()
+                other._take_error()
             return receipt.error
     return None

@@ -26,7 +26,7 @@ from wsrooms.wire import Codec, Params, check_room, shown
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
     from wsrooms.receipt import Receipt
-    from wsrooms.rooms import WsRoomManager
+    from wsrooms.rooms import Rooms
 
 __all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
 
@@ -78,6 +78,7 @@ class Counters:
     errors: int = 0
     handler_errors: int = 0
     hook_errors: int = 0
+    handlers_blocked: int = 0
     tasks_failed: int = 0
     slow_clients: int = 0
     dropped_slow: int = 0
@@ -110,6 +111,7 @@ class Counters:
             "errors": self.errors,
             "handler_errors": self.handler_errors,
             "hook_errors": self.hook_errors,
+            "handlers_blocked": self.handlers_blocked,
             "tasks_failed": self.tasks_failed,
             "slow_clients": self.slow_clients,
             "dropped_slow": self.dropped_slow,
@@ -149,7 +151,7 @@ class Instance:
         *,
         server: WsServer,
         codec: Codec,
-        rooms: WsRoomManager,
+        rooms: Rooms,
         limits: WsLimits,
         logger: logging.Logger,
         max_message_size: int,
@@ -175,7 +177,7 @@ class Instance:
         self.connections: dict[str, WsConnection] = {}
         self.watchers: dict[str, Callable[[], None]] = {}
         """By a connection's id: called when it is accepted, and when it is forgotten."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         self.sessions: dict[Endable, None] = {}  # in order, so that a run can repeat
         self.base_context = copy_context()
         self.turns = Turns(self.loop, self.base_context)
@@ -225,7 +227,7 @@ class Instance:
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A task whose death is logged, and that the end cancels."""
         task = self.loop.create_task(coro, name=name)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._task_done)
         return task
 
@@ -269,7 +271,7 @@ class Instance:
     def accepted(self, connection: WsConnection) -> None:
         """Its on_connect has ended well: from now on others see it."""
         self.connections[connection.id] = connection
-        connection.accept()
+        connection._accept()
         self._tell_watcher(connection)
 
     def forgotten(self, connection: WsConnection) -> None:
@@ -316,7 +318,7 @@ class Instance:
         return True
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.counters.tasks_failed += 1
             self.logger.error("background task %s died", task.get_name(), exc_info=error)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from wsrooms.context import Context, enter, note_join
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan
-from wsrooms.rooms import WsRoomManager
+from wsrooms.options import codec_of
+from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
 from wsrooms.transports import WsHealth
@@ -102,7 +103,7 @@ class Life:
         self._lifespan: Lifespan | None = None
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
-        self._last_stats = Counters().stats(0, WsRoomManager().stats())
+        self._last_stats = Counters().stats(0, Rooms().stats())
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -185,27 +186,41 @@ class Life:
 
     async def _start_instance(self) -> None:
         options = self._options
-        plan = compile_plan(self._app)
-        rooms = WsRoomManager(
+        plan, codec = compile_plan(self._app), self._codec
+        gap_hooks: Iterable[Callable[[Gap], object]] = self.gap_hooks
+        error_hooks: Iterable[Callable[[BaseException, str], object]] = self.error_hooks
+        make_rooms: Callable[..., Rooms] = Rooms
+        make_instance: Callable[..., Instance] = Instance
+        make_session: Callable[..., Session] = Session
+        if options["debug"]:
+            from wsrooms.debug import Debugging  # others need not load it
+
+            debugging = Debugging(self._logger)
+            plan, codec = debugging.plan(plan), codec_of(debugging.options(options))
+            gap_hooks = debugging.hooks(gap_hooks, "on_gap")
+            error_hooks = debugging.hooks(error_hooks, "on_error")
+            make_rooms, make_instance = debugging.rooms, debugging.instance
+            make_session = debugging.session
+        rooms = make_rooms(
             self.transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,
             room_name_bytes=self._limits.room_name_bytes,
-            codec=self._codec,
+            codec=codec,
             logger=self._logger,
         )
         rooms.on_pending = note_join
-        instance = Instance(
+        instance = make_instance(
             server=self.server,
-            codec=self._codec,
+            codec=codec,
             rooms=rooms,
             limits=self._limits,
             logger=self._logger,
             max_message_size=options["max_message_size"],
             max_concurrent_messages=options["max_concurrent_messages"],
             debug=options["debug"],
-            gap_hooks=self.gap_hooks,
-            error_hooks=self.error_hooks,
+            gap_hooks=gap_hooks,
+            error_hooks=error_hooks,
         )
         instance.base_context.run(enter, Context(instance))
         keep_trying = options["start_without_broker"]
@@ -222,7 +237,7 @@ class Life:
 
             self.listener = Server(
                 instance,
-                lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),
+                lambda connection, on_ready: make_session(instance, plan, connection, on_ready),
                 heartbeat_interval=options["heartbeat_interval"],
                 heartbeat_timeout=options["heartbeat_timeout"],
             )

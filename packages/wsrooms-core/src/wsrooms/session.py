@@ -135,7 +135,7 @@ class Session(Answering):
                 if inspect.isawaitable(outcome):
                     await outcome
             for receipt in current.decide() or ():
-                if not (receipt.done and receipt.seen):
+                if not (receipt.done and receipt._seen):
                     await receipt
         except (Exception, asyncio.CancelledError) as error:
             current.decide()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
+import uuid
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -17,6 +17,8 @@ from wsrooms.server.protocol import BufferedServerConnection, ServerConnection
 from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    import random
+
     from wsrooms.connection import WsConnection
     from wsrooms.instance import Instance
 
@@ -67,9 +69,10 @@ class Server:
         self.context = copy_context()
         """For what the loop keeps a context of (readers, writers, timers): not a message's."""
         call_soon = partial(self.loop.call_soon, context=self.context)
-        self.flusher = Flusher(call_soon, time.monotonic, instance.counters)
+        self.flusher = Flusher(call_soon, instance.turns.clock, instance.counters)
         instance.turns.flusher = self.flusher
         instance.rooms.fanout.share_turns_of(self.flusher)
+        self._chances: random.Random | None = getattr(self.loop, "wsrooms_random", None)
         self.closing = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:
@@ -86,6 +89,12 @@ class Server:
         if isinstance(self.loop, asyncio.SelectorEventLoop):
             return lambda: BufferedServerConnection(self, settings)
         return lambda: ServerConnection(self, settings)
+
+    def new_id(self) -> str:
+        """The id of a connection: a UUID, which a test's loop may draw."""
+        if self._chances is None:
+            return str(uuid.uuid4())
+        return str(uuid.UUID(int=self._chances.getrandbits(128), version=4))
 
     def add(self, listening: asyncio.Server) -> None:
         """Own a listening socket from now on."""

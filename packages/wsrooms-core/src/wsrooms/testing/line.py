@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from wsrooms.client import ClientSide, Ended, Opened, Pong, Received, Refused
+from wsrooms.client import ClientSide, Ended, Opened, Received, Refused
 from wsrooms.errors import WsRoomsError
 from wsrooms.receipt import FINISHED, Receipt
 
@@ -78,9 +78,7 @@ class Line(asyncio.Protocol):
         self.unread: deque[Any] = deque()
         self.replies: dict[str, Any] = {}
         """By the ids of calls; None where a reply is waited for."""
-        self.pongs: set[bytes] = set()
-        """The pings that wait for an answer."""
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}  # in order, so that a run can repeat
         self._unwritten: deque[tuple[Receipt, asyncio.TimerHandle]] = deque()
         self._blocked = False
         self._choked = False
@@ -129,8 +127,6 @@ class Line(asyncio.Protocol):
     def _happened(self, event: object) -> None:
         if isinstance(event, Received):
             self._received(event.payload)
-        elif isinstance(event, Pong):
-            self.pongs.discard(event.payload)
         elif isinstance(event, Opened):
             self.is_open = True
         elif isinstance(event, Refused):
@@ -218,11 +214,11 @@ class Line(asyncio.Protocol):
             async with deadline:
                 while not ready():
                     waiter = self._loop.create_future()
-                    self._waiters.add(waiter)
+                    self._waiters[waiter] = None
                     try:
                         await waiter
                     finally:
-                        self._waiters.discard(waiter)
+                        self._waiters.pop(waiter, None)
         except TimeoutError:
             if not deadline.expired():
                 raise

@@ -8,11 +8,11 @@ ever happen again it says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import selectors
-import traceback
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -21,26 +21,91 @@ __all__ = ["Deadlock", "VirtualTimeLoop", "run"]
 
 T = TypeVar("T")
 
-ENDING_TURNS = 100
-"""Turns that cancelled tasks may take to end."""
+CANCELLED = 60.0
+"""Virtual seconds that cancelled tasks have to end."""
 
 
 class Deadlock(RuntimeError):
-    """Nothing is ready, no timer runs and no thread works: the wait would never end."""
+    """Nothing is ready, no timer runs and no thread works: what waits would wait for ever.
+
+    The text names the tasks that wait, and where.
+    """
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer whenever nothing is ready.
+
+    The clock begins at 0. Work in threads (``asyncio.to_thread``, ``run_in_executor``)
+    takes real time and no virtual time: while any is under way the clock stands still.
+    Threads of another kind are not waited for. Real sockets are served when they are
+    ready, but no timer waits for them: this loop is for what stays in the process.
+
+    Where nothing is ready, no timer runs and no thread works, it raises :class:`Deadlock`.
+
+    Attributes:
+        wsrooms_random: What the core draws ids from; None: as everywhere.
+    """
+
+    wsrooms_random: random.Random | None
+
+    def __init__(self, *, seed: int | None = None) -> None:
+        """Make a loop; with ``seed`` connections and instances get the same ids in every run."""
+        self._now = 0.0
+        self._threads = 0
+        self.wsrooms_random = None if seed is None else random.Random(seed)
+        super().__init__(_NoWaiting(self._let_pass))
+
+    def time(self) -> float:
+        """Seconds of virtual time since the loop was made."""
+        return self._now
+
+    def wsrooms_clock(self) -> float:
+        """What the core reads in place of ``time.monotonic``."""
+        # How busy the machine is must not decide how much is handled in a turn.
+        return self._now
+
+    def run_in_executor(  # type: ignore[override]  # typeshed's signature is generic in args
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Call ``func`` in a thread; the clock stands still until it has returned."""
+        future = super().run_in_executor(executor, func, *args)
+        self._threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads that :meth:`run_in_executor` has used."""
+        self._threads += 1  # asyncio waits for them in one more
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._threads -= 1
+
+    def _thread_done(self, _: object) -> None:
+        self._threads -= 1
+
+    def _let_pass(self, seconds: float | None) -> bool:
+        """Let that much time pass at once; False where something real has to be waited for."""
+        if self._threads:
+            return False
+        if seconds is None:
+            raise Deadlock(_who_waits(self))
+        self._now += seconds
+        return True
 
 
 class _NoWaiting(selectors.BaseSelector):
-    """Looks at what is ready now, and lets the clock jump in place of waiting."""
+    """Looks at what is ready, and where nothing is lets time pass in place of waiting."""
 
-    def __init__(self, jump: Callable[[float | None], bool]) -> None:
+    def __init__(self, let_pass: Callable[[float | None], bool]) -> None:
         self._real = selectors.DefaultSelector()
-        self._jump = jump
+        self._let_pass = let_pass
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        return [] if self._jump(timeout) else self._real.select(None)
+        return [] if self._let_pass(timeout) else self._real.select(None)
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
@@ -62,76 +127,16 @@ class _NoWaiting(selectors.BaseSelector):
         self._real.close()
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer whenever nothing is ready.
-
-    The clock begins at 0. Work in threads (``asyncio.to_thread``, ``run_in_executor``)
-    takes real time and no virtual time: while any is under way the clock stands still.
-    Real sockets are served as they become ready, but no timer waits for them.
-
-    Attributes:
-        wsrooms_random: What the core draws from, ids included; None: as everywhere.
-    """
-
-    wsrooms_random: random.Random | None
-
-    def __init__(self, *, seed: int | None = None) -> None:
-        """Make a loop; with ``seed`` the core's own chances are the same in every run."""
-        self._now = 0.0
-        self._threads = 0
-        self._ending = False
-        self.wsrooms_random = None if seed is None else random.Random(seed)
-        super().__init__(_NoWaiting(self._advance))
-
-    def time(self) -> float:
-        """Seconds of virtual time since the loop was made."""
-        return self._now
-
-    @property
-    def wsrooms_clock(self) -> Callable[[], float]:
-        """What the core reads in place of ``time.monotonic``."""
-        return self.time
-
-    def _advance(self, timeout: float | None) -> bool:
-        """Let ``timeout`` seconds pass at once; False where something real is waited for."""
-        if self._threads:
-            return False
-        if timeout is None:
-            raise Deadlock(_deadlock(self))
-        self._now += timeout
-        return True
-
-    def run_in_executor(  # type: ignore[override]  # typeshed's TypeVarTuple says no more
-        self, executor: Any, func: Callable[..., T], *args: Any
-    ) -> asyncio.Future[T]:
-        """Call ``func`` in a thread; the clock stands still until it has returned."""
-        future = super().run_in_executor(executor, func, *args)
-        self._threads += 1
-        future.add_done_callback(self._thread_done)
-        return future
-
-    def _thread_done(self, _: object) -> None:
-        self._threads -= 1
-
-
-def _deadlock(loop: asyncio.AbstractEventLoop) -> str:
-    lines = ["nothing is ready, no timer runs and no thread works; what still waits:"]
-    for task in sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name()):
-        frames = task.get_stack(limit=1)
-        where = traceback.format_list(traceback.extract_stack(frames[0], 1))[0] if frames else ""
-        lines.append(f"- {task.get_name()}\n{where.rstrip()}")
-    return "\n".join(lines)
-
-
 def run(main: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
     """Run ``main`` on a :class:`VirtualTimeLoop` of its own, and return its result.
 
     When it has ended, tasks that still run are cancelled. What went wrong where nobody
-    could be told (a task that died unseen, a callback that raised) is raised here.
+    could be told, such as a task that died unseen, is raised here.
 
     Args:
         main: What to run.
-        seed: Makes the core's own chances (ids, jitter) the same in every run.
+        seed: Makes what is drawn the same in every run: the ids of connections and
+            instances, and all of the ``random`` module, whose state is put back afterwards.
 
     Raises:
         Deadlock: It waits for what can never happen.
@@ -145,28 +150,18 @@ def run(main: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
     else:
         main.close()
         raise RuntimeError("run() cannot be called in a running event loop: await the coroutine")
-    loop = VirtualTimeLoop(seed=seed)
     unseen: list[BaseException] = []
-
-    def note(_: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
-        error = told.get("exception") or RuntimeError(told["message"])
-        error.add_note(str(told["message"]))
-        unseen.append(cast("BaseException", error))
-
-    loop.set_exception_handler(note)
-    try:
-        asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(main)
-    except BaseException as error:
+    with _seeded(seed), contextlib.closing(VirtualTimeLoop(seed=seed)) as loop:
+        loop.set_exception_handler(lambda _, told: unseen.append(_error_of(told)))
+        try:
+            result = loop.run_until_complete(main)
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # the first error is the one to look at
+                _end(loop)
+            for other in unseen:
+                error.add_note(f"besides: {other!r}")
+            raise
         _end(loop)
-        for other in unseen:
-            error.add_note(f"also: {other!r}")
-        raise
-    else:
-        _end(loop)
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
     if len(unseen) == 1:
         raise unseen[0]
     if unseen:
@@ -174,22 +169,59 @@ def run(main: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
     return result
 
 
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    state = random.getstate()
+    try:
+        if seed is not None:
+            random.seed(seed)
+        yield
+    finally:
+        if seed is not None:
+            random.setstate(state)
+
+
+def _error_of(told: dict[str, Any]) -> BaseException:
+    error: BaseException = told.get("exception") or RuntimeError("reported to the event loop")
+    error.add_note(str(told["message"]))
+    return error
+
+
 def _end(loop: VirtualTimeLoop) -> None:
     """Cancel what still runs, and let it end."""
-    left = asyncio.all_tasks(loop)
+    left = _in_order(asyncio.all_tasks(loop))
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=60))
+        loop.run_until_complete(asyncio.wait(left, timeout=CANCELLED))
     loop.run_until_complete(loop.shutdown_asyncgens())
-    loop._threads += 1  # the one that waits for those of the executor
     loop.run_until_complete(loop.shutdown_default_executor())
-    loop._threads -= 1
     alive = [task.get_name() for task in left if not task.done()]
     if alive:
         raise RuntimeError(f"tasks that do not end when they are cancelled: {', '.join(alive)}")
     for task in left:
         if not task.cancelled() and (error := task.exception()) is not None:
-            loop.call_exception_handler(
-                {"message": f"task {task.get_name()} failed at its end", "exception": error}
-            )
+            told = {"message": f"{task.get_name()} failed when it was cancelled"}
+            loop.call_exception_handler({**told, "exception": error})
+
+
+def _in_order(tasks: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    return sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
+
+
+def _who_waits(loop: asyncio.AbstractEventLoop) -> str:
+    told = "nothing is ready, no timer runs and no thread works, so this would wait for ever:"
+    return "\n".join([told, *map(_where, _in_order(asyncio.all_tasks(loop)))])
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    """The lines at which a task and what it awaits stand."""
+    lines = [f"  {task.get_name()}"]
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is not None:
+            code = frame.f_code
+            lines.append(f"    {code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return "\n".join(lines)
