@@ -260,27 +260,30 @@ async def test_the_type_of_the_data_can_be_found_at_run_time(mistake: Mistake) -
     )
 
 
-async def test_the_type_of_the_data_can_be_decoded(mistake: Mistake) -> None:
-    """A type that no JSON can be decoded as.
+async def test_the_type_of_the_data_names_its_fields(mistake: Mistake) -> None:
+    """A type that says nothing about its fields.
 
     Why: `WsMessage[T]` has data validated as `T` before the handler runs, so `T` must say what
-    its fields are.
+    its fields are, and an `__init__` does not.
     Remedy: A dataclass, a `msgspec.Struct`, a `TypedDict`, an attrs class or a pydantic model.
     """
     assert await mistake.main_raises("""
         from wsrooms import WsApp, WsMessage
 
+        class Order:
+            def __init__(self, item, number):
+                self.item, self.number = item, number
+
         ws = WsApp()
 
         @ws.on_message("order", "/orders")
-        async def order(message: WsMessage[int | list[int] | set[int]]) -> None:
-            ...
+        async def order(message: WsMessage[Order]):
+            return message.data.number
 
-        async def main() -> None:
+        async def main():
             await ws.listen(8000)
     """) == (
-        "wsrooms.errors.InvalidHandler: order (app.py:5) cannot be called: its data type: "
-        "Type unions may not contain more than one array-like (list, set, tuple) type - "
-        "type `int | list[int] | set[int]` is not supported; declare what msgspec can "
-        "decode, such as a dataclass or a msgspec.Struct"
+        "wsrooms.errors.InvalidHandler: order (app.py:9) cannot be called: its data type: "
+        "class Order does not say what its fields are; declare a dataclass, a TypedDict, a "
+        "msgspec.Struct, or what else JSON can be decoded as"
     )

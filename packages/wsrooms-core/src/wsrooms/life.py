@@ -8,8 +8,9 @@ so an app may start again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from wsrooms.context import Context, enter, note_join
@@ -100,6 +101,7 @@ class Life:
         self._ended: asyncio.Event | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
+        self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
         self._last_stats = Counters().stats(0, Rooms().stats())
 
@@ -153,6 +155,29 @@ class Life:
                 context=instance.base_context.copy(),
             )
         await asyncio.shield(self._closing)
+
+    @contextlib.asynccontextmanager
+    async def visited(self) -> AsyncIterator[tuple[Instance, Server]]:
+        """Run at least as long as the block: for those who connect without a port.
+
+        What does not run is started for the first of several visitors, and closed
+        after the last; what runs already goes on running.
+        """
+        if self._visitors is None and self.listener is None:
+            self._visitors = 0
+        if self._visitors is not None:
+            self._visitors += 1
+        try:
+            await self.start()
+            if self.instance is None or self.listener is None:
+                raise NotRunning("the app was closed while it started")
+            yield self.instance, self.listener
+        finally:
+            if self._visitors is not None:
+                self._visitors -= 1
+                if not self._visitors:
+                    self._visitors = None
+                    await self.close()
 
     async def until_closed(self) -> None:
         """Wait until what runs has ended, whoever ends it."""

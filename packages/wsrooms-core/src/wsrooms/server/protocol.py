@@ -8,7 +8,6 @@ and hands whole messages to a session, is in ``intake.py``; the connection's
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -285,7 +284,7 @@ class ServerConnection(Intake):
     def _upgraded(self, request: WsRequest) -> None:
         server, instance = self._server, self._server.instance
         self.connection = WsConnection(
-            str(uuid.uuid4()),
+            server.new_id(),
             request,
             way=self,
             membership=instance.rooms,

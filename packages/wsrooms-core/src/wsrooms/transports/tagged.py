@@ -53,7 +53,7 @@ class TaggedTransport:
 
     def __init__(self, transport: WsBroadcastTransport) -> None:
         self._inner = transport
-        self._instance = new_instance_id()
+        self._instance = _drawn_id()
         self._sequencer = Sequencer(_COUNTERS)
         self._watch = SequenceWatch()
         # Who hears what: looked up for each payload, so that a payload still on its way
@@ -72,7 +72,7 @@ class TaggedTransport:
 
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
-        self._instance = new_instance_id()
+        self._instance = _drawn_id()
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.start()
 
@@ -95,6 +95,10 @@ class TaggedTransport:
         """Publish ``payload`` in its envelope."""
         epoch, seq = self._sequencer.next(channel)
         return self._inner.publish(channel, wrap(self._instance, epoch, seq, payload))
+
+    def lost(self, channel: str) -> None:
+        """Take a number for a message that will never be published: the others will miss it."""
+        self._sequencer.next(channel)
 
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
         """Subscribe; ``handler`` gets each payload of other instances once."""
@@ -190,6 +194,14 @@ class TaggedTransport:
 
     def __repr__(self) -> str:
         return f"tagged({self._inner!r})"
+
+
+def _drawn_id() -> str:
+    try:
+        chances = getattr(asyncio.get_running_loop(), "wsrooms_random", None)
+    except RuntimeError:
+        chances = None
+    return new_instance_id() if chances is None else f"{chances.getrandbits(64):016x}"
 
 
 def _now() -> float:

@@ -1,0 +1,11 @@
+"""Test what you build with wsrooms: handlers, whole apps with clients, and time itself.
+
+Independent of any test framework. :func:`connect_client` speaks to an app through real
+frames without a port; :func:`run` runs a coroutine on virtual time.
+"""
+
+from wsrooms.testing.client import Client, connect_client
+from wsrooms.testing.line import Disconnected
+from wsrooms.testing.virtual import Deadlock, VirtualTimeLoop, run
+
+__all__ = ["Client", "Deadlock", "Disconnected", "VirtualTimeLoop", "connect_client", "run"]
