@@ -276,7 +276,7 @@ class PipeTransport(asyncio.Transport):
             self._swallowed += sent
             return sent
         if self._mark is _Mark.RESET:
-            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         if peer._gone:
             # As TCP does: the first write is answered with a reset.
             self._arrive(_Mark.RESET)
