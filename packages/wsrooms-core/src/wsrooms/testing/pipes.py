@@ -389,6 +389,7 @@ class PipeTransport(asyncio.Transport):
         self._soon(self._lose, error)
 
     def _lose(self, error: Exception | None) -> None:
+        self._conn_lost += 1
         try:
             self._protocol.connection_lost(error)
         finally:
