@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from wsrooms.connection import WsConnection
@@ -97,23 +97,24 @@ class _NoLoop:
     """Stands for the loop that runs where it is used, if any does."""
 
     def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            coro.close()
             raise NotRunning(
-                f"{name}() needs an event loop: make the test async, or run the handler "
+                "a task needs an event loop: make the test async, or run the handler in one "
                 "with asyncio.run(...)"
             ) from None
-        return getattr(loop, name)
+        return loop.create_task(coro, **options)
+
+    def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(*args, **options)
 
     def time(self) -> float:
         return time.monotonic()
-
-    def is_closed(self) -> bool:
-        return False
-
-    def call_soon(self, *args: Any, **options: Any) -> Any:
-        return asyncio.get_running_loop().call_soon(*args, **options)
 
     def wsrooms_clock(self) -> float:
         return time.monotonic()
