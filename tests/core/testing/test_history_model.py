@@ -40,10 +40,12 @@ def rules(history: History) -> set[str]:
 
 
 def receipts(history: History) -> list[int]:
+    """Those that had to be: the sends of clients that went had no answer."""
+    taken = {record.message for record in history.records if record.kind == "sent"}
     return [
         at
         for at, record in enumerate(history.records)
-        if record.kind == "received" and record.client in RESIDENTS
+        if record.kind == "received" and record.client in RESIDENTS and record.message in taken
     ]
 
 
