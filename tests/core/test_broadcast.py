@@ -144,7 +144,7 @@ async def test_one_frame_object_goes_to_every_connection(connect: Connect) -> No
             await peer.call("join", "/r")
         frames: list[bytes] = []
         for connection in app.server.connections():
-            connection.deliver = frames.append
+            connection._deliver = frames.append
         app.room("/r").broadcast("e", {"a": 1})
         assert len(frames) == 3
         assert frames[0] is frames[1] is frames[2]

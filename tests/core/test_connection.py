@@ -145,10 +145,10 @@ async def test_rooms_are_those_it_is_in_in_the_order_of_joining(connect: Connect
         for room in ("z", "a", "m", "a"):
             connection.join(room)
         assert connection.rooms == {"a", "m", "z"}
-        assert connection.rooms_in_order() == ["z", "a", "m"]
+        assert connection._rooms_in_order() == ["z", "a", "m"]
         connection.leave("z")
         connection.join("z")
-        assert connection.rooms_in_order() == ["a", "m", "z"]
+        assert connection._rooms_in_order() == ["a", "m", "z"]
         assert app.room("m").connections() == {connection}
 
 
@@ -253,7 +253,7 @@ async def test_queries_of_a_thread_are_snapshots_taken_on_the_loop(connect: Conn
             len(server.room_connections("/r")),
             len(app.room("/r")),
             bool(app.room("empty")),
-            [connection.rooms_in_order() for connection in app.room("/r").connections()],
+            [connection._rooms_in_order() for connection in app.room("/r").connections()],
         )
 
     async with app.serving() as address:
@@ -393,7 +393,7 @@ async def test_a_thread_that_comes_after_the_end_is_told(connect: Connect) -> No
     calls: list[Callable[[], object]] = [
         lambda: connection.send("e", "/"),
         lambda: connection.leave("r"),
-        lambda: connection.rooms_in_order(),
+        lambda: connection._rooms_in_order(),
     ]
     for call in calls:
         with pytest.raises(NotRunning):

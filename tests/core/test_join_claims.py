@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from wsrooms import TransportUnavailable, WsRoomManager
+from wsrooms import TransportUnavailable
+from wsrooms.rooms import Rooms
 
 
 class Member:
@@ -53,7 +54,7 @@ class EchoWithLife:
 
 
 async def test_whoever_else_awaits_a_cancelled_join_is_told_that_it_was_undone() -> None:
-    manager = WsRoomManager(Silent())
+    manager = Rooms(Silent())
     member = Member("m")
     receipt = manager.join(member, "/r")
 
@@ -72,7 +73,7 @@ async def test_whoever_else_awaits_a_cancelled_join_is_told_that_it_was_undone()
 
 
 async def test_an_echo_is_dropped_whether_or_not_the_transport_has_a_lifecycle() -> None:
-    manager = WsRoomManager(EchoWithLife())
+    manager = Rooms(EchoWithLife())
     sender, other = Member("sender"), Member("other")
     for member in (sender, other):
         manager.join(member, "/r")

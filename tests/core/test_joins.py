@@ -17,11 +17,11 @@ from wsrooms import (
     WsApp,
     WsError,
     WsLimits,
-    WsRoomManager,
     use_ws_connection,
     use_ws_message,
     use_ws_rooms,
 )
+from wsrooms.rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -274,7 +274,7 @@ async def test_each_join_has_its_own_deadline(plain_bus: Bus) -> None:
     """A first subscribe that hangs must not take down those who joined a moment ago."""
     transport = plain_bus.transport()
     transport.hold(ROOM)
-    rooms = WsRoomManager(transport, join_timeout=1.0)
+    rooms = Rooms(transport, join_timeout=1.0)
     early, late = Member("early"), Member("late")
     first = rooms.join(early, "/r")
     await asyncio.sleep(0.6)  # time itself is the subject: the second deadline is later
@@ -325,7 +325,7 @@ async def test_on_connect_joins_are_confirmed_before_the_first_message(
 async def test_one_of_two_claims_to_a_join_may_be_cancelled(plain_bus: Bus) -> None:
     transport = plain_bus.transport()
     release = transport.hold(ROOM)
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     claims = [rooms.join(member, "/r") for _ in range(2)]
     waiting = asyncio.ensure_future(_wait(claims[0]))

@@ -110,7 +110,7 @@ def test_data_nested_too_deep_is_a_400_however_it_is_asked_for() -> None:
     asked: list[Callable[[], object]] = [
         lambda: message.data,
         lambda: message.data_raw,
-        lambda: message.validate(msgspec.json.Decoder(Order)),
+        lambda: message._validate(msgspec.json.Decoder(Order)),
     ]
     for ask in asked:
         with pytest.raises(WsError, match="Undecodable data: nested too deep") as caught:
@@ -157,7 +157,7 @@ def test_a_view_of_another_type_leaves_the_message_as_it_was() -> None:
     view = typed(plain, msgspec.json.Decoder(Order))
     again = typed(view, msgspec.json.Decoder(dict[str, str]))
     assert (plain.data, view.data, again.data) == ({"text": "t"}, Order("t"), {"text": "t"})
-    assert view.plain_data() == {"text": "t"}
+    assert view._plain_data() == {"text": "t"}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_data_too_deep_for_the_decoder_of_a_type_is_a_400() -> None:
     message = WsMessage[Any](JsonCodec().decode(b'{"event":"e","path":"p"}', text=True))
     message._inbound.data = Raw(DEEP)  # as a deeper stack would meet it
     with pytest.raises(WsError, match="nested too deep") as caught:
-        message.validate(msgspec.json.Decoder(Any))
+        message._validate(msgspec.json.Decoder(Any))
     assert caught.value.code == 400
 
 

@@ -38,7 +38,7 @@ async def waiting(receipt: Receipt) -> asyncio.Task[None]:
 
 def test_a_receipt_is_open_until_it_is_settled() -> None:
     receipt = Receipt()
-    assert (receipt.done, receipt.error, receipt.seen) == (False, None, False)
+    assert (receipt.done, receipt.error, receipt._seen) == (False, None, False)
     assert repr(receipt) == "<Receipt open>"
     receipt.settle()
     assert (receipt.done, receipt.error) == (True, None)
@@ -63,11 +63,11 @@ def test_a_receipt_may_have_failed_from_the_start() -> None:
 def test_callbacks_are_called_in_order_once_the_outcome_is_known() -> None:
     receipt = Receipt()
     calls: list[tuple[str, Receipt]] = []
-    receipt.when_done(lambda done: calls.append(("a", done)))
-    receipt.when_done(lambda done: calls.append(("b", done)))
+    receipt._when_done(lambda done: calls.append(("a", done)))
+    receipt._when_done(lambda done: calls.append(("b", done)))
     assert calls == []
     receipt.settle()
-    receipt.when_done(lambda done: calls.append(("c", done)))
+    receipt._when_done(lambda done: calls.append(("c", done)))
     receipt.settle()
     assert calls == [("a", receipt), ("b", receipt), ("c", receipt)]
 
@@ -87,7 +87,7 @@ async def test_awaiting_ends_when_it_is_settled() -> None:
     task = await waiting(receipt)
     receipt.settle()
     await task
-    assert receipt.seen
+    assert receipt._seen
 
 
 async def test_awaiting_raises_its_error_each_time() -> None:
@@ -208,8 +208,8 @@ def test_dropping_an_open_or_a_confirmed_receipt_tells_nothing() -> None:
 def test_a_failure_that_somebody_took_is_seen() -> None:
     def make(tell: Callable[[Exception], None]) -> None:
         receipt = Receipt.failed(ERROR, tell)
-        assert receipt.take_error() is ERROR
-        assert receipt.seen
+        assert receipt._take_error() is ERROR
+        assert receipt._seen
 
     assert dropped(make) == []
 
@@ -255,12 +255,12 @@ def test_a_dropped_receipt_is_freed_at_once() -> None:
 
 def test_a_receipt_that_follows_ends_as_the_other_does() -> None:
     inner, outer = Receipt(), Receipt()
-    outer.follow(inner)
+    outer._follow(inner)
     assert not outer.done
     inner.settle(ERROR)
     assert (outer.done, outer.error) == (True, ERROR)
     late = Receipt()
-    late.follow(inner)
+    late._follow(inner)
     assert late.error is ERROR
 
 
@@ -270,7 +270,7 @@ def test_of_two_that_follow_each_other_the_failure_is_told_once_and_by_the_inner
     def make(tell: Callable[[Exception], None]) -> None:
         inner = Receipt(on_unseen=lambda error: told.append("inner"))
         outer = Receipt(on_unseen=lambda error: told.append("outer"))
-        outer.follow(inner)
+        outer._follow(inner)
         inner.settle(ERROR)
 
     dropped(make)
@@ -280,7 +280,7 @@ def test_of_two_that_follow_each_other_the_failure_is_told_once_and_by_the_inner
 def test_whoever_looks_at_the_outer_one_has_looked_at_the_inner_one() -> None:
     def make(tell: Callable[[Exception], None]) -> None:
         inner, outer = Receipt(on_unseen=tell), Receipt(on_unseen=tell)
-        outer.follow(inner)
+        outer._follow(inner)
         inner.settle(ERROR)
         with pytest.raises(TransportUnavailable):
             outer.result()
@@ -340,7 +340,7 @@ def test_a_result_that_is_settled_while_it_is_asked_for_is_not_missed() -> None:
     class Hasty(Receipt):
         """Settled by another thread just before the waiting begins."""
 
-        def when_done(self, callback: Callable[[Receipt], None]) -> None:
+        def _when_done(self, callback: Callable[[Receipt], None]) -> None:
             self.settle()
             self._callbacks.append(callback)  # to the list that nobody reads any more
 
@@ -349,7 +349,7 @@ def test_a_result_that_is_settled_while_it_is_asked_for_is_not_missed() -> None:
 
 async def test_an_await_that_is_settled_while_it_begins_is_not_missed() -> None:
     class Hasty(Receipt):
-        def when_done(self, callback: Callable[[Receipt], None]) -> None:
+        def _when_done(self, callback: Callable[[Receipt], None]) -> None:
             self.settle()
             self._callbacks.append(callback)
 
@@ -412,6 +412,6 @@ def test_a_loop_that_closed_while_it_awaited_does_not_disturb_who_settles() -> N
     calls: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         pool.submit(abandoned).result(DEADLINE)
-    receipt.when_done(lambda _: calls.append("told"))
+    receipt._when_done(lambda _: calls.append("told"))
     receipt.settle()
     assert calls == ["told"]

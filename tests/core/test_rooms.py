@@ -1,4 +1,4 @@
-"""``WsRoomManager`` alone: without a server, and without a loop where none is needed."""
+"""``Rooms`` alone: without a server, and without a loop where none is needed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from wsrooms import (
     MemoryTransport,
     PayloadTooLarge,
     PermissionDenied,
-    WsMember,
-    WsRoomManager,
 )
+from wsrooms.rooms import Rooms
 from wsrooms.wire import CustomCodec
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def no_loop() -> None:
 
 @pytest.mark.usefixtures("no_loop")
 def test_rooms_need_no_loop_and_no_server() -> None:
-    rooms = WsRoomManager()
+    rooms = Rooms()
     a, b, c = Member("a"), Member("b"), Member("c")
     for member in (a, b, c):
         receipt = rooms.join(member, "r")
@@ -106,7 +105,7 @@ def test_rooms_need_no_loop_and_no_server() -> None:
 
 @pytest.mark.usefixtures("no_loop")
 def test_members_may_leave_and_join_while_they_receive() -> None:
-    rooms = WsRoomManager()
+    rooms = Rooms()
 
     class Restless(Member):
         def send(
@@ -128,7 +127,7 @@ def test_members_may_leave_and_join_while_they_receive() -> None:
 def test_a_member_that_fails_to_take_a_message_does_not_keep_it_from_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    rooms = WsRoomManager()
+    rooms = Rooms()
 
     class Broken(Member):
         def send(
@@ -148,7 +147,7 @@ def test_a_member_that_fails_to_take_a_message_does_not_keep_it_from_the_others(
 
 @pytest.mark.usefixtures("no_loop")
 def test_raw_data_is_decoded_for_members_that_take_objects() -> None:
-    rooms = WsRoomManager()
+    rooms = Rooms()
     member = Member("m")
     rooms.join(member, "r")
     rooms.broadcast("r", "e", "/", Raw(b'{"a":[1]}'))
@@ -161,7 +160,7 @@ def test_raw_data_is_decoded_for_members_that_take_objects() -> None:
 @pytest.mark.usefixtures("no_loop")
 def test_a_sync_transport_needs_no_loop_either() -> None:
     transport = SyncTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     a, b = Member("a"), Member("b")
     assert rooms.join(a, "r").done
     assert rooms.join(b, "r").done
@@ -198,7 +197,7 @@ def test_a_sync_transport_that_refuses_fails_the_receipt_and_undoes_the_join(
 ) -> None:
     transport = SyncTransport()
     transport.failing = PermissionDenied("ws:room:r", "not yours")
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     receipt = rooms.join(member, "r")
     assert receipt.done
@@ -216,7 +215,7 @@ def test_a_sync_transport_that_refuses_fails_the_receipt_and_undoes_the_join(
 
 def test_two_managers_share_rooms_over_a_bus() -> None:
     bus = MemoryBus()
-    one, other = (WsRoomManager(MemoryTransport(bus)) for _ in range(2))
+    one, other = (Rooms(MemoryTransport(bus)) for _ in range(2))
     a, b = Member("a"), Member("b")
     one.join(a, "r")
     other.join(b, "r")
@@ -236,7 +235,7 @@ def test_two_managers_share_rooms_over_a_bus() -> None:
 @pytest.mark.parametrize("room", ["", "x" * 1025, "é" * 513, "\ud800", 5, None])
 def test_a_bad_room_name_raises_before_anything_happens(room: Any) -> None:
     transport = SyncTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     with pytest.raises(InvalidRoom):
         rooms.join(member, room)
@@ -250,7 +249,7 @@ def test_a_bad_room_name_raises_before_anything_happens(room: Any) -> None:
 @pytest.mark.usefixtures("no_loop")
 @pytest.mark.parametrize("room", ["x" * 1024, "é" * 512, " ", "a.b", "*", ">", "ws:server", "\0"])
 def test_any_other_name_is_a_room(room: str) -> None:
-    rooms = WsRoomManager(SyncTransport())
+    rooms = Rooms(SyncTransport())
     member = Member("m")
     rooms.join(member, room)
     rooms.broadcast(room, "e", "/")
@@ -275,7 +274,7 @@ def test_any_other_name_is_a_room(room: str) -> None:
 def test_what_json_cannot_carry_raises_before_anybody_gets_it(
     transport: SyncTransport | None, message: dict[str, Any]
 ) -> None:
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     rooms.join(member, "r")
     with pytest.raises((TypeError, ValueError)):
@@ -290,7 +289,7 @@ def test_a_payload_over_the_transports_limit_raises_before_anybody_gets_it() -> 
         max_payload = 64
 
     transport = Limited()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     rooms.join(member, "r")
     with pytest.raises(PayloadTooLarge) as caught:
@@ -314,7 +313,7 @@ def test_gaps_are_counted_and_told() -> None:
             self.tell = callback
 
     transport = Gappy()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     told: list[Gap] = []
     transport.tell(Gap(None, None, None))
     rooms.on_gap = told.append
@@ -327,7 +326,7 @@ def test_an_echo_of_a_plain_transport_is_dropped_and_one_error_names_tagged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     transport = SyncTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     a, b = Member("a"), Member("b")
     for member in (a, b):
         rooms.join(member, "r")
@@ -348,7 +347,7 @@ def test_a_message_of_another_instance_that_cannot_be_told_here_is_logged(
         raise LookupError("no such template")
 
     transport = SyncTransport()
-    rooms = WsRoomManager(transport, codec=CustomCodec(None, broken))
+    rooms = Rooms(transport, codec=CustomCodec(None, broken))
     member = Member("m")
     rooms.join(member, "r")
     transport.handlers["ws:room:r"]('{"event":"e","path":"/"}')
@@ -359,7 +358,7 @@ def test_a_message_of_another_instance_that_cannot_be_told_here_is_logged(
 def test_echoes_are_known_of_the_last_that_went_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsrooms.rooms.GONE_SENDERS", 2)
     transport = SyncTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     stays = Member("stays")
     rooms.join(stays, "r")
     for number in range(3):
@@ -377,14 +376,9 @@ def test_a_transports_own_figures_are_added_and_foreign_ones_summed() -> None:
             return {"reconnects": 3, "foreign": 2, "of_its_own": 1, "rooms": 99}
 
     transport = Counting()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     rooms.join(Member("m"), "r")
     transport.handlers["ws:room:r"]("no message")
     stats = rooms.stats()
     assert (stats["reconnects"], stats["of_its_own"], stats["foreign"]) == (3, 1, 3)
     assert stats["rooms"] == 1
-
-
-def test_a_member_of_ones_own_fits_the_protocol() -> None:
-    member: WsMember = Member("m")
-    assert member.id == "m"

@@ -14,8 +14,8 @@ from wsrooms import (
     Receipt,
     TransportError,
     TransportUnavailable,
-    WsRoomManager,
 )
+from wsrooms.rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,7 +95,7 @@ class LogTransport(StatefulTransport):
 
 async def test_while_the_transport_is_not_live_every_join_waits() -> None:
     transport = StatefulTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     early, late = Member("early"), Member("late")
     assert rooms.join(early, "r").done
     transport.tell("down", "reset")
@@ -115,7 +115,7 @@ async def test_while_the_transport_is_not_live_every_join_waits() -> None:
 
 async def test_a_log_transport_is_exempt_where_the_room_is_subscribed() -> None:
     transport = LogTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     rooms.join(Member("early"), "r")
     transport.tell("down", "reset")
     assert rooms.join(Member("late"), "r").done
@@ -123,7 +123,7 @@ async def test_a_log_transport_is_exempt_where_the_room_is_subscribed() -> None:
 
 async def test_a_bus_that_is_down_longer_than_join_timeout_fails_joins_at_once() -> None:
     transport = StatefulTransport()
-    rooms = WsRoomManager(transport, join_timeout=0.05)
+    rooms = Rooms(transport, join_timeout=0.05)
     early, late = Member("early"), Member("late")
     rooms.join(early, "r")
     transport.tell("down", "reset")
@@ -144,7 +144,7 @@ async def test_a_bus_that_is_down_longer_than_join_timeout_fails_joins_at_once()
 
 async def test_the_deadline_counts_from_when_the_transport_went_down() -> None:
     transport = StatefulTransport()
-    rooms = WsRoomManager(transport, join_timeout=0.3)
+    rooms = Rooms(transport, join_timeout=0.3)
     transport.tell("down", "reset")
     down = asyncio.get_running_loop().time()
     await asyncio.sleep(0.15)  # time itself is the subject
@@ -160,7 +160,7 @@ async def test_members_whose_channel_is_refused_after_an_outage_are_asked_for_ag
 ) -> None:
     monkeypatch.setattr("wsrooms.rooms.WISH_AGAIN", 0.01)
     transport = StatefulTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     rooms.join(member, "r")
     transport.tell("down", "reset")
@@ -180,7 +180,7 @@ async def test_a_room_that_is_empty_by_then_is_not_asked_for_again(
 ) -> None:
     monkeypatch.setattr("wsrooms.rooms.WISH_AGAIN", 0.0)
     transport = StatefulTransport()
-    rooms = WsRoomManager(transport)
+    rooms = Rooms(transport)
     member = Member("m")
     rooms.join(member, "r")
     transport.tell("down", "reset")

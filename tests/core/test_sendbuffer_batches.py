@@ -17,9 +17,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsrooms import WsRequest, WsRoomManager
+from wsrooms import WsRequest
 from wsrooms.connection import WsConnection
 from wsrooms.loopthread import LoopThread
+from wsrooms.rooms import Rooms
 from wsrooms.sendbuffer import BATCH_FROM, BATCHES_AT, WRITE_AT, Batch, Flusher, SendBuffer
 from wsrooms.wire import JsonCodec
 
@@ -75,7 +76,7 @@ class Line:
     def close(self, code: int, reason: str) -> None:
         self.buffer.unblock()
         self.buffer.close()
-        self.connection.end(code, reason)
+        self.connection._end(code, reason)
 
     @property
     def received(self) -> list[Any]:
@@ -94,12 +95,12 @@ class Side:
         self.turn: list[Callable[[], None]] = []
         self.counters = Counters()
         self.flusher = Flusher(self.turn.append, lambda: 0.0, self.counters)
-        self.rooms = WsRoomManager(codec=self.codec)
+        self.rooms = Rooms(codec=self.codec)
         self.rooms.fanout.share_turns_of(self.flusher)
 
     def member(self, number: int, room: str | None = ROOM) -> Line:
         line = Line(number, self)
-        line.connection.accept()
+        line.connection._accept()
         if room is not None:
             self.rooms.join(line.connection, room)
         return line
@@ -195,7 +196,7 @@ def test_a_room_of_closed_and_waiting_members_only_has_no_batch(side: Side) -> N
     side.broadcast("x")
     assert side.rooms.fanout.batches == {}
     for line in waiting:
-        line.connection.accept()
+        line.connection._accept()
     side.end_turn()
     assert [line.received for line in waiting] == [["x"]] * BATCH_FROM
 
@@ -380,7 +381,7 @@ class BatchMachine(RuleBasedStateMachine):
     def accept(self, who: int) -> None:
         if not self.lines[who].connection.accepted:
             self.expected[who] += self.held[who]
-            self.lines[who].connection.accept()
+            self.lines[who].connection._accept()
 
     @rule()
     def end_turn(self) -> None:

@@ -129,7 +129,7 @@ async def test_on_disconnect_may_tell_the_rooms_but_has_no_message(
         with pytest.raises(OutsideContext):
             use_ws_rooms()
         connection = use_ws_connection()
-        for room in connection.rooms_in_order():
+        for room in connection._rooms_in_order():
             app.room(room).broadcast("left", connection.id, exclude=connection.id)
         use_ws_server().broadcast("gone", "/", connection.close_reason)
         done.set()

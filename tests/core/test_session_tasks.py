@@ -26,7 +26,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """However busy the machine is, a burst takes the turns that the test gives it."""
     clock = Clock()
     monkeypatch.setattr("wsrooms.turns.monotonic", clock)
-    monkeypatch.setattr("wsrooms.server.intake.monotonic", clock)
     return clock
 
 

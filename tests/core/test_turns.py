@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def mine() -> Turns:
+async def mine(clock: Clock) -> Turns:
     return Turns(asyncio.get_running_loop(), contextvars.copy_context())
 
 

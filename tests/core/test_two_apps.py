@@ -62,7 +62,7 @@ def declare(app: WsApp) -> WsApp:
     async def goodbye() -> None:
         await asyncio.sleep(0)
         connection = use_ws_connection()
-        for room in connection.rooms_in_order():
+        for room in connection._rooms_in_order():
             app.room(room).broadcast("left", connection.id, exclude=connection.id)
 
     app.on_message("me", "*", lambda: use_ws_connection().id)

@@ -38,8 +38,7 @@ MESSAGES = 16
 
 @pytest.fixture(autouse=True)
 def _standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("wsrooms.turns", "wsrooms.server.intake"):
-        monkeypatch.setattr(f"{module}.monotonic", lambda: 100.0)
+    monkeypatch.setattr("wsrooms.turns.monotonic", lambda: 100.0)
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trustme
 
-from wsrooms import WsLimits, WsRoomManager
+from wsrooms import WsLimits
 from wsrooms.instance import Counters
 from wsrooms.loopthread import LoopThread
+from wsrooms.rooms import Rooms
 from wsrooms.server.listener import Server
 from wsrooms.server.settings import ServerSettings, WsAddress
 from wsrooms.server.sockets import listen_on
@@ -57,7 +58,7 @@ class RecordingSession:
 
     def open(self) -> None:
         self.opened = True
-        self.connection.accept()
+        self.connection._accept()
 
     def receive(self, payload: bytes, text: bool) -> None:
         self.received.append((payload, text))
@@ -125,7 +126,7 @@ async def _serve(
         thread=LoopThread(loop),
         turns=Turns(loop, contextvars.copy_context()),
         codec=JsonCodec(),
-        rooms=WsRoomManager(),
+        rooms=Rooms(),
         limits=limits or WsLimits(),
         logger=logging.getLogger("wsrooms"),
         max_message_size=max_message_size,

@@ -129,7 +129,7 @@ def test_others_hear_a_message_once_and_the_sender_does_not(bus: EchoBus) -> Non
     mine, theirs = subscribed(one), subscribed(two)
     one.publish("ws:room:r", '{"a": "ü 1 2"}')
     assert (mine, theirs) == ([], ['{"a": "ü 1 2"}'])
-    assert one.own_skipped == 1
+    assert one.stats()["own_skipped"] == 1
 
 
 def test_a_payload_travels_in_the_envelope_numbered_per_channel(bus: EchoBus) -> None:
@@ -301,6 +301,25 @@ async def test_what_the_wrapped_transport_can_do_can_be_done_through_it(bus: Ech
     assert states == [("down", "gone")]
     assert one.keeps_log
     assert one.stats() == {"reconnects": 2, "own_skipped": 0, "duplicates": 0, "foreign": 0}
+
+
+async def test_gaps_that_the_wrapped_transport_notices_are_told_too(bus: EchoBus) -> None:
+    class Gappy(Echoing):
+        tell: Callable[[Gap], None]
+
+        def on_gap(self, callback: Callable[[Gap], None]) -> None:
+            self.tell = callback
+
+    inner = Gappy(bus)
+    one = tagged(inner)
+    told: list[Gap] = []
+    one.on_gap(lambda gap: told.append(Gap("replaced", None, None)))
+    one.on_gap(told.append)
+    subscribed(one)
+    inner.tell(Gap(None, None, None))
+    bus.deliver("ws:room:r", wrap("i", 1, 1, "one"))
+    bus.deliver("ws:room:r", wrap("i", 1, 3, "three"))
+    assert told == [Gap(None, None, None), Gap("r", "i", 1)]
 
 
 def test_the_limit_leaves_room_for_the_longest_envelope(bus: EchoBus) -> None:

@@ -46,9 +46,9 @@ from wsrooms.errors import (
 )
 from wsrooms.handshake import WsHttpResponse, WsRequest
 from wsrooms.instance import WsLimits, WsRoom, WsServer
+from wsrooms.manager import WsRoomManager
 from wsrooms.message import WsMessage
 from wsrooms.receipt import Receipt
-from wsrooms.rooms import WsRoomManager
 from wsrooms.router import WsRouteMatch, WsRouter
 from wsrooms.routes import WsRoutes
 from wsrooms.server.settings import ServerOptions, WsAddress

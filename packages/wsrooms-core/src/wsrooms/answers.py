@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import UNSET, Raw
 
@@ -17,6 +17,7 @@ from wsrooms.errors import ConnectionGone, InvalidRoom, TransportError, WsError
 from wsrooms.wire import shown
 
 if TYPE_CHECKING:
+    import asyncio
     from collections import deque
 
     from wsrooms.connection import WsConnection
@@ -46,7 +47,16 @@ class _Asked(NamedTuple):
 class Answering:
     """Who answers the messages of one connection."""
 
-    __slots__ = ("_held", "_instance", "_keep", "_on_ready", "_waiting", "connection", "full")
+    __slots__ = (
+        "_held",
+        "_instance",
+        "_keep",
+        "_on_ready",
+        "_tasks",
+        "_waiting",
+        "connection",
+        "full",
+    )
 
     def __init__(
         self, instance: Instance, connection: WsConnection, on_ready: Callable[[], None]
@@ -58,9 +68,15 @@ class Answering:
         self._keep = connection._buffer.keep
         self._on_ready = on_ready
         self._waiting: deque[Inbound] | None = None
+        self._tasks: dict[asyncio.Task[Any], bool] | None = None  # with whether each has begun
         self._held = 0
         self.full: bool = False
         """Whether the socket should not be read: enough messages wait, or replies to them."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message or a hook is being handled, or waits for that, or for its joins."""
+        return bool(self._tasks or self._waiting or self._held)
 
     def _recount(self) -> None:
         """More or fewer messages are in flight than before."""
@@ -171,7 +187,7 @@ class Answering:
                 self._recount()
 
         for receipt in pending:
-            receipt.when_done(one_done)
+            receipt._when_done(one_done)
 
 
 def _asked(inbound: Inbound) -> _Asked:
@@ -190,8 +206,8 @@ def _nothing() -> None:
 def _unseen_error(joins: list[Receipt]) -> Exception | None:
     """The first failure that the handler has not seen itself."""
     for receipt in joins:
-        if receipt.error is not None and not receipt.seen:
+        if receipt.error is not None and not receipt._seen:
             for other in joins:
-                other.take_error()
+                other._take_error()
             return receipt.error
     return None

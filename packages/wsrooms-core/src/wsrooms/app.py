@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec import UNSET
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from wsrooms.handshake import Origins
-    from wsrooms.instance import WsLimits, WsRoom, WsServer
+    from wsrooms.instance import Instance, WsLimits, WsRoom, WsServer
     from wsrooms.receipt import Receipt
+    from wsrooms.server.listener import Server
+    from wsrooms.server.protocol import ServerConnection
     from wsrooms.transports import WsBroadcastTransport, WsHealth
     from wsrooms.wire import Params
 
@@ -36,6 +38,20 @@ __all__ = ["WsApp"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
+
+
+class Door(NamedTuple):
+    """How ``wsrooms.testing`` comes in.
+
+    Attributes:
+        instance: What runs.
+        server: Its sockets.
+        accept: Makes the protocol of one more.
+    """
+
+    instance: Instance
+    server: Server
+    accept: Callable[[], ServerConnection]
 
 
 class WsApp(WsRoutes):
@@ -329,15 +345,8 @@ class WsApp(WsRoutes):
         try:
             from wsrooms.server.sockets import listen_on
 
-            settings = ServerSettings(
-                allowed_origins=self._options["allowed_origins"],
-                logger=self._logger,
-                debug=self._options["debug"],
-                path=options.get("path"),
-                subprotocols=tuple(options.get("subprotocols") or ()),
-                http_handler=options.get("http_handler"),
-            )
-            listening, address = await listen_on(listener.factory(settings), host, port, options)
+            factory = listener.factory(self._settings(options))
+            listening, address = await listen_on(factory, host, port, options)
         except BaseException:
             if started_here:
                 await self.close()
@@ -359,6 +368,22 @@ class WsApp(WsRoutes):
             yield address
         finally:
             await self.close()
+
+    def _settings(self, options: ServerOptions) -> ServerSettings:
+        return ServerSettings(
+            allowed_origins=self._options["allowed_origins"],
+            logger=self._logger,
+            debug=self._options["debug"],
+            path=options.get("path"),
+            subprotocols=tuple(options.get("subprotocols") or ()),
+            http_handler=options.get("http_handler"),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _visited(self, options: ServerOptions) -> AsyncIterator[Door]:
+        """For ``wsrooms.testing``: run, and let clients in without a port."""
+        async with self._life.visited() as (instance, listener):
+            yield Door(instance, listener, listener.factory(self._settings(options)))
 
     async def close(self) -> None:
         """End every connection with 1001, let handlers finish, then stop; idempotent.

@@ -76,12 +76,31 @@ def checked_params(params: Params | None) -> Params | None:
 class Broadcast:
     """One message for many: encoded at most once a form, whoever receives it."""
 
-    __slots__ = ("_codec", "_decoded", "_frame", "_payload", "data", "event", "params", "path")
+    __slots__ = (
+        "_codec",
+        "_decoded",
+        "_frame",
+        "_logger",
+        "_payload",
+        "data",
+        "event",
+        "params",
+        "path",
+    )
 
     def __init__(
-        self, codec: Codec, event: str, path: str, data: object, params: Params | None
+        self,
+        codec: Codec,
+        event: str,
+        path: str,
+        data: object,
+        params: Params | None,
+        logger: logging.Logger | None = None,
     ) -> None:
-        """Take the parts; nothing is encoded yet. It is for one call of one send."""
+        """Take the parts; nothing is encoded yet. It is for one call of one send.
+
+        ``logger`` is for members of other classes than ``WsConnection``: their send may fail.
+        """
         self._codec = codec
         self.event = event
         self.path = path
@@ -91,6 +110,7 @@ class Broadcast:
         self._frame: bytes | None = None
         self._payload: bytes | None = None
         self._decoded: Any = UNSET
+        self._logger = logger
 
     def encode(self) -> bytes:
         """The frame that every client receives.
@@ -114,7 +134,7 @@ class Broadcast:
             if member is exclude:
                 continue
             if type(member) is WsConnection:
-                member.deliver(frame)
+                member._deliver(frame)
             elif others is None:
                 others = [member]
             else:
@@ -160,7 +180,8 @@ class Broadcast:
             data = self._decoded if isinstance(self.data, Raw) else self.data
             member.send(self.event, self.path, data, self.params)
         except Exception:
-            logging.getLogger("wsrooms").exception("member %s failed to take a message", member.id)
+            logger = self._logger or logging.getLogger("wsrooms")
+            logger.exception("member %s failed to take a message", member.id)
 
     def payload(self, exclude: WsMember | str | None) -> bytes:
         """Its form between instances.

@@ -179,7 +179,7 @@ class WsRooms:
 
     def rooms(self) -> list[str]:
         """The rooms this connection is in, the first joined first."""
-        return self._connection.rooms_in_order()
+        return self._connection._rooms_in_order()
 
 
 class WsRouteParams:

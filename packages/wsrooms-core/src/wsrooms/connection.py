@@ -7,7 +7,7 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from msgspec import UNSET
@@ -99,6 +99,10 @@ class JoinOrder(set[str]):
         if self._order is not None:
             self._order.pop(cast("str", room), None)
 
+    def __iter__(self) -> Iterator[str]:
+        # In order too, so that the same run leaves its rooms in the same order.
+        return super().__iter__() if self._order is None else iter(self._order)
+
     def in_order(self) -> list[str]:
         """The rooms, the first joined first."""
         return list(self if self._order is None else self._order)
@@ -136,6 +140,8 @@ class WsConnection:
         context: Yours; lives as long as the connection, on this instance.
         request: The HTTP request of the handshake.
         subprotocol: What was negotiated, if anything.
+        accepted: Whether on_connect has ended well: only then do others see it.
+        closed: Whether it takes no more; it may still be in its rooms, for on_disconnect.
         close_code: Why it ended, once it has: ours if we closed, 4008 for a slow
             client, else the peer's, 1006 for none.
         close_reason: The text that came with it.
@@ -145,6 +151,7 @@ class WsConnection:
         "__weakref__",
         "_buffer",
         "_codec",
+        "_deliver",
         "_held",
         "_held_bytes",
         "_live",
@@ -158,7 +165,6 @@ class WsConnection:
         "close_reason",
         "closed",
         "context",
-        "deliver",
         "id",
         "request",
         "rooms",
@@ -169,6 +175,9 @@ class WsConnection:
     rooms: set[str]
     context: dict[Any, Any]
     request: WsRequest
+    subprotocol: str | None
+    accepted: bool
+    closed: bool
     close_code: int | None
     close_reason: str | None
 
@@ -187,13 +196,11 @@ class WsConnection:
         self.request = request
         self.rooms = self._order = JoinOrder()
         self.context = {}
-        self.subprotocol: str | None = subprotocol
+        self.subprotocol = subprotocol
         self.close_code = None
         self.close_reason = None
-        self.accepted: bool = False
-        """Whether on_connect has ended well: only then do others see the connection."""
-        self.closed: bool = False
-        """Whether it takes no more: it may still be in its rooms, for on_disconnect."""
+        self.accepted = False
+        self.closed = False
         self._way = way
         self._buffer = way.buffer
         self._live: SendBuffer | None = None
@@ -204,7 +211,7 @@ class WsConnection:
         self._loop = loop
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self.deliver: Callable[[bytes], None] = self._hold
+        self._deliver: Callable[[bytes], None] = self._hold
         """Take a broadcast: at once, or after on_connect has ended well.
 
         A slot and no method, because a broadcast calls it once per recipient.
@@ -251,11 +258,11 @@ class WsConnection:
             TypeError: ``data`` has no JSON form.
             ValueError: Likewise.
         """
-        self.send_kept(self._codec.reply(id, data))
+        self._send_kept(self._codec.reply(id, data))
 
     def reply_error(self, id: str | int | float, code: int, message: str) -> None:
         """Refuse the request ``id``."""
-        self.send_kept(self._codec.error(id, code, message))
+        self._send_kept(self._codec.error(id, code, message))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection; what was sent before still goes out. The first call wins.
@@ -286,25 +293,25 @@ class WsConnection:
         value: T = self.context[key]
         return value
 
-    def rooms_in_order(self) -> list[str]:
+    # For the library
+
+    def _rooms_in_order(self) -> list[str]:
         """The rooms it is in, the first joined first."""
         return self._loop.ask(self._order.in_order)
 
-    # For the library
-
-    def send_kept(self, frame: bytes) -> None:
+    def _send_kept(self, frame: bytes) -> None:
         """Send a frame that no policy may drop."""
         if self._loop.inside:
             self._buffer.keep(frame)
         else:
             self._loop.post(lambda: self._buffer.keep(frame))
 
-    def accept(self) -> None:
+    def _accept(self) -> None:
         """on_connect has ended well: hand out what came meanwhile."""
         self.accepted = True
         if self.closed:
             return
-        self.deliver = self._push
+        self._deliver = self._push
         self._live = self._buffer
         held, self._held = self._held, []
         for frame in held:
@@ -317,7 +324,7 @@ class WsConnection:
         self._held.append(frame)
         self._held_bytes += len(frame)
 
-    def end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str) -> None:
         """It is over: take nothing more, and know why. The first call wins."""
         if self.closed:
             return
@@ -326,7 +333,7 @@ class WsConnection:
         self.close_reason = reason
         self._held.clear()
         self._live = None
-        self.deliver = _ignore
+        self._deliver = _ignore
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

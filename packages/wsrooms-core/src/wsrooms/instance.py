@@ -26,7 +26,7 @@ from wsrooms.wire import Codec, Params, check_room, shown
 if TYPE_CHECKING:
     from wsrooms.connection import WsConnection
     from wsrooms.receipt import Receipt
-    from wsrooms.rooms import WsRoomManager
+    from wsrooms.rooms import Rooms
 
 __all__ = ["Counters", "Instance", "WsLimits", "WsRoom", "WsServer"]
 
@@ -123,6 +123,11 @@ class Counters:
 class Endable(Protocol):
     """A session, as the instance sees it."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a message or a hook is being handled, or waits for that."""
+        ...
+
     def give_up(self) -> None:
         """Cancel what runs and come to an end."""
         ...
@@ -144,7 +149,7 @@ class Instance:
         *,
         server: WsServer,
         codec: Codec,
-        rooms: WsRoomManager,
+        rooms: Rooms,
         limits: WsLimits,
         logger: logging.Logger,
         max_message_size: int,
@@ -168,8 +173,10 @@ class Instance:
         self.debug = debug
         self.counters = Counters()
         self.connections: dict[str, WsConnection] = {}
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.sessions: set[Endable] = set()
+        self.watchers: dict[str, Callable[[], None]] = {}
+        """By a connection's id: called when it is accepted, and when it is forgotten."""
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.sessions: dict[Endable, None] = {}  # in order, so that a run can repeat
         self.base_context = copy_context()
         self.turns = Turns(self.loop, self.base_context)
         self.closing = False
@@ -218,7 +225,7 @@ class Instance:
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A task whose death is logged, and that the end cancels."""
         task = self.loop.create_task(coro, name=name)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._task_done)
         return task
 
@@ -259,9 +266,25 @@ class Instance:
 
     # Connections
 
+    def accepted(self, connection: WsConnection) -> None:
+        """Its on_connect has ended well: from now on others see it."""
+        self.connections[connection.id] = connection
+        connection._accept()
+        self._tell_watcher(connection)
+
+    def forgotten(self, connection: WsConnection) -> None:
+        """It is over, its on_disconnect has run: nobody sees it any more."""
+        self.connections.pop(connection.id, None)
+        self._tell_watcher(connection)
+
+    def _tell_watcher(self, connection: WsConnection) -> None:
+        watcher = self.watchers.get(connection.id)
+        if watcher is not None:
+            watcher()
+
     def forget_session(self, session: Endable) -> None:
         """A connection is over and forgotten."""
-        self.sessions.discard(session)
+        self.sessions.pop(session, None)
         if not self.sessions and self._all_gone is not None:
             self._all_gone.set()
 
@@ -293,7 +316,7 @@ class Instance:
         return True
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.counters.tasks_failed += 1
             self.logger.error("background task %s died", task.get_name(), exc_info=error)

@@ -8,15 +8,16 @@ so an app may start again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from wsrooms.context import Context, enter, note_join
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan
-from wsrooms.rooms import WsRoomManager
+from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
 from wsrooms.transports import WsHealth
@@ -99,8 +100,9 @@ class Life:
         self._ended: asyncio.Event | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
+        self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
-        self._last_stats = Counters().stats(0, WsRoomManager().stats())
+        self._last_stats = Counters().stats(0, Rooms().stats())
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -153,6 +155,29 @@ class Life:
             )
         await asyncio.shield(self._closing)
 
+    @contextlib.asynccontextmanager
+    async def visited(self) -> AsyncIterator[tuple[Instance, Server]]:
+        """Run at least as long as the block: for those who connect without a port.
+
+        What does not run is started for the first of several visitors, and closed
+        after the last; what runs already goes on running.
+        """
+        if self._visitors is None and self.listener is None:
+            self._visitors = 0
+        if self._visitors is not None:
+            self._visitors += 1
+        try:
+            await self.start()
+            if self.instance is None or self.listener is None:
+                raise NotRunning("the app was closed while it started")
+            yield self.instance, self.listener
+        finally:
+            if self._visitors is not None:
+                self._visitors -= 1
+                if not self._visitors:
+                    self._visitors = None
+                    await self.close()
+
     async def until_closed(self) -> None:
         """Wait until what runs has ended, whoever ends it."""
         if self._ended is not None:
@@ -161,7 +186,7 @@ class Life:
     async def _start_instance(self) -> None:
         options = self._options
         plan = compile_plan(self._app)
-        rooms = WsRoomManager(
+        rooms = Rooms(
             self.transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,

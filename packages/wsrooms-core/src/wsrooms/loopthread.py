@@ -67,7 +67,7 @@ class LoopThread:
                 # This frame holds the receipt: with its trace the error would close a circle.
                 receipt.settle(error.with_traceback(None))
             else:
-                receipt.follow(inner)
+                receipt._follow(inner)
 
         self.post(run)
         return receipt

@@ -56,12 +56,12 @@ class WsMessage(Generic[T]):
         if self._data is not UNSET:
             data = self._data
         elif self._plain is UNSET and type(self._inbound.data) is Raw:
-            try:  # what is nearly always so, without a call to plain_data()
+            try:  # what is nearly always so, without a call to _plain_data()
                 data = self._plain = decode_raw(self._inbound.data)
             except (ValueError, RecursionError):
-                data = self.plain_data()
+                data = self._plain_data()
         else:
-            data = self.plain_data()
+            data = self._plain_data()
         return data
 
     @property
@@ -96,7 +96,7 @@ class WsMessage(Generic[T]):
         id = self._inbound.id
         return None if id is UNSET else plain_id(id)
 
-    def plain_data(self) -> Any:
+    def _plain_data(self) -> Any:
         """The data without a type: dicts, lists and scalars.
 
         Raises:
@@ -115,7 +115,7 @@ class WsMessage(Generic[T]):
                 self._plain = data
         return self._plain
 
-    def validate(self, decoder: msgspec.json.Decoder[T]) -> T:
+    def _validate(self, decoder: msgspec.json.Decoder[T]) -> T:
         """Decode the data as the decoder's type, and let ``data`` be that from now on.
 
         Raises:
@@ -132,7 +132,7 @@ class WsMessage(Generic[T]):
             else:
                 value = msgspec.convert(data, decoder.type)
         except msgspec.ValidationError as error:
-            self.plain_data()  # what no type could decode is no fault of this type
+            self._plain_data()  # what no type could decode is no fault of this type
             raise WsError(422, str(error)) from None
         except RecursionError:
             raise WsError(400, "Undecodable data: nested too deep") from None
@@ -153,5 +153,5 @@ def typed(message: WsMessage[Any], decoder: msgspec.json.Decoder[T]) -> WsMessag
         WsError: 422 or 400.
     """
     view: WsMessage[T] = WsMessage(message._inbound)
-    view.validate(decoder)
+    view._validate(decoder)
     return view

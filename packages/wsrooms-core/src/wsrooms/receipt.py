@@ -24,6 +24,9 @@ class Receipt:
     leaks nothing and warns of nothing. A failure that nobody awaits is counted
     and logged.
 
+    A transport that knows the outcome of a publish later may return one: it makes
+    an open ``Receipt()`` and settles that. Nobody settles another's.
+
     Attributes:
         done: Whether the outcome is known.
         error: Why it failed; None while it is open and when it succeeded.
@@ -76,7 +79,13 @@ class Receipt:
         return receipt
 
     def settle(self, error: Exception | None = None) -> None:
-        """Make the outcome known to all who wait; later calls change nothing."""
+        """Make the outcome known to all who wait; later calls change nothing.
+
+        For whoever made this receipt, on the thread of its loop.
+
+        Args:
+            error: Why it failed; None: it is confirmed.
+        """
         if self.done:
             return
         self.error = error
@@ -86,13 +95,13 @@ class Receipt:
         for callback in callbacks:
             callback(self)
 
-    def follow(self, other: Receipt) -> None:
+    def _follow(self, other: Receipt) -> None:
         """End as ``other`` does; whoever looks at this one has looked at that one too."""
         self._followed = other
         self._on_unseen = None  # it is the other one that tells
-        other.when_done(lambda done: self.settle(done.error))
+        other._when_done(lambda done: self.settle(done.error))
 
-    def when_done(self, callback: Callable[[Receipt], None]) -> None:
+    def _when_done(self, callback: Callable[[Receipt], None]) -> None:
         """Call ``callback`` with this receipt once the outcome is known, or now if it is.
 
         It is called where the outcome becomes known, and must not raise.
@@ -102,12 +111,7 @@ class Receipt:
         else:
             self._callbacks.append(callback)
 
-    @property
-    def seen(self) -> bool:
-        """Whether somebody has been told the outcome by awaiting."""
-        return self._seen
-
-    def take_error(self) -> Exception | None:
+    def _take_error(self) -> Exception | None:
         """The error, which from now on counts as seen."""
         self._look()
         return self.error
@@ -129,7 +133,7 @@ class Receipt:
                 with contextlib.suppress(RuntimeError):  # that loop has closed meanwhile
                     loop.call_soon_threadsafe(arrive)
 
-            self.when_done(wake)
+            self._when_done(wake)
             if self._is_done():  # by another thread, between the check and the append
                 arrive()
             try:
@@ -161,7 +165,7 @@ class Receipt:
             raise RuntimeError("result() would block the event loop: await the receipt instead")
         if not self.done:
             known = threading.Event()
-            self.when_done(lambda _: known.set())
+            self._when_done(lambda _: known.set())
             # A settle() that ran between the check and the append saw the old list.
             if not self.done and not known.wait(timeout):
                 raise TimeoutError(f"no outcome within {timeout} s")

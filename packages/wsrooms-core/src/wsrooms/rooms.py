@@ -42,7 +42,7 @@ from wsrooms.transports.protocols import (
 )
 from wsrooms.wire import NO_RAW, Codec, JsonCodec, Params, check_room
 
-__all__ = ["WsRoomManager"]
+__all__ = ["Rooms"]
 
 WISH_AGAIN = 1.0
 """Seconds after which a channel that was refused, and still has members, is asked for again."""
@@ -51,13 +51,11 @@ GONE_SENDERS = 1000
 """Members that have gone whose echoes are still known, where the transport may echo."""
 
 
-class WsRoomManager:
+class Rooms:
     """Rooms of this instance, joined with those of others by a transport.
 
-    Usable alone: members are connections of an app, or any class with ``id``,
-    ``rooms`` and ``send``. Without a transport, or with one whose methods are
-    sync, no event loop is needed. A transport with ``start`` and ``close`` is
-    started and closed by whoever made it.
+    Members are connections of an app, or what ``WsRoomManager`` is given. Without a
+    transport, or with one whose methods are sync, no event loop is needed.
     """
 
     def __init__(
@@ -243,7 +241,7 @@ class WsRoomManager:
             return
         pending.receipts.remove(receipt)
         receipt.settle(TransportUnavailable(f"joining {room!r} was cancelled and is undone"))
-        receipt.take_error()  # only a second awaiter is left to be told
+        receipt._take_error()  # only a second awaiter is left to be told
         if not pending.receipts and self._pending.settle(room, connection, None):
             self._discard(connection, room)
 
@@ -280,7 +278,7 @@ class WsRoomManager:
             ValueError: Likewise.
             PayloadTooLarge: Over the transport's limit. In all these cases nobody received it.
         """
-        broadcast = Broadcast(self._codec, event, path, data, checked_params(params))
+        broadcast = Broadcast(self._codec, event, path, data, checked_params(params), self._logger)
         return self.broadcast_in(room, broadcast, exclude=exclude, local=local)
 
     def broadcast_in(
@@ -387,7 +385,9 @@ class WsRoomManager:
             return
         self.received += 1
         data = UNSET if message.data is NO_RAW else message.data
-        broadcast = Broadcast(self._codec, message.event, message.path, data, message.params)
+        broadcast = Broadcast(
+            self._codec, message.event, message.path, data, message.params, self._logger
+        )
         try:
             if room is None:
                 broadcast.deliver(members, exclude)

@@ -64,7 +64,6 @@ class Session(Answering):
         "_opening",
         "_plan",
         "_running",
-        "_tasks",
         "done",
     )
 
@@ -86,7 +85,6 @@ class Session(Answering):
         super().__init__(instance, connection, on_ready)
         self._plan = plan
         self._running = 0
-        self._tasks: dict[asyncio.Task[Any], bool] | None = None  # with whether each has begun
         self._opening = True
         self._ended = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -98,7 +96,7 @@ class Session(Answering):
     def open(self) -> None:
         """Run on_connect; messages wait until it has ended well."""
         instance = self._instance
-        instance.sessions.add(self)
+        instance.sessions[self] = None
         instance.counters.connections_total += 1
         if not self._plan.on_connect:
             self._accept()
@@ -137,7 +135,7 @@ class Session(Answering):
                 if inspect.isawaitable(outcome):
                     await outcome
             for receipt in current.decide() or ():
-                if not (receipt.done and receipt.seen):
+                if not (receipt.done and receipt._seen):
                     await receipt
         except (Exception, asyncio.CancelledError) as error:
             current.decide()
@@ -152,9 +150,7 @@ class Session(Answering):
         if self.done:  # it ended well at last, long after its client was given up
             self._instance.rooms.leave_all(self.connection)
             return
-        connection = self.connection
-        self._instance.connections[connection.id] = connection
-        connection.accept()
+        self._instance.accepted(self.connection)
         self._advance()
 
     def _reject(self, error: BaseException) -> None:
@@ -459,7 +455,7 @@ class Session(Answering):
         self._no_deadline()
         instance = self._instance
         instance.rooms.leave_all(self.connection)
-        instance.connections.pop(self.connection.id, None)
+        instance.forgotten(self.connection)
         instance.forget_session(self)
 
 

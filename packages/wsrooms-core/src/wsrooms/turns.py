@@ -30,7 +30,7 @@ TURN_SECONDS = 0.010
 class Turns:
     """The time of one loop, shared out among its connections in order."""
 
-    __slots__ = ("_call_soon", "_context", "_queue", "_until", "flusher")
+    __slots__ = ("_call_soon", "_context", "_queue", "_until", "clock", "flusher")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
         """Share the time of ``loop``; what is queued runs in copies of ``context``."""
@@ -38,12 +38,14 @@ class Turns:
         self._context = context
         self._queue: deque[Callable[[], None]] = deque()
         self._until = 0.0
+        self.clock: Callable[[], float] = getattr(loop, "wsrooms_clock", monotonic)
+        """The loop's own where it has one: on virtual time no slice of a turn ends by itself."""
         self.flusher: Flusher | None = None
         """Whose work comes first when there is too much of it; set by the server."""
 
     def until(self) -> float:
-        """The time, as of ``time.monotonic``, up to which whoever asks may go on in this turn."""
-        now = monotonic()
+        """The time, as of :attr:`clock`, up to which whoever asks may go on in this turn."""
+        now = self.clock()
         if not self._until:
             self._until = now + TURN_SECONDS
             # What is scheduled now is the first thing in the next turn.
@@ -53,10 +55,15 @@ class Turns:
     def over(self, until: float) -> bool:
         """Whether something else must have its turn before more messages are handled."""
         flusher = self.flusher
-        return (flusher is not None and flusher.pressed) or monotonic() > until
+        return (flusher is not None and flusher.pressed) or self.clock() > until
 
     def _turn_over(self) -> None:
         self._until = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody has queued."""
+        return bool(self._queue)
 
     def queue(self, turn: Callable[[], None]) -> None:
         """Call ``turn``, which must not raise, in another turn, after those queued before it."""
@@ -66,7 +73,7 @@ class Turns:
 
     def _run(self) -> None:
         queue = self._queue
-        until = monotonic() + TURN_SECONDS
+        until = self.clock() + TURN_SECONDS
         try:
             for _ in range(len(queue)):
                 # Each in a context of its own, not that of a message: it may run a parser, and
@@ -75,7 +82,7 @@ class Turns:
                     self._context.copy().run(queue[0])
                 finally:
                     queue.popleft()  # only now, so that what it queues does not schedule twice
-                if monotonic() > until:
+                if self.clock() > until:
                     break
         finally:  # a handler's SystemExit passes through here, and the app still has to close
             if queue:

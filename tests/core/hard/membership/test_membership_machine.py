@@ -26,9 +26,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from wsrooms import ConnectionGone, WsConnection, WsRoomManager
+from wsrooms import ConnectionGone, WsConnection
 from wsrooms.loopthread import LoopThread
-from wsrooms.rooms import WISH_AGAIN
+from wsrooms.rooms import WISH_AGAIN, Rooms
 from wsrooms.wire import JsonCodec
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class MembershipMachine(RuleBasedStateMachine):
         )
         for room, how in zip(ROOMS, hows, strict=True):
             self.bus.script["subscribe", channel_of(room)] = self.answer(how, ghost)
-        self.manager = WsRoomManager(self.bus, join_timeout=JOIN_TIMEOUT, logger=QUIET)
+        self.manager = Rooms(self.bus, join_timeout=JOIN_TIMEOUT, logger=QUIET)
         assert self.manager.link is not None
         self.link = self.manager.link
         self.model = self.model_class(self.loop, self.bus, ROOMS, JOIN_TIMEOUT)
@@ -128,7 +128,7 @@ class MembershipMachine(RuleBasedStateMachine):
             codec=JsonCodec(),
             loop=LoopThread(self.loop),
         )
-        member.accept()
+        member._accept()
         self.ways[member] = way
         return member
 
@@ -154,7 +154,7 @@ class MembershipMachine(RuleBasedStateMachine):
         claim = self.model.claim(member, room)
         with self.loop.inside():
             claim.receipt = self.manager.join(member, room)
-            claim.receipt.when_done(lambda receipt: self.model.ended(claim, receipt))
+            claim.receipt._when_done(lambda receipt: self.model.ended(claim, receipt))
         if at_once:
             assert claim.why == "confirmed", "whoever joins a room that is heard need not wait"
         elif overdue:
@@ -209,7 +209,7 @@ class MembershipMachine(RuleBasedStateMachine):
         """The socket has ended; on_disconnect still finds the member in its rooms."""
         member = self.model.ending = self.members[slot]
         with self.loop.inside():
-            member.end(1006, "")
+            member._end(1006, "")
             self.manager.abandon_joins(member)
         self.model.ending = None
         self.check()
@@ -220,7 +220,7 @@ class MembershipMachine(RuleBasedStateMachine):
         """It is gone; somebody else comes."""
         member = self.model.ending = self.members[slot]
         with self.loop.inside():
-            member.end(1006, "")
+            member._end(1006, "")
             self.manager.leave_all(member)
         self.model.ending = None
         for members in self.model.in_room.values():

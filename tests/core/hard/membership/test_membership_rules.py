@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsrooms import PermissionDenied, Receipt, TransportUnavailable, WsRoomManager
+from wsrooms import PermissionDenied, Receipt, TransportUnavailable
+from wsrooms.rooms import Rooms as RoomsHere
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
@@ -44,7 +45,7 @@ class Rooms:
 
     def __init__(self, loop: VirtualLoop, transport: WsBroadcastTransport) -> None:
         self.loop = loop
-        self.manager = WsRoomManager(transport, join_timeout=2.0)
+        self.manager = RoomsHere(transport, join_timeout=2.0)
         assert self.manager.link is not None
         self.link = self.manager.link
         loop.finish(self.link.start(keep_trying=True), within=0)
@@ -70,7 +71,7 @@ class Rooms:
     def ends_at(self, receipt: Receipt) -> float:
         """The time at which ``receipt`` is settled, within ten seconds from now."""
         ended: list[float] = []
-        receipt.when_done(lambda _: ended.append(self.loop.now))
+        receipt._when_done(lambda _: ended.append(self.loop.now))
         for _ in range(20):
             if not ended:
                 self.loop.advance(0.5)
@@ -113,7 +114,7 @@ def test_a_bus_that_goes_down_after_the_join_does_not_prolong_its_deadline(
     with virtual.inside():
         bus.fall()
     assert rooms.ends_at(receipt) == 2.0
-    assert isinstance(receipt.take_error(), TransportUnavailable)
+    assert isinstance(receipt._take_error(), TransportUnavailable)
 
 
 def test_a_join_during_an_outage_has_what_is_left_of_join_timeout_even_if_the_bus_returns(
@@ -130,7 +131,7 @@ def test_a_join_during_an_outage_has_what_is_left_of_join_timeout_even_if_the_bu
     with virtual.inside():
         bus.rise()
     assert rooms.ends_at(receipt) == 2.0
-    assert receipt.take_error() is not None
+    assert receipt._take_error() is not None
     assert member.rooms == set()
 
 
@@ -146,10 +147,10 @@ def test_each_outage_counts_from_its_own_beginning(
         virtual.advance(0.5)
         receipt = rooms.join(Member())
         assert rooms.ends_at(receipt) == began + 2.0
-        assert receipt.take_error() is not None
+        assert receipt._take_error() is not None
         late = rooms.join(Member())
         assert late.done
-        assert isinstance(late.take_error(), TransportUnavailable)
+        assert isinstance(late._take_error(), TransportUnavailable)
         with virtual.inside():
             bus.rise()
 
@@ -166,7 +167,7 @@ def test_joins_of_one_member_and_room_end_together_at_the_deadline_of_the_first(
     virtual.advance(1.5)
     second = rooms.join(member)
     assert rooms.ends_at(second) == 2.0
-    assert first.take_error() is second.take_error() is not None
+    assert first._take_error() is second._take_error() is not None
     assert member.rooms == set()
 
 
@@ -178,10 +179,10 @@ def test_before_its_first_start_a_bus_is_down_since_it_was_looked_for(
     virtual.advance(1.0)
     receipt = rooms.join(Member())
     assert rooms.ends_at(receipt) == 2.0
-    assert receipt.take_error() is not None
+    assert receipt._take_error() is not None
     assert bus.calls == []
     waiting = rooms.join(Member())
-    assert waiting.take_error() is not None
+    assert waiting._take_error() is not None
     bus.there = True
     virtual.advance(1.0)
     virtual.advance(1.0)
@@ -266,7 +267,7 @@ def test_a_failure_that_is_heard_of_after_the_return_is_a_refusal(
         bus.rise()
         bus.waiting()[0].refuse()
     virtual.turn()
-    assert isinstance(receipt.take_error(), PermissionDenied)
+    assert isinstance(receipt._take_error(), PermissionDenied)
 
 
 def test_a_member_that_joins_again_during_an_outage_and_fails_stays_what_it_was(
@@ -285,7 +286,7 @@ def test_a_member_that_joins_again_during_an_outage_and_fails_stays_what_it_was(
     assert member.rooms == {"r"}
     again = rooms.join(member)
     assert rooms.ends_at(again) == 2.0
-    assert again.take_error() is not None
+    assert again._take_error() is not None
     assert member.rooms == {"r"}
 
 
@@ -325,7 +326,7 @@ def test_a_refused_room_is_asked_for_once_a_second_however_many_joins_are_refuse
         bus.script[SUBSCRIBE] = answer("raise")
         bus.rise()
     for _ in range(10):
-        assert rooms.join(Member()).take_error() is not None
+        assert rooms.join(Member())._take_error() is not None
     virtual.advance(1.0)
     bus.calls.clear()
     for _ in range(20):

@@ -61,11 +61,10 @@ class Heartbeat:
         # One timeout for all, so checks come due in the order of their pings.
         self._checks: deque[asyncio.TimerHandle] = deque()
         self._ticking: asyncio.TimerHandle | None = None
-        self._random = random.Random()
 
     def add(self, connection: Pingable) -> None:
         """Look after ``connection``."""
-        slot = self._random.randrange(SLOTS)
+        slot = random.randrange(SLOTS)
         self._slots[slot][connection] = None
         self._slot_of[connection] = slot
         if self._ticking is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -87,6 +86,11 @@ class Intake(asyncio.Protocol, ABC):
         self._pumping = False
         self.heard = False
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The socket."""
+        return self._transport
+
     # What the other half does
 
     @abstractmethod
@@ -134,6 +138,7 @@ class Intake(asyncio.Protocol, ABC):
             data, self._head = self._head + data, b""
         buffer = self.buffer
         turns = self._server.instance.turns
+        clock = turns.clock
         flusher = self._server.flusher
         longest = self._longest_plain
         between = not self._rest and self._partial is None  # two messages, so that one may begin
@@ -145,7 +150,7 @@ class Intake(asyncio.Protocol, ABC):
             if handled:
                 if not until:
                     until = turns.until()
-                if handled >= TURN_MESSAGES or flusher.pressed or monotonic() > until:
+                if handled >= TURN_MESSAGES or flusher.pressed or clock() > until:
                     self._wait(data, at)
                     self._pump_later()
                     return

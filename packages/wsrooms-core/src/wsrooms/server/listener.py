@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
+import uuid
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -17,6 +17,8 @@ from wsrooms.server.protocol import BufferedServerConnection, ServerConnection
 from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    import random
+
     from wsrooms.connection import WsConnection
     from wsrooms.instance import Instance
 
@@ -67,25 +69,32 @@ class Server:
         self.context = copy_context()
         """For what the loop keeps a context of (readers, writers, timers): not a message's."""
         call_soon = partial(self.loop.call_soon, context=self.context)
-        self.flusher = Flusher(call_soon, time.monotonic, instance.counters)
+        self.flusher = Flusher(call_soon, instance.turns.clock, instance.counters)
         instance.turns.flusher = self.flusher
         instance.rooms.fanout.share_turns_of(self.flusher)
+        self._chances: random.Random | None = getattr(self.loop, "wsrooms_random", None)
         self.closing = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:
             self.heartbeat = Heartbeat(
                 self.loop, interval=heartbeat_interval, timeout=heartbeat_timeout
             )
-        self._protocols: set[ServerConnection] = set()
+        self._protocols: dict[ServerConnection, None] = {}  # in order, so that a run can repeat
         self._all_gone: asyncio.Event | None = None
         self._listening: list[asyncio.Server] = []
         self._unix_sockets: list[tuple[str, int]] = []
 
-    def factory(self, settings: ServerSettings) -> Callable[[], asyncio.Protocol]:
+    def factory(self, settings: ServerSettings) -> Callable[[], ServerConnection]:
         """Makes the protocol of each socket that is accepted."""
         if isinstance(self.loop, asyncio.SelectorEventLoop):
             return lambda: BufferedServerConnection(self, settings)
         return lambda: ServerConnection(self, settings)
+
+    def new_id(self) -> str:
+        """The id of a connection: a UUID, which a test's loop may draw."""
+        if self._chances is None:
+            return str(uuid.uuid4())
+        return str(uuid.UUID(int=self._chances.getrandbits(128), version=4))
 
     def add(self, listening: asyncio.Server) -> None:
         """Own a listening socket from now on."""
@@ -100,13 +109,17 @@ class Server:
         """Whether anybody could ever reach it."""
         return bool(self._listening)
 
+    def sockets(self) -> list[asyncio.Transport]:
+        """Every socket that is not gone, in the order in which they were accepted."""
+        return [protocol.transport for protocol in self._protocols]
+
     def opened(self, protocol: ServerConnection) -> None:
         """A socket was accepted."""
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
 
     def lost(self, protocol: ServerConnection) -> None:
         """A socket is gone."""
-        self._protocols.discard(protocol)
+        self._protocols.pop(protocol, None)
         if not self._protocols and self._all_gone is not None:
             self._all_gone.set()
 

@@ -8,7 +8,6 @@ and hands whole messages to a session, is in ``intake.py``; the connection's
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -70,7 +69,7 @@ class ServerConnection(Intake):
         """The client will send no more, and said no CLOSE; what it is owed still goes out."""
         connection = self.connection
         if connection is not None and not connection.closed:
-            connection.end(CloseCode.ABNORMAL_CLOSURE, "")
+            connection._end(CloseCode.ABNORMAL_CLOSURE, "")
             self._finish([SEND_EOF])
         return False
 
@@ -84,7 +83,7 @@ class ServerConnection(Intake):
         if server.heartbeat is not None:
             server.heartbeat.discard(self)
         if self.connection is not None:
-            self.connection.end(CloseCode.ABNORMAL_CLOSURE, "")
+            self.connection._end(CloseCode.ABNORMAL_CLOSURE, "")
             self._end_session()
 
     def pause_writing(self) -> None:
@@ -117,7 +116,7 @@ class ServerConnection(Intake):
         connection = self.connection
         if connection is None or connection.closed:
             return
-        connection.end(code, reason)
+        connection._end(code, reason)
         protocol = self._protocol
         if protocol.state is State.OPEN:
             protocol.send_close(code, reason)
@@ -131,7 +130,7 @@ class ServerConnection(Intake):
         if connection is None or connection.closed:
             return
         reason = cut_reason(reason)
-        connection.end(code, reason)
+        connection._end(code, reason)
         self._protocol.fail(code, reason)
         self._finish(self._protocol.data_to_send())
 
@@ -155,14 +154,14 @@ class ServerConnection(Intake):
         if connection is not None:
             ours, theirs = protocol.close_sent, protocol.close_rcvd
             if theirs is not None:
-                connection.end(theirs.code, theirs.reason)
+                connection._end(theirs.code, theirs.reason)
                 if protocol.parser_exc is not None:
                     # It came between fragments: RFC 6455 §5.4 allows what the library refuses.
                     given = theirs.code != CloseCode.NO_STATUS_RCVD
                     answer = Frame(Opcode.CLOSE, theirs.serialize() if given else b"")
                     writes = [answer.serialize(mask=False), SEND_EOF]
             elif ours is not None:
-                connection.end(ours.code, ours.reason)
+                connection._end(ours.code, ours.reason)
         self._finish(writes)
 
     def _finish(self, writes: list[bytes]) -> None:
@@ -285,7 +284,7 @@ class ServerConnection(Intake):
     def _upgraded(self, request: WsRequest) -> None:
         server, instance = self._server, self._server.instance
         self.connection = WsConnection(
-            str(uuid.uuid4()),
+            server.new_id(),
             request,
             way=self,
             membership=instance.rooms,

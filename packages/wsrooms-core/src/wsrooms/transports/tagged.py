@@ -20,6 +20,7 @@ from wsrooms.transports.envelope import (
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
     Gap,
+    SupportsGaps,
     SupportsLifecycle,
     SupportsReplica,
     SupportsState,
@@ -52,7 +53,7 @@ class TaggedTransport:
 
     def __init__(self, transport: WsBroadcastTransport) -> None:
         self._inner = transport
-        self._instance = new_instance_id()
+        self._instance = _drawn_id()
         self._sequencer = Sequencer(_COUNTERS)
         self._watch = SequenceWatch()
         # Who hears what: looked up for each payload, so that a payload still on its way
@@ -60,9 +61,9 @@ class TaggedTransport:
         self._handlers: dict[str, Callable[[str], None]] = {}
         self._on_gap: Callable[[Gap], None] | None = None
         self._log = SeldomLog(logging.getLogger("wsrooms"))
-        self.own_skipped = 0
-        self.duplicates = 0
-        self.foreign: int = 0
+        self._own_skipped = 0
+        self._duplicates = 0
+        self._foreign: int = 0
 
     @property
     def wrapped(self) -> WsBroadcastTransport:
@@ -71,7 +72,7 @@ class TaggedTransport:
 
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
-        self._instance = new_instance_id()
+        self._instance = _drawn_id()
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.start()
 
@@ -109,11 +110,11 @@ class TaggedTransport:
                 return
             instance, epoch, seq, payload = envelope
             if instance == self._instance:
-                self.own_skipped += 1
+                self._own_skipped += 1
                 return
             verdict = self._watch.judge(channel, instance, epoch, seq, _now())
             if not verdict.deliver:
-                self.duplicates += 1
+                self._duplicates += 1
                 return
             if verdict.missing and self._on_gap is not None:
                 self._on_gap(Gap(room_of(channel), instance, verdict.missing))
@@ -129,8 +130,14 @@ class TaggedTransport:
         return self._inner.unsubscribe(channel)
 
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
-        """Call ``callback`` for each gap in a publisher's numbers; the last one given counts."""
+        """Call ``callback`` for each gap; the last one given counts.
+
+        Told are the gaps in a publisher's numbers, and those that the wrapped transport
+        notices itself, such as a lost link.
+        """
         self._on_gap = callback
+        if isinstance(self._inner, SupportsGaps):
+            self._inner.on_gap(callback)
 
     def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None:
         """Pass on the wrapped transport's state, if it tells one."""
@@ -153,9 +160,9 @@ class TaggedTransport:
         inner = self._inner.stats() if isinstance(self._inner, SupportsStats) else {}
         return {
             **inner,
-            "own_skipped": self.own_skipped,
-            "duplicates": self.duplicates,
-            "foreign": self.foreign,
+            "own_skipped": self._own_skipped,
+            "duplicates": self._duplicates,
+            "foreign": self._foreign,
         }
 
     def replica(self) -> TaggedTransport:
@@ -172,17 +179,25 @@ class TaggedTransport:
         return TaggedTransport(self._inner.replica())
 
     def _count_foreign(self, channel: str) -> None:
-        self.foreign += 1
+        self._foreign += 1
         self._log.error(
             "foreign",
             "dropped a payload without envelope on %s; %d so far: "
             "every instance on this bus must use tagged()",
             channel,
-            self.foreign,
+            self._foreign,
         )
 
     def __repr__(self) -> str:
         return f"tagged({self._inner!r})"
+
+
+def _drawn_id() -> str:
+    try:
+        chances = getattr(asyncio.get_running_loop(), "wsrooms_random", None)
+    except RuntimeError:
+        chances = None
+    return new_instance_id() if chances is None else f"{chances.getrandbits(64):016x}"
 
 
 def _now() -> float:
