@@ -25,6 +25,7 @@ from wsrooms.transports import WsHealth
 if TYPE_CHECKING:
     import logging
 
+    from wsrooms.loopthread import LoopThread
     from wsrooms.routes import WsRoutes
     from wsrooms.server.listener import Server
     from wsrooms.transports import Gap, WsBroadcastTransport
@@ -72,8 +73,10 @@ class Life:
         server: The face of whatever instance runs.
         gap_hooks: The app's ``on_gap`` functions.
         error_hooks: The app's ``on_error`` functions.
+        codec: How the app speaks to its clients.
         transport: What joins its rooms with other instances; set by the app.
         instance: What runs; None before start and after close.
+        stand_in: What a test has in its place while nothing runs.
         listener: What accepts connections for it.
     """
 
@@ -87,14 +90,15 @@ class Life:
         """Nothing runs yet; ``options`` are those of ``WsApp``, checked."""
         self._app = app
         self._options = options
-        self._codec = codec
+        self.codec = codec
         self._limits = WsLimits() if options["limits"] is None else options["limits"]
         self._logger = logger
-        self.server = WsServer(lambda: self.instance)
+        self.server = WsServer(self.current)
         self.gap_hooks: Hooks[Callable[[Gap], object]] = Hooks()
         self.error_hooks: Hooks[Callable[[BaseException, str], object]] = Hooks()
         self.transport: WsBroadcastTransport | None = None
         self.instance: Instance | None = None
+        self.stand_in: Callable[[], Instance | None] = lambda: None
         self.listener: Server | None = None
         self._starting: asyncio.Event | None = None
         self._ended: asyncio.Event | None = None
@@ -103,6 +107,10 @@ class Life:
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
         self._last_stats = Counters().stats(0, Rooms().stats())
+
+    def current(self) -> Instance | None:
+        """What handlers reach through the app, if there is anything."""
+        return self.stand_in() if self.instance is None else self.instance
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -183,21 +191,27 @@ class Life:
         if self._ended is not None:
             await self._ended.wait()
 
-    async def _start_instance(self) -> None:
+    def make_instance(
+        self,
+        transport: WsBroadcastTransport | None,
+        server: WsServer,
+        codec: Codec,
+        thread: LoopThread | None = None,
+    ) -> Instance:
+        """An instance by the app's options, that nobody serves yet; ``thread`` is its home."""
         options = self._options
-        plan = compile_plan(self._app)
         rooms = Rooms(
-            self.transport,
+            transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,
             room_name_bytes=self._limits.room_name_bytes,
-            codec=self._codec,
+            codec=codec,
             logger=self._logger,
         )
         rooms.on_pending = note_join
         instance = Instance(
-            server=self.server,
-            codec=self._codec,
+            server=server,
+            codec=codec,
             rooms=rooms,
             limits=self._limits,
             logger=self._logger,
@@ -206,8 +220,16 @@ class Life:
             debug=options["debug"],
             gap_hooks=self.gap_hooks,
             error_hooks=self.error_hooks,
+            thread=thread,
         )
         instance.base_context.run(enter, Context(instance))
+        return instance
+
+    async def _start_instance(self) -> None:
+        options = self._options
+        plan = compile_plan(self._app)
+        instance = self.make_instance(self.transport, self.server, self.codec)
+        rooms = instance.rooms
         keep_trying = options["start_without_broker"]
         try:
             if rooms.link is not None:

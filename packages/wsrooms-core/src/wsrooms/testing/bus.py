@@ -109,9 +109,19 @@ class SimulatedBus:
         self._held: dict[Lost, Message] = {}
 
     def transport(self, name: str | None = None) -> SimulatedTransport:
-        """One more instance's transport; by default its name is "i" and its number."""
+        """One more instance's transport; by default its name is "i" and its number.
+
+        One of the same name that has ended makes room for it.
+        """
         name = f"i{len(self.transports)}" if name is None else name
         transport = SimulatedTransport(self, name)
+        for number, other in enumerate(self.transports):
+            if other.name == name:
+                if other.started:
+                    raise ValueError(f"{name} has a transport, which has not ended")
+                self.transports[number] = transport
+                transport.reachable = other.reachable
+                return transport
         self.transports.append(transport)
         return transport
 
@@ -132,6 +142,11 @@ class SimulatedBus:
         return self.schedule.moving > 0 or any(
             transport.recovering for transport in self.transports
         )
+
+    @property
+    def broken(self) -> bool:
+        """Whether any link does not work, or may not do what it should."""
+        return bool(self._faults) or any(not transport.works for transport in self.transports)
 
     async def advance(self, seconds: float) -> None:
         """Let that much time pass on the bus."""

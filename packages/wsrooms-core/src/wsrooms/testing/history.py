@@ -65,6 +65,8 @@ class History:
       where an instance had members all the time, the gaps of a publisher must add up
       exactly with what was missed; what passed while it had none may be in a gap, or not.
       ``Gap(None, None, None)`` is one if no ``outage`` was recorded and nothing was lost.
+      Gaps of a room that nothing else is recorded of are not judged. In the others,
+      everything that is sent must be recorded.
     - *left over*: whatever the run itself found at the end.
 
     What nobody can detect: numbers show a loss only between two messages of a publisher that

@@ -38,6 +38,8 @@ class _Losses:
         self._vague: dict[Run, list[Reported]] = {}
         for gap in timeline.gaps:
             if gap.publisher is not None and gap.missing is not None:
+                if not timeline.knows(gap.room):
+                    continue
                 self._exact.setdefault((gap.run, gap.room, gap.publisher), []).append(gap)
             else:
                 self._vague.setdefault(gap.run, []).append(gap)

@@ -36,6 +36,11 @@ class Schedule:
         return self._moving
 
     @property
+    def is_own(self) -> bool:
+        """Whether time passes only when it is told to."""
+        return not self._by_loop
+
+    @property
     def planned(self) -> bool:
         """Whether anything will happen."""
         return bool(self._planned)

@@ -212,6 +212,16 @@ class SimulatedTransport:
         return self.reachable and self._bus.running
 
     @property
+    def started(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._started
+
+    @property
+    def works(self) -> bool:
+        """Whether its link works; it has none before start and after close."""
+        return not self._started or (self._connected and self._alive)
+
+    @property
     def recovering(self) -> bool:
         """Whether it will be connected again without further help."""
         return self._started and self._open and not (self._connected and self._alive)

@@ -432,6 +432,10 @@ class Timeline:
 
     # Questions
 
+    def knows(self, room: str | None) -> bool:
+        """Whether the history is about ``room``: anybody joined it, or sent something to it."""
+        return room in self.by_room or any(room in each.rooms for each in self.clients.values())
+
     def sent_between(self, room: str | None, first: int, last: int | None) -> list[Send]:
         """What was sent to ``room`` after ``first`` and before ``last``."""
         sends = self.by_room.get(room, [])
