@@ -37,6 +37,7 @@ check: check-lint check-pyright check-mypy
 check-lint:
 	$(IN) check ruff check .
 	$(IN) check ruff format --check .
+	$(IN) check python tools/api.py --check
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check

@@ -1,7 +1,7 @@
 """Every example of the page "Rooms and broadcasting", as one app that tests run."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wsrooms import (
@@ -18,7 +18,7 @@ from wsrooms import (
 
 # --8<-- [start:lifespan]
 @asynccontextmanager
-async def lifespan(app: WsApp) -> AsyncGenerator[None, None]:
+async def lifespan(app: WsApp) -> AsyncIterator[None]:
     app.start_task(count_visitors(app), name="visitors")
     yield
 
