@@ -50,7 +50,7 @@ def test_the_site_shows_no_python_but_files_that_run_here(page: Path) -> None:
 
 def test_every_example_is_run_by_a_test_of_this_folder() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    tested = set(re.findall(r'load\("(.+?)"\)|run_path\(.*?"(.+?)"', tests))
+    tested = set(re.findall(r'(?:load|copy)\("(.+?)"|run_path\(.*?"(.+?)"', tests))
     names = {one or other for one, other in tested}
     shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     assert shown - names == set()
@@ -97,7 +97,7 @@ async def test_step_2_of_the_tutorial_has_rooms() -> None:
 
 
 async def test_step_3_of_the_tutorial_knows_names() -> None:
-    app = load("tutorial/step3_names.py").ws
+    app = load("tutorial/server.py").ws
     async with app.serving() as address:
         with pytest.raises(ConnectionClosed) as refused:
             async with connect(address.url) as socket, asyncio.timeout(DEADLINE):
@@ -124,7 +124,7 @@ async def test_step_3_of_the_tutorial_knows_names() -> None:
 async def test_the_tutorials_client_prints_what_it_receives(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    app = load("tutorial/step3_names.py").ws
+    app = load("tutorial/server.py").ws
     script = load("tutorial/client.py")
     async with app.serving() as address, client(f"{address.url}/?name=bob") as bob:
         await bob.call("join", "/chat/general")
@@ -251,7 +251,10 @@ async def http_get(port: int, path: str) -> tuple[int, Any]:
 @pytest.mark.parametrize(
     "example", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: str(path.relative_to(EXAMPLES))
 )
-def test_importing_an_example_starts_nothing(example: Path) -> None:
+def test_importing_an_example_starts_nothing(
+    example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(example.parent)  # the tutorial's tests import its server
     assert runpy.run_path(str(example), run_name="imported")["__doc__"]
 
 
