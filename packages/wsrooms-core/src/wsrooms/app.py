@@ -306,7 +306,7 @@ class WsApp(WsRoutes):
             raise TypeError(
                 f"start_task({what}): give a coroutine, which calling an async function makes"
             )
-        instance = self._life.instance
+        instance = self._life.current()
         if instance is None:
             coro.close()
             raise NotRunning(f"task {name!r} needs a running app: start it in lifespan or later")

@@ -105,7 +105,8 @@ def _fits_nothing(cls: type) -> bool:
 
     if not isinstance(inspect.type_info(cls), inspect.CustomType):
         return False
-    return not any(isinstance(value, cls) for value in (None, True, 0, 0.5, "", [], {}))
+    plain: tuple[object, ...] = (None, True, 0, 0.5, "", [], {})
+    return not any(isinstance(value, cls) for value in plain)
 
 
 def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:
