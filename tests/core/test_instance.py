@@ -124,11 +124,11 @@ async def test_a_background_task_may_close_the_app_and_is_started_from_any_threa
 STATS = {
     "connections", "connections_total", "connections_rejected", "handshakes_failed",
     "http_responses", "messages_in", "messages_out", "writes", "replies", "errors",
-    "handler_errors", "hook_errors", "tasks_failed", "slow_clients", "dropped_slow",
-    "heartbeat_timeouts", "dropped", "dropped_json", "dropped_shape", "dropped_parser",
-    "dropped_too_long", "dropped_utf8", "rooms", "memberships", "joins_pending", "joins_failed",
-    "receipts_failed", "published", "received", "outbox", "outbox_bytes", "foreign", "echoes",
-    "duplicates", "gaps", "resent", "reconnects",
+    "handler_errors", "hook_errors", "handlers_blocked", "tasks_failed", "slow_clients",
+    "dropped_slow", "heartbeat_timeouts", "dropped", "dropped_json", "dropped_shape",
+    "dropped_parser", "dropped_too_long", "dropped_utf8", "rooms", "memberships",
+    "joins_pending", "joins_failed", "receipts_failed", "published", "received", "outbox",
+    "outbox_bytes", "foreign", "echoes", "duplicates", "gaps", "resent", "reconnects",
 }  # fmt: skip
 
 

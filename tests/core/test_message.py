@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
+from wsrooms.datatypes import validator_for
 from wsrooms.errors import WsError
 from wsrooms.message import WsMessage, typed
 from wsrooms.wire import CustomCodec, JsonCodec
@@ -110,7 +111,7 @@ def test_data_nested_too_deep_is_a_400_however_it_is_asked_for() -> None:
     asked: list[Callable[[], object]] = [
         lambda: message.data,
         lambda: message.data_raw,
-        lambda: message._validate(msgspec.json.Decoder(Order)),
+        lambda: message._validate(validator_for(Order)),
     ]
     for ask in asked:
         with pytest.raises(WsError, match="Undecodable data: nested too deep") as caught:
@@ -146,7 +147,7 @@ def test_data_is_validated_as_the_type_that_was_declared(
     type_: Any, data: str, value: object
 ) -> None:
     plain = carrying(data)
-    message = typed(plain, msgspec.json.Decoder(type_))
+    message = typed(plain, validator_for(type_))
     assert message.data == value
     assert (message.event, message.id) == (plain.event, plain.id)
     assert bytes(message.data_raw) == data.encode()
@@ -154,8 +155,8 @@ def test_data_is_validated_as_the_type_that_was_declared(
 
 def test_a_view_of_another_type_leaves_the_message_as_it_was() -> None:
     plain = carrying('{"text":"t"}')
-    view = typed(plain, msgspec.json.Decoder(Order))
-    again = typed(view, msgspec.json.Decoder(dict[str, str]))
+    view = typed(plain, validator_for(Order))
+    again = typed(view, validator_for(dict[str, str]))
     assert (plain.data, view.data, again.data) == ({"text": "t"}, Order("t"), {"text": "t"})
     assert view._plain_data() == {"text": "t"}
 
@@ -172,15 +173,15 @@ def test_a_view_of_another_type_leaves_the_message_as_it_was() -> None:
 )
 def test_data_that_does_not_fit_is_a_422_in_the_words_of_msgspec(data: str, told: str) -> None:
     with pytest.raises(WsError) as caught:
-        typed(carrying(data), msgspec.json.Decoder(Order))
+        typed(carrying(data), validator_for(Order))
     assert (caught.value.code, caught.value.message) == (422, told)
 
 
 def test_data_that_was_not_sent_is_validated_as_null() -> None:
     message = received('{"event":"e","path":"p"}')
-    assert typed(message, msgspec.json.Decoder(Order | None)).data is None
+    assert typed(message, validator_for(Order | None)).data is None
     with pytest.raises(WsError) as caught:
-        typed(message, msgspec.json.Decoder(Order))
+        typed(message, validator_for(Order))
     assert (caught.value.code, caught.value.message) == (422, "Expected `object`, got `null`")
 
 
@@ -188,7 +189,7 @@ def test_data_that_was_not_sent_is_validated_as_null() -> None:
 def test_what_no_type_could_decode_is_a_400_also_where_one_was_declared(type_: Any) -> None:
     data = "[1e999]" if type_ == list[float] else "1e999"
     with pytest.raises(WsError, match="out of range") as caught:
-        typed(carrying(data), msgspec.json.Decoder(type_))
+        typed(carrying(data), validator_for(type_))
     assert caught.value.code == 400
 
 
@@ -196,7 +197,7 @@ def test_data_too_deep_for_the_decoder_of_a_type_is_a_400() -> None:
     message = WsMessage[Any](JsonCodec().decode(b'{"event":"e","path":"p"}', text=True))
     message._inbound.data = Raw(DEEP)  # as a deeper stack would meet it
     with pytest.raises(WsError, match="nested too deep") as caught:
-        message._validate(msgspec.json.Decoder(Any))
+        message._validate(validator_for(Any))
     assert caught.value.code == 400
 
 
@@ -221,8 +222,8 @@ def test_the_data_of_a_parser_can_be_passed_on_as_json() -> None:
 
 
 def test_the_data_of_a_parser_is_validated_too() -> None:
-    assert typed(parsed({"text": "t"}), msgspec.json.Decoder(Order)).data == Order("t")
+    assert typed(parsed({"text": "t"}), validator_for(Order)).data == Order("t")
     with pytest.raises(WsError, match="Expected `str`, got `int`") as caught:
-        typed(parsed({"text": 5}), msgspec.json.Decoder(Order))
+        typed(parsed({"text": 5}), validator_for(Order))
     assert caught.value.code == 422
-    assert typed(parsed(UNSET), msgspec.json.Decoder(int | None)).data is None
+    assert typed(parsed(UNSET), validator_for(int | None)).data is None

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from wsrooms import ConfigurationError, InvalidHandler, InvalidPattern, WsApp, WsMessage, WsRoutes
-from wsrooms.routes import Handler, compile_plan, decoder_for, join_prefix
+from wsrooms.datatypes import validator_for
+from wsrooms.routes import Handler, compile_plan, join_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -176,7 +177,7 @@ def test_the_annotation_says_what_data_must_be(fn: Any, type_: object) -> None:
     handler = Handler(fn)
     handler.resolve()
     handler.resolve()
-    assert (handler._decoder and handler._decoder.type) == type_
+    assert handler._validator is (None if type_ is None else validator_for(type_))
 
 
 def test_a_type_that_cannot_be_found_or_decoded_is_told_at_the_start() -> None:
@@ -201,10 +202,6 @@ def test_a_type_may_be_declared_after_its_handler() -> None:
     app = WsApp()
     app.on_message("e", "/", namespace["handler"])
     app.routes()
-
-
-def test_decoders_are_made_once_a_type() -> None:
-    assert decoder_for(Order) is decoder_for(Order)
 
 
 # Includes

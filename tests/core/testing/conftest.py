@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from tests.core.testing.told import Told
 from wsrooms import WsApp, WsError, use_ws_connection, use_ws_message, use_ws_rooms
 from wsrooms.testing import VirtualTimeLoop
 
@@ -68,3 +69,12 @@ def chat() -> WsApp:
         use_ws_connection().close(4000, "as you wish")
 
     return app
+
+
+@pytest.fixture
+def history() -> Told:
+    """Give a history of two instances to write in."""
+    told = Told()
+    told.started("i0", publisher="p0")
+    told.started("i1", publisher="p1")
+    return told

@@ -17,10 +17,13 @@ def test_a_line_of_a_kind_is_told_once_a_minute(caplog: pytest.LogCaptureFixture
     for number in range(1000):
         log.error("flood", "number %d", number)
     log.error("other", "another kind")
+    log.warning("a third", "lower")
+    log.warning("a third", "lower")
     now = EVERY
     log.error("flood", "number %d", 1000)
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("ERROR", "number 0"),
         ("ERROR", "another kind"),
+        ("WARNING", "lower"),
         ("ERROR", "number 1000"),
     ]

@@ -122,7 +122,8 @@ class WsApp(WsRoutes):
                 bytes (binary frame).
             enc_hook: Makes encodable what msgspec does not know.
             logger: By default ``logging.getLogger("wsrooms")``.
-            debug: Let pages of any local port connect, and log more.
+            debug: Log frames, name functions that block the event loop, warn of what
+                reached nobody, and let pages of any local port connect.
 
         Raises:
             ConfigurationError: An option cannot work.
@@ -256,6 +257,8 @@ class WsApp(WsRoutes):
         ``handler_errors``        exceptions that no handler or hook meant to raise
         ``hook_errors``           of these, those of on_disconnect; and failures of
                                   on_error and on_gap
+        ``handlers_blocked``      times that a function kept the event loop busy for over
+                                  100 ms; counted with ``debug=True`` alone
         ``tasks_failed``          background tasks that died
         ``slow_clients``          connections closed because they took too little
         ``dropped_slow``          pushes dropped because a client took too little

@@ -13,9 +13,9 @@ from msgspec import UNSET
 
 from wsrooms.broadcast import Broadcast
 from wsrooms.context import Context, current, peek
+from wsrooms.datatypes import validator_for
 from wsrooms.errors import OutsideContext
 from wsrooms.message import WsMessage, typed
-from wsrooms.routes import decoder_for
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -62,8 +62,9 @@ def use_ws_message(type_: Any = UNSET, /) -> WsMessage[Any]:
     """The message that is being handled.
 
     Args:
-        type_: What its data must be: a msgspec Struct, dataclass, TypedDict,
-            attrs class or anything else msgspec understands.
+        type_: What its data must be: a msgspec Struct, dataclass, TypedDict, attrs
+            class, pydantic model, or a list, union and so on of these and of the
+            standard types.
 
     Raises:
         OutsideContext: No message is current.
@@ -73,7 +74,7 @@ def use_ws_message(type_: Any = UNSET, /) -> WsMessage[Any]:
     message = None if context is None else context.message
     if message is None:
         raise _outside_message("use_ws_message")
-    return message if type_ is UNSET else typed(message, decoder_for(type_))
+    return message if type_ is UNSET else typed(message, validator_for(type_))
 
 
 def use_ws_rooms() -> WsRooms:

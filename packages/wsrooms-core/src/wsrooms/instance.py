@@ -78,6 +78,7 @@ class Counters:
     errors: int = 0
     handler_errors: int = 0
     hook_errors: int = 0
+    handlers_blocked: int = 0
     tasks_failed: int = 0
     slow_clients: int = 0
     dropped_slow: int = 0
@@ -110,6 +111,7 @@ class Counters:
             "errors": self.errors,
             "handler_errors": self.handler_errors,
             "hook_errors": self.hook_errors,
+            "handlers_blocked": self.handlers_blocked,
             "tasks_failed": self.tasks_failed,
             "slow_clients": self.slow_clients,
             "dropped_slow": self.dropped_slow,

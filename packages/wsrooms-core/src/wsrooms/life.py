@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from wsrooms.context import Context, enter, note_join
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan
+from wsrooms.options import codec_of
 from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
@@ -25,6 +26,7 @@ from wsrooms.transports import WsHealth
 if TYPE_CHECKING:
     import logging
 
+    from wsrooms.debug import Debugging
     from wsrooms.loopthread import LoopThread
     from wsrooms.routes import WsRoutes
     from wsrooms.server.listener import Server
@@ -196,11 +198,21 @@ class Life:
         transport: WsBroadcastTransport | None,
         server: WsServer,
         codec: Codec,
+        *,
         thread: LoopThread | None = None,
+        debugging: Debugging | None = None,
     ) -> Instance:
         """An instance by the app's options, that nobody serves yet; ``thread`` is its home."""
         options = self._options
-        rooms = Rooms(
+        gap_hooks: Iterable[Callable[[Gap], object]] = self.gap_hooks
+        error_hooks: Iterable[Callable[[BaseException, str], object]] = self.error_hooks
+        make_rooms: Callable[..., Rooms] = Rooms
+        make_instance: Callable[..., Instance] = Instance
+        if debugging is not None:
+            gap_hooks = debugging.hooks(gap_hooks, "on_gap")
+            error_hooks = debugging.hooks(error_hooks, "on_error")
+            make_rooms, make_instance = debugging.rooms, debugging.instance
+        rooms = make_rooms(
             transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,
@@ -209,7 +221,7 @@ class Life:
             logger=self._logger,
         )
         rooms.on_pending = note_join
-        instance = Instance(
+        instance = make_instance(
             server=server,
             codec=codec,
             rooms=rooms,
@@ -218,8 +230,8 @@ class Life:
             max_message_size=options["max_message_size"],
             max_concurrent_messages=options["max_concurrent_messages"],
             debug=options["debug"],
-            gap_hooks=self.gap_hooks,
-            error_hooks=self.error_hooks,
+            gap_hooks=gap_hooks,
+            error_hooks=error_hooks,
             thread=thread,
         )
         instance.base_context.run(enter, Context(instance))
@@ -227,8 +239,16 @@ class Life:
 
     async def _start_instance(self) -> None:
         options = self._options
-        plan = compile_plan(self._app)
-        instance = self.make_instance(self.transport, self.server, self.codec)
+        plan, codec = compile_plan(self._app), self.codec
+        make_session: Callable[..., Session] = Session
+        debugging = None
+        if options["debug"]:
+            from wsrooms.debug import Debugging  # others need not load it
+
+            debugging = Debugging(self._logger)
+            plan, codec = debugging.plan(plan), codec_of(debugging.options(options))
+            make_session = debugging.session
+        instance = self.make_instance(self.transport, self.server, codec, debugging=debugging)
         rooms = instance.rooms
         keep_trying = options["start_without_broker"]
         try:
@@ -244,7 +264,7 @@ class Life:
 
             self.listener = Server(
                 instance,
-                lambda connection, on_ready: Session(instance, plan, connection, on_ready=on_ready),
+                lambda connection, on_ready: make_session(instance, plan, connection, on_ready),
                 heartbeat_interval=options["heartbeat_interval"],
                 heartbeat_timeout=options["heartbeat_timeout"],
             )

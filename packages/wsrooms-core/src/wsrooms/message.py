@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -10,6 +10,9 @@ from msgspec import UNSET, Raw
 from wsrooms.errors import WsError
 from wsrooms.inbound import NO_DATA, UNDECODABLE, Inbound, decode_data, decode_raw, plain_id
 from wsrooms.wire import encode_data
+
+if TYPE_CHECKING:
+    from wsrooms.datatypes import Validator
 
 __all__ = ["WsMessage", "typed"]
 
@@ -115,8 +118,8 @@ class WsMessage(Generic[T]):
                 self._plain = data
         return self._plain
 
-    def _validate(self, decoder: msgspec.json.Decoder[T]) -> T:
-        """Decode the data as the decoder's type, and let ``data`` be that from now on.
+    def _validate(self, validator: Validator[T]) -> T:
+        """Make the data what the validator's type says, and let ``data`` be that from now on.
 
         Raises:
             WsError: 422 if it does not fit the type, 400 if it cannot be decoded.
@@ -124,13 +127,13 @@ class WsMessage(Generic[T]):
         data = self._inbound.data
         try:
             if isinstance(data, Raw):
-                value = decoder.decode(data)
+                value = validator.decode(data)
             elif data is UNSET:
-                value = decoder.decode(b"null")
+                value = validator.decode(b"null")
             elif data is UNDECODABLE:
                 raise WsError(400, "Undecodable data: nested too deep")
             else:
-                value = msgspec.convert(data, decoder.type)
+                value = validator.convert(data)
         except msgspec.ValidationError as error:
             self._plain_data()  # what no type could decode is no fault of this type
             raise WsError(422, str(error)) from None
@@ -143,8 +146,8 @@ class WsMessage(Generic[T]):
         return f"<WsMessage {self.event} {self.path}>"
 
 
-def typed(message: WsMessage[Any], decoder: msgspec.json.Decoder[T]) -> WsMessage[T]:
-    """A view of ``message`` whose data is of the decoder's type.
+def typed(message: WsMessage[Any], validator: Validator[T]) -> WsMessage[T]:
+    """A view of ``message`` whose data is of the validator's type.
 
     The message itself keeps its own type, so two parts of a program may each
     ask for theirs.
@@ -153,5 +156,5 @@ def typed(message: WsMessage[Any], decoder: msgspec.json.Decoder[T]) -> WsMessag
         WsError: 422 or 400.
     """
     view: WsMessage[T] = WsMessage(message._inbound)
-    view._validate(decoder)
+    view._validate(validator)
     return view

@@ -138,13 +138,16 @@ class RouteMemo(Generic[H]):
     It forgets by generations: once half of what it may hold has been asked for anew, all
     that has not been asked for meanwhile goes. What is not found is not remembered, so
     that nonsense displaces nothing.
+
+    Attributes:
+        router: Whose memory it is.
     """
 
-    __slots__ = ("_older", "_recent", "_router")
+    __slots__ = ("_older", "_recent", "router")
 
     def __init__(self, router: WsRouter[H]) -> None:
         """Remember for ``router``, which must not be added to any more."""
-        self._router = router
+        self.router = router
         self._recent: dict[tuple[str, str], tuple[tuple[H, ...], Params]] = {}
         self._older = self._recent
 
@@ -162,7 +165,7 @@ class RouteMemo(Generic[H]):
         found = self._older.get(key)
         if found is None:
             event, path = key
-            match = self._router.lookup(event, path)
+            match = self.router.lookup(event, path)
             if match is None:
                 return None
             found = (match.handlers, match.params)

@@ -11,16 +11,14 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar, cast, overload
 
-import msgspec
-
+from wsrooms.datatypes import Validator, validator_for
 from wsrooms.errors import ConfigurationError, InvalidHandler
 from wsrooms.message import WsMessage, typed
 from wsrooms.router import RouteMemo, WsRouter
 
-__all__ = ["Around", "Handler", "Plan", "WsRoutes", "compile_plan", "decoder_for", "join_prefix"]
+__all__ = ["Around", "Handler", "Plan", "WsRoutes", "compile_plan", "join_prefix"]
 
 F = TypeVar("F", bound=Callable[..., object])
 H = TypeVar("H", bound=Callable[..., object])
@@ -38,7 +36,7 @@ class Handler:
         task_name: What the task of an async one is called.
     """
 
-    __slots__ = ("_decoder", "call", "fn", "takes_nothing", "task_name")
+    __slots__ = ("_validator", "call", "fn", "takes_nothing", "task_name")
 
     def __init__(self, fn: Callable[..., object]) -> None:
         """Look at the signature.
@@ -49,7 +47,7 @@ class Handler:
         self.fn = fn
         self.task_name = f"wsrooms {name_of(fn)}"
         self.takes_nothing = not _takes_message(fn)
-        self._decoder: msgspec.json.Decoder[Any] | None = None
+        self._validator: Validator[Any] | None = None
         self.call: Callable[[WsMessage[Any]], object] = (
             (lambda _: fn()) if self.takes_nothing else fn
         )
@@ -60,17 +58,17 @@ class Handler:
         Raises:
             InvalidHandler: ``WsMessage[...]`` names what cannot be found or decoded.
         """
-        if self.takes_nothing or self._decoder is not None:
+        if self.takes_nothing or self._validator is not None:
             return
         type_ = _message_type(self.fn)
         if type_ is None:
             return
         try:
-            decoder = self._decoder = decoder_for(type_)
-        except TypeError as error:
+            validator = self._validator = validator_for(type_)
+        except (TypeError, NameError) as error:
             raise InvalidHandler(name_of(self.fn), f"its data type: {error}") from error
         fn = self.fn
-        self.call = lambda message: fn(typed(message, decoder))
+        self.call = lambda message: fn(typed(message, validator))
 
     def __repr__(self) -> str:
         return f"<Handler {name_of(self.fn)}>"
@@ -230,16 +228,6 @@ def join_prefix(prefix: str, path: str) -> str:
     if not prefix:
         return path
     return prefix.rstrip("/") + (path if path.startswith(("/", "*")) or not path else "/" + path)
-
-
-@lru_cache(maxsize=1024)
-def decoder_for(type_: Any) -> msgspec.json.Decoder[Any]:
-    """A decoder of ``type_``; made once.
-
-    Raises:
-        TypeError: msgspec cannot decode such a type.
-    """
-    return msgspec.json.Decoder(type_)
 
 
 def name_of(fn: Callable[..., object]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from wsrooms.datatypes import encoding_hook
 from wsrooms.errors import InvalidRoom
 from wsrooms.inbound import (
     NO_DATA,
@@ -121,15 +122,16 @@ class JsonCodec:
     What JSON itself has no form for is encoded as msgspec does: dataclasses,
     Structs, attrs and enums by their fields or values; sets as arrays; dates,
     UUIDs and Decimals as strings; bytes as base64. NaN and the infinities become
-    ``null``, silently, as in JavaScript. Keys may be strings and numbers. Only
-    what is left is an error, unless ``enc_hook`` turns it into something known.
+    ``null``, silently, as in JavaScript. Keys may be strings and numbers. What is
+    left goes to ``enc_hook``, then to pydantic if it is one of its models; else it
+    is an error.
     """
 
     __slots__ = ("_encode",)
 
     def __init__(self, enc_hook: Callable[[Any], Any] | None = None) -> None:
         """Encode with ``enc_hook`` what msgspec does not know."""
-        self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
+        self._encode = msgspec.json.Encoder(enc_hook=encoding_hook(enc_hook)).encode
 
     decode = staticmethod(read_message)
 
@@ -189,7 +191,7 @@ class CustomCodec:
     ) -> None:
         self._parser = parser
         self._serializer = serializer
-        self._hook = enc_hook
+        self._hook = encoding_hook(enc_hook)
         self._json = JsonCodec(enc_hook)
 
     def decode(self, payload: bytes, text: bool) -> Inbound:

@@ -88,7 +88,7 @@ def _new_instance(app: WsApp) -> Instance:
     made: list[Instance] = []
     server = WsServer(lambda: made[0])
     codec = _Readable(life.codec, app._options["enc_hook"])
-    made.append(life.make_instance(None, server, codec, _Anywhere()))
+    made.append(life.make_instance(None, server, codec, thread=_Anywhere()))
     made[0].rooms.everybody = made[0].connections.values
     return made[0]
 

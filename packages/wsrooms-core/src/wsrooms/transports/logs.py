@@ -33,7 +33,17 @@ class SeldomLog:
             text: The line.
             args: Its values.
         """
-        now = self._clock()
-        if now - self._logged_at.get(kind, -EVERY) >= EVERY:
-            self._logged_at[kind] = now
+        if self._is_due(kind):
             self._logger.error(text, *args)
+
+    def warning(self, kind: str, text: str, *args: object) -> None:
+        """As :meth:`error`, one level below."""
+        if self._is_due(kind):
+            self._logger.warning(text, *args)
+
+    def _is_due(self, kind: str) -> bool:
+        now = self._clock()
+        if now - self._logged_at.get(kind, -EVERY) < EVERY:
+            return False
+        self._logged_at[kind] = now
+        return True

@@ -1,0 +1,235 @@
+"""Data that pydantic validates and dumps; imported where a program has a type of its.
+
+Its errors are told in msgspec's form: what was expected, what came, and the JSON path.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pydantic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from msgspec import Raw
+
+__all__ = ["Mixed", "Pydantic", "dump"]
+
+MAX_ERRORS = 1000
+"""Errors of one message of which the first is named: pydantic cannot tell it alone, and to
+tell all of a hostile megabyte would keep the loop for seconds."""
+
+SHOWN = 100
+"""Characters of a client's name of a field that an error repeats."""
+
+_EXPECTED = {
+    "string_type": "str",
+    "string_sub_type": "str",
+    "int_type": "int",
+    "int_parsing": "int",
+    "int_from_float": "int",
+    "float_type": "float",
+    "float_parsing": "float",
+    "bool_type": "bool",
+    "bool_parsing": "bool",
+    "list_type": "array",
+    "tuple_type": "array",
+    "set_type": "array",
+    "frozen_set_type": "array",
+    "dict_type": "object",
+    "mapping_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "dataclass_type": "object",
+    "none_required": "null",
+}
+"""How msgspec calls what pydantic's error misses."""
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+class Pydantic:
+    """Validates a whole type with pydantic, from JSON in its JSON mode."""
+
+    def __init__(self, type_: Any) -> None:
+        """Prepare.
+
+        Raises:
+            TypeError: pydantic cannot validate such a type.
+        """
+        self._adapter = _adapter(type_)
+
+    def decode(self, document: bytes | Raw) -> Any:
+        """Make the object that ``document`` says."""
+        document = bytes(document)
+        # What no type could decode is refused as for any other: pydantic lets 1e999 pass.
+        plain = msgspec.json.decode(document)
+        return _validated_json(self._adapter, document, plain)
+
+    def convert(self, data: object) -> Any:
+        """Make the object that ``data`` says."""
+        return _validated(self._adapter, data)
+
+
+class Mixed:
+    """Validates with msgspec a type that holds models, and these with pydantic."""
+
+    def __init__(self, type_: Any) -> None:
+        """Prepare.
+
+        Raises:
+            TypeError: msgspec cannot validate such a type.
+        """
+        self._type = type_
+        self._adapters: dict[type, pydantic.TypeAdapter[Any]] = {}
+        self._decoder = msgspec.json.Decoder(type_, dec_hook=self._from_json)
+
+    def decode(self, document: bytes | Raw) -> Any:
+        """Make the object that ``document`` says."""
+        try:
+            return self._decoder.decode(document)
+        except msgspec.ValidationError as error:
+            raise _joined(error) from None
+
+    def convert(self, data: object) -> Any:
+        """Make the object that ``data`` says."""
+        try:
+            return msgspec.convert(data, self._type, dec_hook=self._from_python)
+        except msgspec.ValidationError as error:
+            raise _joined(error) from None
+
+    def _from_json(self, cls: type, data: Any) -> Any:
+        # Encoded again, because what JSON may say for a date or a set is not what Python may.
+        try:
+            return _validated_json(self._of(cls), msgspec.json.encode(data), data)
+        except msgspec.ValidationError as error:
+            raise _InnerError(str(error)) from None
+
+    def _from_python(self, cls: type, data: Any) -> Any:
+        try:
+            return _validated(self._of(cls), data)
+        except msgspec.ValidationError as error:
+            raise _InnerError(str(error)) from None
+
+    def _of(self, cls: type) -> pydantic.TypeAdapter[Any]:
+        adapter = self._adapters.get(cls)
+        if adapter is None:
+            adapter = self._adapters[cls] = _adapter(cls)
+        return adapter
+
+
+class _InnerError(ValueError):
+    """What pydantic says of a part; msgspec adds where that part is."""
+
+
+def dump(thing: Any) -> Any:
+    """What JSON can carry of an object of pydantic's, as its ``model_dump(mode="json")``.
+
+    Raises:
+        ValueError: It has no such form.
+    """
+    if isinstance(thing, pydantic.BaseModel):
+        return thing.model_dump(mode="json")
+    return _dumper(thing.__class__).dump_python(thing, mode="json")
+
+
+@lru_cache(maxsize=256)
+def _dumper(cls: type) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(cls)
+
+
+def _adapter(type_: Any) -> pydantic.TypeAdapter[Any]:
+    try:
+        return pydantic.TypeAdapter(type_)
+    except (pydantic.errors.PydanticUserError, TypeError, AttributeError) as error:
+        raise TypeError(str(error).partition("\n")[0]) from error
+
+
+def _validated_json(adapter: pydantic.TypeAdapter[Any], document: bytes, plain: object) -> Any:
+    try:
+        return adapter.validate_json(document)
+    except pydantic.ValidationError as error:
+        raise msgspec.ValidationError(_told(error, plain)) from None
+
+
+def _validated(adapter: pydantic.TypeAdapter[Any], data: object) -> Any:
+    try:
+        return adapter.validate_python(data)
+    except pydantic.ValidationError as error:
+        raise msgspec.ValidationError(_told(error, data)) from None
+
+
+def _told(error: pydantic.ValidationError, data: object) -> str:
+    """The first of the errors in msgspec's form.
+
+    Raises:
+        RecursionError: pydantic's own parser does not go so deep.
+    """
+    if error.error_count() > MAX_ERRORS:
+        return f"{error.error_count()} values do not fit"
+    errors = error.errors(include_url=False, include_context=False)
+    first = errors[0]
+    kind, steps = first["type"], first["loc"]
+    if kind == "json_invalid":  # it is JSON: msgspec has read it
+        raise RecursionError
+    path = _json_path(steps, data)
+    if kind == "missing":
+        what = f"Object missing required field `{_shortened(steps[-1])}`"
+    elif kind in _UNKNOWN:
+        what = f"Object contains unknown field `{_shortened(steps[-1])}`"
+        path = _json_path(steps[:-1], data)
+    elif kind in _EXPECTED:
+        # The members of a union each have their say.
+        expected = dict.fromkeys(
+            _EXPECTED[other["type"]]
+            for other in errors
+            if other["type"] in _EXPECTED and _json_path(other["loc"], data) == path
+        )
+        what = f"Expected `{' | '.join(expected)}`, got `{_json_type(first['input'])}`"
+    else:
+        what = first["msg"]
+    return what if path == "$" else f"{what} - at `{path}`"
+
+
+def _json_path(steps: Sequence[int | str], data: object) -> str:
+    """The way through ``data``; what pydantic adds to it, such as a union's member, is left out."""
+    path = "$"
+    for step in steps:
+        if isinstance(data, dict) and step in data:
+            data = cast("dict[object, object]", data)[step]
+            name = str(step)
+            path += f".{name}" if name.isidentifier() else f"[{json.dumps(name[:SHOWN])}]"
+        elif isinstance(data, list | tuple) and isinstance(step, int) and step < len(data):
+            data = cast("Sequence[object]", data)[step]
+            path += f"[{step}]"
+    return path
+
+
+def _shortened(name: int | str) -> str:
+    return str(name)[:SHOWN]
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list | tuple):
+        return "array"
+    return type(value).__name__
+
+
+def _joined(error: msgspec.ValidationError) -> msgspec.ValidationError:
+    """``error`` with one path, where pydantic told that inside of a part and msgspec the part's."""
+    if not isinstance(error.__cause__, _InnerError):
+        return error
+    inner, outer = str(error.__cause__), str(error)
+    where = outer[len(inner) :].removeprefix(" - at `$").removesuffix("`")
+    what, at, path = inner.rpartition(" - at `$")
+    if not at:
+        what, path = inner, "`"
+    return msgspec.ValidationError(f"{what} - at `${where}{path}")

@@ -1,0 +1,94 @@
+"""What somebody probably meant: the routes and rooms whose names are near to one that is not there.
+
+Pure functions over names. They run once for each mistake and in debug mode only, so they
+may take their time, but not without bound: a client chooses what they are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from itertools import islice
+from urllib.parse import unquote
+
+__all__ = ["like_rooms", "near_routes", "near_words", "spelt_otherwise"]
+
+NAMES = 1000
+"""Of so many names at most the near ones are looked for."""
+
+LENGTH = 200
+"""So many characters of a name at most are compared."""
+
+NEAR = 0.6
+"""From which ratio on a word is near another one; that of a transposed pair in five is 0.8."""
+
+LIKE = 0.8
+"""From which ratio on a room is like another one."""
+
+TOLD = 3
+"""So many near names at most are told."""
+
+
+def near_words(word: str, known: Iterable[str]) -> list[str]:
+    """Those of ``known`` that ``word`` may be a misspelling of, the nearest first."""
+    near = [(_alike(word, other), other) for other in islice(known, NAMES)]
+    best = sorted((pair for pair in near if pair[0] >= NEAR), key=lambda pair: -pair[0])
+    return [other for _, other in best[:TOLD]]
+
+
+def near_routes(event: str, path: str, routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The routes that a message without one may have been meant for, the nearest first."""
+    path = path[:LENGTH].partition("?")[0]
+    near: dict[tuple[str, str], float] = {}
+    for route in islice(routes, NAMES):
+        of_event = 1.0 if route[0] == "*" else _alike(event, route[0])
+        of_path = _alike_path(path, route[1])
+        if min(of_event, of_path) >= NEAR:
+            near[route] = of_event + of_path
+    return sorted(near, key=lambda route: -near[route])[:TOLD]
+
+
+def spelt_otherwise(room: str, rooms: Iterable[str]) -> list[str]:
+    """The rooms whose names differ from ``room`` only in what people take for the same."""
+    plain = _plain(room)
+    return [other for other in islice(rooms, NAMES) if other != room and _plain(other) == plain][
+        :TOLD
+    ]
+
+
+def like_rooms(room: str, rooms: Iterable[str]) -> list[str]:
+    """The rooms whose names are like ``room``, and not by being of one kind: another number."""
+    near = [
+        (_alike(room, other), other)
+        for other in islice(rooms, NAMES)
+        if _without_digits(other) != _without_digits(room)
+    ]
+    best = sorted((pair for pair in near if pair[0] >= LIKE), key=lambda pair: -pair[0])
+    return [other for _, other in best[:TOLD]]
+
+
+def _plain(room: str) -> str:
+    room = unquote(room[:LENGTH]).partition("?")[0].partition("#")[0]
+    return "/".join(part for part in room.strip().casefold().split("/") if part)
+
+
+def _without_digits(room: str) -> str:
+    return "".join(char for char in room.casefold() if not char.isdigit())
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(
+        None, one[:LENGTH].casefold(), other[:LENGTH].casefold(), autojunk=False
+    ).ratio()
+
+
+def _alike_path(path: str, pattern: str) -> float:
+    """How near a path is to a pattern, segment by segment; a parameter is near to any text."""
+    asked, known = path.lstrip("/").split("/"), pattern.lstrip("/").split("/")
+    alike = [
+        _alike(segment, wanted)
+        for segment, wanted in zip(asked, known, strict=False)
+        if ":" not in wanted and "*" not in wanted
+    ]
+    length = min(len(asked), len(known)) / max(len(asked), len(known))
+    return length * (sum(alike) / len(alike) if alike else 1.0)

@@ -1,0 +1,183 @@
+"""What pydantic's errors become: msgspec's form, the first error, the JSON path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pydantic
+import pytest
+
+from wsrooms.datatypes import validator_for
+from wsrooms.errors import WsError
+from wsrooms.message import WsMessage, typed
+from wsrooms.wire import JsonCodec
+
+
+class Item(pydantic.BaseModel):
+    name: str
+    count: int = 1
+
+
+class Forbids(pydantic.BaseModel, extra="forbid"):
+    items: list[Item]
+
+
+@pydantic.dataclasses.dataclass(config={"extra": "forbid"})
+class ForbidsData:
+    n: int
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    name: str
+
+
+class Even(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def _check(cls, n: int) -> int:
+        if n == 403:
+            raise WsError(403, "not you")
+        if n % 2:
+            raise ValueError("an odd number")
+        return n
+
+
+class Holds(msgspec.Struct):
+    items: list[Item]
+    more: dict[str, Item | None] = {}
+
+
+CASES: list[tuple[Any, object, str]] = [
+    # One for each way in which pydantic says that a kind of value was expected.
+    (bool, "x", "Expected `bool`, got `str`"),
+    (bool, [], "Expected `bool`, got `array`"),
+    (float, "x", "Expected `float`, got `str`"),
+    (float, {}, "Expected `float`, got `object`"),
+    (int, 1.5, "Expected `int`, got `float`"),
+    (int, None, "Expected `int`, got `null`"),
+    (None, True, "Expected `null`, got `bool`"),
+    (set[int], 1, "Expected `array`, got `int`"),
+    (frozenset[int], 1, "Expected `array`, got `int`"),
+    (tuple[int, ...], 1, "Expected `array`, got `int`"),
+    (dict[str, int], 1, "Expected `object`, got `int`"),
+    (Mapping[str, int], 1, "Expected `object`, got `int`"),
+    (ForbidsData, 1, "Expected `object`, got `int`"),
+    # Where it is.
+    (Forbids, {"items": [{}]}, "Object missing required field `name` - at `$.items[0]`"),
+    (Forbids, {"items": [], "x": 1, "y": 2}, "Object contains unknown field `x`"),
+    (ForbidsData, {"n": 1, "x": 1}, "Object contains unknown field `x`"),
+    (dict[int, Item], {"1": {"name": 5}}, "Expected `str`, got `int` - at `$[\"1\"].name`"),
+    (dict[int, Item], {"x": {"name": "a"}}, "Expected `int`, got `str` - at `$.x`"),
+    (list[list[Item]], [[{"name": 5}]], "Expected `str`, got `int` - at `$[0][0].name`"),
+    # Unions: each member has its say, and none of them is part of the path.
+    (Item | list[int], "x", "Expected `object | array`, got `str`"),
+    (list[Item | int], [1, "x"], "Expected `object | int`, got `str` - at `$[1]`"),
+    (list[Item | Dog], [{"name": 5}], "Expected `str`, got `int` - at `$[0].name`"),
+    (
+        list[Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]],
+        [{"kind": "cat", "lives": []}],
+        "Expected `int`, got `array` - at `$[0].lives`",
+    ),
+    (
+        Annotated[Cat | Dog, pydantic.Field(discriminator="kind")],
+        {"lives": 1},
+        "Unable to extract tag using discriminator 'kind'",
+    ),
+    # What msgspec has no words for is told in pydantic's.
+    (Even, {"n": 1}, "Value error, an odd number - at `$.n`"),
+    (Cat, {"kind": "cow", "lives": 1}, "Input should be 'cat' - at `$.kind`"),
+    # A model inside of what msgspec validates.
+    (Holds, {"items": [{"name": 5}]}, "Expected `str`, got `int` - at `$.items[0].name`"),
+    (Holds, {"items": [{}]}, "Object missing required field `name` - at `$.items[0]`"),
+    (Holds, {"items": [5]}, "Expected `object`, got `int` - at `$.items[0]`"),
+    (Holds, {"items": 5}, "Expected `array`, got `int` - at `$.items`"),
+]  # fmt: skip
+
+
+def adapted(type_: Any) -> Any:
+    """``type_``, or a form of it that pydantic validates and not msgspec."""
+    return Annotated[type_, pydantic.Field()] if type_ is not Holds else type_
+
+
+@pytest.mark.parametrize(("type_", "data", "told"), CASES)
+def test_the_first_error_is_told_as_msgspec_would(type_: Any, data: object, told: str) -> None:
+    validator = validator_for(adapted(type_))
+    with pytest.raises(msgspec.ValidationError) as caught:
+        validator.decode(json.dumps(data).encode())
+    assert str(caught.value) == told
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(("type_", "data", "told"), CASES)
+def test_the_data_of_a_parser_is_told_alike(type_: Any, data: object, told: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        validator_for(adapted(type_)).convert(data)
+    assert str(caught.value) == told
+
+
+def test_a_value_of_a_parser_is_called_by_its_type() -> None:
+    with pytest.raises(msgspec.ValidationError, match="Expected `object`, got `complex`"):
+        validator_for(Item).convert(1j)
+
+
+def test_a_long_name_of_a_client_is_cut() -> None:
+    long = "x" * 5000
+    for type_, data in (
+        (Forbids, {"items": [], long: 1}),
+        (dict[str, Item], {"a " + long: 1}),
+    ):
+        with pytest.raises(msgspec.ValidationError) as caught:
+            validator_for(type_).decode(json.dumps(data).encode())
+        assert "xxx" in str(caught.value)
+        assert len(str(caught.value)) < 200
+
+
+def test_a_megabyte_of_errors_is_counted_and_not_written_out() -> None:
+    document = b"[" + b"{}," * 340_000 + b"{}]"
+    validator = validator_for(list[Item])
+    with pytest.raises(msgspec.ValidationError, match=r"^340001 values do not fit$"):
+        validator.decode(document)
+
+
+def test_what_a_validator_raises_for_the_peer_reaches_it() -> None:
+    with pytest.raises(WsError, match="not you"):
+        validator_for(Even).decode(b'{"n":403}')
+
+
+# What no type could decode
+
+
+def message(data: bytes) -> WsMessage[Any]:
+    return WsMessage(JsonCodec().decode(b'{"event":"e","path":"/","data":' + data + b"}", True))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"name":"a","more":1e999}',
+        b'{"name":"a","more":' + b"9" * 5000 + b"}",
+        b'{"name":"a","more":' + b"[" * 500 + b"]" * 500 + b"}",
+        b"[" * 10_000 + b"]" * 10_000,
+    ],
+    ids=["out of range", "long number", "deep", "deeper"],
+)
+def test_what_no_type_could_decode_is_a_400_for_a_model_too(data: bytes) -> None:
+    with pytest.raises(WsError, match="Undecodable data") as caught:
+        typed(message(data), validator_for(Item))
+    assert caught.value.code == 400
+
+
+def test_half_a_character_is_mended_before_a_model_sees_it() -> None:
+    view = typed(message(b'{"name":"a\\ud83d"}'), validator_for(Item))
+    assert view.data.name == "a\ufffd"
