@@ -1,10 +1,11 @@
 """Unit tests of the shop's handlers: no server, no client, and no event loop for sync ones."""
 
 import pytest
-from shop import USER, Order, deliver, login, order, watch, ws
 
 from wsrooms import WsError
 from wsrooms.testing import prepare_test_ws_connection_context, prepare_test_ws_message_context
+
+from shop import USER, Order, deliver, login, order, watch, ws
 
 
 # [one]

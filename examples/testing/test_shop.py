@@ -4,10 +4,11 @@ import asyncio
 import random
 
 import pytest
-from shop import Order, ws
 
 from wsrooms import WsError
 from wsrooms.testing import Disconnected, connect_client, run
+
+from shop import Order, ws
 
 ANN = {"Cookie": "user=ann"}
 BOB = {"Cookie": "user=bob"}
