@@ -91,7 +91,7 @@ class Life:
         self._codec = codec
         self._limits = WsLimits() if options["limits"] is None else options["limits"]
         self._logger = logger
-        self.server = WsServer(lambda: self.instance)
+        self.server: WsServer = WsServer(lambda: self.instance)
         self.gap_hooks: Hooks[Callable[[Gap], object]] = Hooks()
         self.error_hooks: Hooks[Callable[[BaseException, str], object]] = Hooks()
         self.transport: WsBroadcastTransport | None = None

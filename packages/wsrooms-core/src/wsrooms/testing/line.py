@@ -73,8 +73,8 @@ class Line(asyncio.Protocol):
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self.ended: Disconnected | None = None
-        self.is_open = False
-        self.is_lost = False
+        self.is_open: bool = False
+        self.is_lost: bool = False
         self.unread: deque[Any] = deque()
         self.replies: dict[str, Any] = {}
         """By the ids of calls; None where a reply is waited for."""
@@ -82,7 +82,7 @@ class Line(asyncio.Protocol):
         self._unwritten: deque[tuple[Receipt, asyncio.TimerHandle]] = deque()
         self._blocked = False
         self._choked = False
-        self.paused = False
+        self.paused: bool = False
 
     # asyncio.Protocol
 
