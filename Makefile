@@ -33,6 +33,7 @@ check:
 	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
 	$(IN) check pyright --warnings
 	$(IN) check python tools/check_types.py
+	$(IN) check python tools/check_wrong.py
 	$(IN) check python tools/api.py --check
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
