@@ -6,11 +6,12 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test check bench slow-reader soak mutants docs coverage constraints clean
+.PHONY: help demo test browser check bench slow-reader soak mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
 	@echo "make test         run every test          (ARGS='-k rooms' is passed to pytest)"
+	@echo "make browser      the demo in a real browser (ARGS='-k outage' is passed to pytest)"
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
@@ -26,6 +27,9 @@ demo:
 
 test:
 	$(IN) test python -m pytest $(ARGS)
+
+browser:
+	$(IN) browser python -m pytest tests/browser $(ARGS)
 
 check:
 	$(IN) check ruff check .

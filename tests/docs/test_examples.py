@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import re
 import runpy
@@ -14,59 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wsrooms import Gap
 
+from .programs import DEADLINE, EXAMPLES, ROOT, Client, client, load
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-DEADLINE = 10.0
-
-
-def load(name: str) -> ModuleType:
-    """A fresh copy of an example, as if it had just been imported."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-class Client:
-    """A client that speaks the wire protocol, with a deadline on everything."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._id = 0
-
-    async def receive(self) -> Any:
-        async with asyncio.timeout(DEADLINE):
-            return json.loads(await self._socket.recv())
-
-    async def send(self, event: str, path: str, **members: object) -> None:
-        await self._socket.send(json.dumps({"event": event, "path": path, **members}))
-
-    async def call(self, event: str, path: str, **members: object) -> Any:
-        self._id += 1
-        await self.send(event, path, id=self._id, **members)
-        reply = await self.receive()
-        assert reply.pop("id") == self._id
-        return reply
-
-    async def close(self) -> None:
-        await self._socket.close()
-
-
-@asynccontextmanager
-async def client(url: str) -> AsyncIterator[Client]:
-    async with connect(url, compression=None) as socket:
-        yield Client(socket)
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -82,14 +38,19 @@ def test_the_packages_readme_shows_the_chat_example_to_the_letter() -> None:
     assert python_blocks(page) == [(EXAMPLES / "chat.py").read_text("utf-8")]
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    sorted(ROOT.glob("docs/**/*.md")),
+    ids=lambda page: str(page.relative_to(ROOT / "docs")),
+)
 def test_the_site_shows_no_python_but_files_that_run_here(page: Path) -> None:
     for block in python_blocks(page):
         assert block.startswith('--8<-- "examples/'), block
 
 
-def test_every_example_is_run_by_a_test_here() -> None:
-    tested = set(re.findall(r'load\("(.+?)"\)|run_path\(.*?"(.+?)"', Path(__file__).read_text()))
+def test_every_example_is_run_by_a_test_of_this_folder() -> None:
+    tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    tested = set(re.findall(r'(?:load|copy)\("(.+?)"|run_path\(.*?"(.+?)"', tests))
     names = {one or other for one, other in tested}
     shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     assert shown - names == set()
@@ -136,7 +97,7 @@ async def test_step_2_of_the_tutorial_has_rooms() -> None:
 
 
 async def test_step_3_of_the_tutorial_knows_names() -> None:
-    app = load("tutorial/step3_names.py").ws
+    app = load("tutorial/server.py").ws
     async with app.serving() as address:
         with pytest.raises(ConnectionClosed) as refused:
             async with connect(address.url) as socket, asyncio.timeout(DEADLINE):
@@ -163,7 +124,7 @@ async def test_step_3_of_the_tutorial_knows_names() -> None:
 async def test_the_tutorials_client_prints_what_it_receives(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    app = load("tutorial/step3_names.py").ws
+    app = load("tutorial/server.py").ws
     script = load("tutorial/client.py")
     async with app.serving() as address, client(f"{address.url}/?name=bob") as bob:
         await bob.call("join", "/chat/general")
@@ -290,7 +251,10 @@ async def http_get(port: int, path: str) -> tuple[int, Any]:
 @pytest.mark.parametrize(
     "example", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: str(path.relative_to(EXAMPLES))
 )
-def test_importing_an_example_starts_nothing(example: Path) -> None:
+def test_importing_an_example_starts_nothing(
+    example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(example.parent)  # the tutorial's tests import its server
     assert runpy.run_path(str(example), run_name="imported")["__doc__"]
 
 

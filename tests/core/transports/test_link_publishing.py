@@ -11,7 +11,7 @@ import pytest
 
 from wsrooms.errors import OutboxFull, OutcomeUnknown, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
-from wsrooms.transports import link
+from wsrooms.transports import link, parse, tagged
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
@@ -137,6 +137,35 @@ async def test_what_waits_is_bounded_and_the_next_is_refused(
         transport.end("publish", "c", payload)
     assert [await ended(receipt) for receipt in kept] == [None] * 3
     assert events.told == []
+
+
+async def test_what_is_not_published_takes_a_number_and_is_missed_elsewhere(
+    deferred: type[Deferred],
+    linked: Linked,
+    turns: Turns,
+    ended: Ended,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link, "MAX_MESSAGES", 1)
+    clock = asyncio.get_running_loop().time
+    carrier = deferred()
+    bus, _ = linked(tagged(carrier))
+
+    def numbers() -> list[int]:
+        envelopes = [parse(payload) for what, _, payload in carrier.calls if what == "publish"]
+        return [envelope.seq for envelope in envelopes if envelope is not None]
+
+    sent, waiting = bus.publish("c", "1"), bus.publish("c", "waits")
+    assert isinstance(await ended(bus.publish("c", "refused")), OutboxFull)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + link.MAX_AGE)
+    assert isinstance(await ended(sent), OutcomeUnknown)
+    assert isinstance(await ended(waiting), TransportUnavailable)
+    last = bus.publish("c", "last")
+    await turns()
+    (call,) = carrier.open
+    carrier.end(*call)
+    assert await ended(last) is None
+    assert numbers() == [1, 4]
 
 
 async def test_a_transport_that_never_waits_leaves_the_loop_its_turns(

@@ -57,6 +57,9 @@ function nameOf(path) {
 async function enter(room) {
   try {
     const people = await call("join", room.path);
+    const wanted = rooms.get(room.path);
+    if (!wanted) call("leave", room.path).catch(() => {}); // left before the answer came
+    if (wanted !== room) return;
     room.in = true;
     takePeople(room, people);
     line(room, "", room.been ? "You are back. What was said meanwhile is not kept." : "You joined.");
@@ -201,7 +204,7 @@ function line(room, kind, ...parts) {
 function message(room, said, waiting = false) {
   const { from, text } = said;
   const mine = from.id === me.id;
-  const item = el("li", { className: room === active ? "msg new" : "msg" });
+  const item = el("li", { className: room === active && !document.hidden ? "msg new" : "msg" });
   item.onanimationend = () => item.classList.remove("new"); // or it would move at each visit
   const who = el("span", { className: "who", dir: "auto", textContent: mine ? "You" : from.name });
   if (mine) who.className = "hidden";
@@ -257,7 +260,7 @@ async function say(room, text) {
 function announced({ from, text, time }) {
   const at = clock.format(new Date(time * 1000));
   for (const room of [lobby, ...rooms.values()]) {
-    put(room, el("li", { className: "loud" }, el("b", {}, "📣 To everybody, from ", bdi(from), ` · ${at}`), text));
+    put(room, el("li", { className: "loud" }, el("b", {}, "To everybody, from ", bdi(from), ` · ${at}`), text));
   }
   $("shout").textContent = `Announcement from ${from.name}: ${text}`;
 }

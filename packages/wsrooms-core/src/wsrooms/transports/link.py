@@ -106,11 +106,13 @@ class BusLink:
         self._confirm_timeout = confirm_timeout
         self._logger = logger
         self._channels: dict[str, _Channel] = {}
-        self._outbox = Outbox(max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, max_age=MAX_AGE)
+        limits = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES}
+        on_lost = getattr(transport, "lost", None)
+        self._outbox = Outbox(**limits, max_age=MAX_AGE, on_lost=on_lost)
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
         self._closed = False
-        # For tasks, which otherwise would keep, and work in, the context of whoever joins first.
+        # For tasks, which otherwise would keep the context of whoever joins first.
         self._context = copy_context()
         self._outages = 0
         self.keeps_log: bool = bool(getattr(transport, "keeps_log", False))
@@ -359,8 +361,7 @@ class BusLink:
     @property
     def max_payload(self) -> int | None:
         """The transport's limit in bytes, if it has one."""
-        # No isinstance: a protocol with a property costs microseconds, and this is asked
-        # for each broadcast.
+        # No isinstance: a protocol with a property would cost each broadcast microseconds.
         limit: int | None = getattr(self.transport, "max_payload", None)
         return limit
 

@@ -7,6 +7,7 @@ carries the receipt that its sender holds.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from wsrooms.errors import OutboxFull, TransportError, TransportUnavailable
@@ -30,10 +31,23 @@ class Outgoing(NamedTuple):
 class Outbox:
     """Messages in the order of their publish calls."""
 
-    __slots__ = ("_max_age", "_max_bytes", "_max_messages", "_waiting", "size")
+    __slots__ = ("_max_age", "_max_bytes", "_max_messages", "_on_lost", "_waiting", "size")
 
-    def __init__(self, *, max_messages: int, max_bytes: int, max_age: float) -> None:
-        """Hold at most ``max_messages`` and ``max_bytes``, each for ``max_age`` seconds."""
+    def __init__(
+        self,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        max_age: float,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
+        """Hold at most ``max_messages`` and ``max_bytes``, each for ``max_age`` seconds.
+
+        ``on_lost`` is called with the channel of each message that was refused or got too
+        old: where messages are numbered it takes a number, and the others see that it is
+        missing.
+        """
+        self._on_lost = on_lost
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._max_age = max_age
@@ -51,10 +65,14 @@ class Outbox:
             OutboxFull: A bound is reached; nothing was added.
         """
         size = len(payload) if payload.isascii() else len(payload.encode())
+        full: OutboxFull | None = None
         if len(self._waiting) >= self._max_messages:
-            raise OutboxFull(self._max_messages, "messages")
-        if self.size + size > self._max_bytes:
-            raise OutboxFull(self._max_bytes, "bytes")
+            full = OutboxFull(self._max_messages, "messages")
+        elif self.size + size > self._max_bytes:
+            full = OutboxFull(self._max_bytes, "bytes")
+        if full is not None:
+            self._lost(channel)
+            raise full
         message = Outgoing(channel, payload, receipt, now + self._max_age, size)
         self._waiting.append(message)
         self.size += size
@@ -75,6 +93,7 @@ class Outbox:
         while waiting and waiting[0].deadline <= now:
             message = waiting.popleft()
             self.size -= message.size
+            self._lost(message.channel)
             message.receipt.settle(
                 TransportUnavailable(
                     f"not published within {self._max_age:g} s: the bus is slow or down"
@@ -86,3 +105,7 @@ class Outbox:
         while self._waiting:
             self._waiting.popleft().receipt.settle(error)
         self.size = 0
+
+    def _lost(self, channel: str) -> None:
+        if self._on_lost is not None:
+            self._on_lost(channel)

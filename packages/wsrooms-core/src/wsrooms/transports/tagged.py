@@ -96,6 +96,10 @@ class TaggedTransport:
         epoch, seq = self._sequencer.next(channel)
         return self._inner.publish(channel, wrap(self._instance, epoch, seq, payload))
 
+    def lost(self, channel: str) -> None:
+        """Take a number for a message that will never be published: the others will miss it."""
+        self._sequencer.next(channel)
+
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
         """Subscribe; ``handler`` gets each payload of other instances once."""
         self._handlers[channel] = handler

@@ -1,4 +1,4 @@
-"""Step 3: who says it, and who has gone."""
+"""A chat with names: who says it, and who has gone."""
 
 from wsrooms import (
     WsApp,

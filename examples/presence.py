@@ -1,0 +1,93 @@
+"""Who is in a room, on every instance, without shared state: two ways."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from secrets import token_hex
+
+from wsrooms import (
+    WsApp,
+    WsConnection,
+    WsError,
+    WsKey,
+    WsMessage,
+    use_ws_connection,
+    use_ws_message,
+    use_ws_rooms,
+    use_ws_server,
+)
+
+USER = WsKey[str]("user")
+
+
+# --8<-- [start:lifespan]
+@asynccontextmanager
+async def lifespan(app: WsApp) -> AsyncIterator[None]:
+    app.start_task(tell_who_is_here(app, token_hex(8)), name="presence")
+    yield
+
+
+ws = WsApp(lifespan=lifespan)
+# --8<-- [end:lifespan]
+
+
+@ws.on_connect
+def connected() -> None:
+    connection = use_ws_connection()
+    user = connection.request.query.get("user", [""])[0]  # stands for your login
+    if not user:
+        raise WsError(401, "log in first")
+    connection.context[USER] = user
+
+
+@ws.on_message("join", "/rooms/:room")
+async def join() -> None:
+    await use_ws_rooms().join()
+
+
+# --8<-- [start:roll]
+@ws.on_message("who", "/rooms/:room")
+async def who() -> None:
+    me = member()
+    await me.join(f"answers:{me.id}")  # first, or a quick answer would be missed
+    use_ws_rooms().broadcast("who?", me.id, exclude_self=False)
+
+
+@ws.on_message("here", "/rooms/:room")
+def here(message: WsMessage[str]) -> None:
+    answer = {"room": message.path, "user": member().get(USER)}
+    use_ws_server().room(f"answers:{message.data}").broadcast("here", answer)
+
+
+def member() -> WsConnection:
+    """Whoever sent this message, and 403 for those who are not in its room."""
+    if use_ws_message().path not in use_ws_connection().rooms:
+        raise WsError(403, "join the room first")
+    return use_ws_connection()
+
+
+# --8<-- [end:roll]
+
+
+# --8<-- [start:heartbeat]
+async def tell_who_is_here(app: WsApp, instance: str, every: float = 10.0) -> None:
+    """Each instance tells every room, now and then, who of its clients is in it."""
+    while True:
+        for room, users in members_by_room(app).items():
+            app.room(room).broadcast("present", {"instance": instance, "users": users})
+        await asyncio.sleep(every)
+
+
+def members_by_room(app: WsApp) -> dict[str, list[str]]:
+    members: dict[str, set[str]] = {}
+    for connection in app.server.connections():
+        for room in connection.rooms:
+            if room.startswith("/rooms/"):
+                members.setdefault(room, set()).add(connection.get(USER))
+    return {room: sorted(users) for room, users in members.items()}
+
+
+# --8<-- [end:heartbeat]
+
+if __name__ == "__main__":
+    ws.run(port=8000)

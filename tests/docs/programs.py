@@ -1,0 +1,68 @@
+"""What the tests of the documentation share: its programs, and a client that talks to them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+DEADLINE = 10.0
+
+
+def load(name: str) -> ModuleType:
+    """A fresh copy of an example, as if it had just been imported."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Client:
+    """A client that speaks the wire protocol, with a deadline on everything."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._id = 0
+
+    async def receive(self) -> Any:
+        async with asyncio.timeout(DEADLINE):
+            return json.loads(await self._socket.recv())
+
+    async def send(self, event: str, path: str, **members: object) -> None:
+        await self._socket.send(json.dumps({"event": event, "path": path, **members}))
+
+    async def call(self, event: str, path: str, **members: object) -> Any:
+        self._id += 1
+        await self.send(event, path, id=self._id, **members)
+        reply = await self.receive()
+        assert reply.pop("id") == self._id
+        return reply
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    async def end(self) -> tuple[int, str]:
+        """The code and the reason with which the server closes, once it does."""
+        async with asyncio.timeout(DEADLINE):
+            await self._socket.wait_closed()
+        assert self._socket.close_code is not None
+        return self._socket.close_code, self._socket.close_reason or ""
+
+
+@asynccontextmanager
+async def client(url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Client]:
+    async with connect(url, compression=None, additional_headers=headers) as socket:
+        yield Client(socket)

@@ -1,0 +1,166 @@
+"""The proxies of examples/deploy, run as they are but for addresses, certificates and folders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from .programs import DEADLINE, EXAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+HOST = "chat.example.org"
+BACKENDS = ("127.0.0.1:8001", "127.0.0.1:8002")
+
+
+@dataclass
+class Files:
+    """What a proxy has to be given: a folder of its own, and a certificate in it."""
+
+    folder: Path
+    trusting: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+
+    def __post_init__(self) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert(HOST)
+        issued.cert_chain_pems[0].write_to_path(self.folder / "cert.pem")
+        issued.private_key_pem.write_to_path(self.folder / "key.pem")
+        authority.configure_trust(self.trusting)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One that is running."""
+
+    port: int
+    trusting: ssl.SSLContext
+
+    @property
+    def url(self) -> str:
+        return f"wss://{HOST}:{self.port}/ws"
+
+    @property
+    def origin(self) -> str:
+        """Of the pages of this site."""
+        return f"https://{HOST}:{self.port}"
+
+
+def nginx(text: str, port: int, files: Files) -> tuple[str, list[str], dict[str, str]]:
+    """The configuration, the command, and what is in its environment."""
+    folder = files.folder
+    own = "".join(
+        f"{kind}_temp_path {folder / kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    text = changed(
+        text,
+        {
+            "\nhttp {": f"\nhttp {{\naccess_log off;\n{own}",
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/etc/ssl/chat": str(folder),
+            "worker_processes auto": "worker_processes 1",
+        },
+    )
+    main = f"daemon off; pid {folder / 'nginx.pid'};"
+    if os.geteuid() == 0:
+        main += " user root;"  # else its workers could not use the folder
+    written = folder / "nginx.conf"
+    log = str(folder / "error.log")
+    return text, ["-c", str(written), "-p", str(folder), "-e", log, "-g", main], {}
+
+
+def caddy(text: str, port: int, files: Files) -> tuple[str, list[str], dict[str, str]]:
+    """The configuration, the command, and what is in its environment."""
+    folder = files.folder
+    site = (
+        "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+        f"{HOST}:{port} {{\n\tbind 127.0.0.1\n"
+        f"\ttls {folder / 'cert.pem'} {folder / 'key.pem'}\n"
+    )
+    text = changed(text, {f"{HOST} {{\n": site})
+    homes = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    written = str(folder / "Caddyfile")
+    return text, ["run", "--config", written, "--adapter", "caddyfile"], homes
+
+
+KINDS = {"nginx": ("nginx.conf", nginx), "caddy": ("Caddyfile", caddy)}
+
+
+def changed(text: str, changes: Mapping[str, str]) -> str:
+    for old, new in changes.items():
+        assert old in text, f"the configuration has no {old!r} any more"
+        text = text.replace(old, new)
+    return text
+
+
+@asynccontextmanager
+async def running(
+    kind: str, files: Files, ports: Sequence[int], changes: Mapping[str, str] | None = None
+) -> AsyncIterator[Proxy]:
+    """The proxy of that kind before the servers on ``ports``.
+
+    Args:
+        kind: Of ``KINDS``; the test is skipped where there is no such program.
+        files: Its folder and certificate.
+        ports: Of the two servers.
+        changes: Of its configuration, to see what they are for.
+    """
+    program = shutil.which(kind)
+    if program is None:
+        pytest.skip(f"{kind} is not on this machine's PATH")
+    name, adapt = KINDS[kind]
+    text = (EXAMPLES / "deploy" / name).read_text("utf-8")
+    text = changed(text, changes or {})
+    for backend, there in zip(BACKENDS, ports, strict=True):
+        text = changed(text, {backend: f"127.0.0.1:{there}"})
+    port = free_port()
+    text, arguments, environment = adapt(text, port, files)
+    (files.folder / name).write_text(text, "utf-8")
+    log = files.folder / "output.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
+        )
+    try:
+        await accepting(process, port, log)
+        yield Proxy(port, files.trusting)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def accepting(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    """Return once something listens; there is no other sign of it that both give."""
+    async with asyncio.timeout(DEADLINE):
+        while process.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+    pytest.fail(f"the proxy ended at once:\n{await asyncio.to_thread(log.read_text, 'utf-8')}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port

@@ -1,0 +1,312 @@
+"""The how-tos about deploying: what examples/deploy has is run, as far as it can be here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
+
+from wsrooms import WsRequest
+
+from .programs import DEADLINE, EXAMPLES, ROOT, Client, load
+from .proxies import HOST, Files, Proxy, free_port, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from wsrooms import WsApp
+
+DEPLOY = EXAMPLES / "deploy"
+
+# Not the proxy's own address, where one machine has several.
+CLIENT = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@asynccontextmanager
+async def deployed(
+    kind: str, files: Files, changes: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[tuple[Proxy, list[WsApp]]]:
+    """Two instances of the chat, and the proxy before them."""
+    module = load("deploy/server.py")
+    one, two = (module.ws.replica(**options) for _ in range(2))
+    vars(module)["ws"] = one  # whose health is asked for
+    async with (
+        one.serving(**module.options()) as here,
+        two.serving(**module.options()) as there,
+        running(kind, files, (here.port, there.port), changes) as proxy,
+    ):
+        yield proxy, [one, two]
+
+
+@asynccontextmanager
+async def through(
+    proxy: Proxy, *, origin: str | None = None, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[ClientConnection]:
+    """A connection as a page of this site, or of another ``origin``, opens it."""
+    async with connect(
+        proxy.url,
+        host="127.0.0.1",
+        local_addr=(CLIENT, 0),
+        ssl=proxy.trusting,
+        compression=None,
+        proxy=None,
+        additional_headers=headers,
+        origin=Origin(origin or proxy.origin),
+    ) as socket:
+        yield socket
+
+
+both = pytest.mark.parametrize("kind", ["nginx", "caddy"])
+
+
+@both
+async def test_a_page_of_the_site_talks_through_the_proxy(kind: str, files: Files) -> None:
+    async with deployed(kind, files) as (proxy, _), through(proxy) as socket:
+        ann = Client(socket)
+        assert await ann.call("join", "/chat/general") == {"data": {"from": CLIENT}}
+        assert await ann.call("message", "/chat/general", data="hello") == {"data": None}
+
+
+@both
+async def test_what_a_client_says_of_its_address_is_not_believed(kind: str, files: Files) -> None:
+    lie = {"X-Forwarded-For": "203.0.113.7"}
+    async with deployed(kind, files) as (proxy, _), through(proxy, headers=lie) as socket:
+        joined = await Client(socket).call("join", "/chat/general")
+        assert joined == {"data": {"from": CLIENT}}
+
+
+@both
+async def test_a_page_of_another_site_is_refused_behind_the_proxy(kind: str, files: Files) -> None:
+    async with deployed(kind, files) as (proxy, _):
+        with pytest.raises(InvalidStatus, match="403"):
+            async with through(proxy, origin="https://evil.example"):
+                pass
+
+
+@both
+async def test_both_processes_get_clients_and_the_health_check_an_answer(
+    kind: str, files: Files
+) -> None:
+    async with deployed(kind, files) as (proxy, apps):
+        async with through(proxy), through(proxy):
+            assert [app.stats()["connections_total"] for app in apps] == [1, 1]
+        status, body = await https_get(proxy, "/health")
+        assert (status, json.loads(body)["state"]) == (200, "up")
+
+
+@both
+async def test_a_client_of_a_process_that_ends_is_told_1001_and_finds_the_other(
+    kind: str, files: Files
+) -> None:
+    async with deployed(kind, files) as (proxy, apps), through(proxy) as socket:
+        ending, staying = apps if apps[0].stats()["connections_total"] else apps[::-1]
+        await ending.close()
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(DEADLINE):
+                await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        async with through(proxy) as again:
+            assert "data" in await Client(again).call("join", "/chat/general")
+        assert staying.stats()["connections_total"] == 1
+
+
+UPGRADE = (
+    "            proxy_set_header Upgrade $http_upgrade;\n"
+    "            proxy_set_header Connection $connection_upgrade;\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(UPGRADE, 426), ("            proxy_set_header Host $http_host;\n", 403)],
+    ids=["Upgrade", "Host"],
+)
+async def test_without_this_line_nginx_makes_a_client_fail(
+    line: str, status: int, files: Files
+) -> None:
+    async with deployed("nginx", files, {line: ""}) as (proxy, _):
+        with pytest.raises(InvalidStatus, match=str(status)):
+            async with through(proxy):
+                pass
+
+
+SHORT = {"proxy_read_timeout 60s": "proxy_read_timeout 2s"}
+
+
+async def test_nginx_cuts_a_client_that_is_quiet_for_longer_than_its_timeout(files: Files) -> None:
+    async with deployed("nginx", files, SHORT) as (proxy, _), through(proxy) as socket:
+        with pytest.raises(ConnectionClosed) as cut:
+            async with asyncio.timeout(DEADLINE):
+                await socket.recv()
+        assert cut.value.rcvd is None  # without a CLOSE, which the client sees as 1006
+
+
+async def test_a_heartbeat_shorter_than_its_timeout_keeps_nginx_from_cutting(files: Files) -> None:
+    async with (
+        deployed("nginx", files, SHORT, heartbeat_interval=0.2, heartbeat_timeout=1.0) as (
+            proxy,
+            apps,
+        ),
+        through(proxy) as socket,
+        asyncio.timeout(DEADLINE),
+    ):
+        pings = 0
+        while pings < 4:  # a second apart, so longer than nginx's two
+            await asyncio.sleep(0.05)
+            pings = sum(app.stats()["messages_out"] for app in apps)
+        assert "data" in await Client(socket).call("join", "/chat/general")
+
+
+async def https_get(proxy: Proxy, path: str) -> tuple[int, str]:
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", proxy.port, ssl=proxy.trusting, server_hostname=HOST
+        )
+        ask = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{proxy.port}\r\nConnection: close\r\n\r\n"
+        writer.write(ask.encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        with suppress(ssl.SSLError, ConnectionError):  # the other side has ended it already
+            await writer.wait_closed()
+    return int(head.split()[1]), body.decode()
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        (("127.0.0.1", 1), "198.51.100.1", "198.51.100.1"),
+        (("127.0.0.1", 1), "203.0.113.7, 198.51.100.1", "198.51.100.1"),
+        (("::1", 1), "2001:db8::1", "2001:db8::1"),
+        (("127.0.0.1", 1), None, "127.0.0.1"),
+        (("198.51.100.9", 1), "203.0.113.7", "198.51.100.9"),
+        (None, "198.51.100.1", "198.51.100.1"),
+        (None, None, "unknown"),
+    ],
+)
+def test_only_a_proxy_tells_where_a_client_is(
+    peer: tuple[str, int] | None, forwarded: str | None, client: str
+) -> None:
+    headers = [] if forwarded is None else [("X-Forwarded-For", forwarded)]
+    request = WsRequest("GET", "/ws", headers, peer)
+    assert load("deploy/server.py").client_address(request) == client
+
+
+def docker_command(instruction: str) -> list[str]:
+    """An instruction's command in exec form, to be run here."""
+    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    [given] = re.findall(rf"^{instruction}(?: +--\S+)* +(?:CMD +)?(\[.*\])$", text, re.MULTILINE)
+    program, *rest = json.loads(given)
+    assert program == "python"
+    return [sys.executable, *rest]
+
+
+def here(command: list[str], port: int) -> list[str]:
+    """The same with this machine's path and port."""
+    places = {"/app/server.py": str(DEPLOY / "server.py"), "127.0.0.1:8000": f"127.0.0.1:{port}"}
+    for old, new in places.items():
+        command = [part.replace(old, new) for part in command]
+    return command
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a container has POSIX signals")
+async def test_the_containers_command_ends_with_0_and_its_health_check_tells_up_from_down() -> None:
+    port = free_port()
+    check = here(docker_command("HEALTHCHECK"), port)
+    process = await asyncio.create_subprocess_exec(
+        *here(docker_command("CMD"), port),
+        env={**os.environ, "PORT": str(port)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while b"listening on" not in (line := await process.stderr.readline()):
+                assert line, "it ended before it listened"
+        assert await exit_status(check) == 0
+        async with connect(f"ws://127.0.0.1:{port}/ws", compression=None, proxy=None) as socket:
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                async with asyncio.timeout(DEADLINE):
+                    await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        async with asyncio.timeout(DEADLINE):
+            assert await process.wait() == 0
+            await process.stderr.read()
+        assert await exit_status(check) != 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def exit_status(command: list[str]) -> int:
+    async with asyncio.timeout(DEADLINE):
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        return await process.wait()
+
+
+def test_the_dockerfile_copies_what_is_there_and_runs_as_nobody_special() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    copied = re.findall(r"^COPY (\S+) \S+$", text, re.MULTILINE)
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists()
+    [user] = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
+    assert int(user) != 0
+
+
+async def test_the_server_takes_a_unix_socket_and_a_shared_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = load("deploy/server.py")
+    monkeypatch.setenv("SOCKET", str(tmp_path / "chat.sock"))
+    async with module.ws.serving(**module.options()) as address:
+        assert address.url.startswith("ws+unix://")
+    monkeypatch.delenv("SOCKET")
+    monkeypatch.setenv("SHARED_PORT", "yes")
+    one, two = module.ws.replica(), module.ws.replica()
+    async with (
+        one.serving(**module.options()) as address,
+        two.serving(address.port, **module.options()) as same,
+    ):
+        assert same == address
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    text = (DEPLOY / "wsrooms@.service").read_text("utf-8")
+    program = "/opt/chat/.venv/bin/python"
+    assert program in text
+    (tmp_path / "wsrooms@.service").write_text(text.replace(program, sys.executable), "utf-8")
+    verified = subprocess.run(
+        [analyze, "verify", str(tmp_path / "wsrooms@1.service")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    said = [line for line in verified.stderr.splitlines() if "wsrooms@" in line]
+    assert (verified.returncode, said) == (0, [])

@@ -1,0 +1,52 @@
+"""The tutorial, followed to the letter: its files in an empty folder, its tests run there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .programs import EXAMPLES, ROOT
+
+PAGE = (ROOT / "docs/tutorial.md").read_text("utf-8")
+
+
+def copy(name: str, folder: Path) -> None:
+    shutil.copy(EXAMPLES / name, folder)
+
+
+def test_the_tests_of_the_tutorial_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    copy("tutorial/server.py", tmp_path)
+    copy("tutorial/pytest.ini", tmp_path)
+    copy("tutorial/test_server.py", tmp_path)
+    copy("tutorial/test_fleet.py", tmp_path)
+    path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "warning" not in (ran.stdout + ran.stderr).lower(), ran.stdout + ran.stderr
+    assert re.search(r"\b5 passed\b", ran.stdout), ran.stdout
+
+
+def test_the_tutorial_names_each_file_before_it_shows_it() -> None:
+    shown = re.findall(r'--8<-- "examples/tutorial/(.+?)"', PAGE)
+    assert shown == [
+        "step1_answer.py",
+        "step2_rooms.py",
+        "server.py",
+        "pytest.ini",
+        "test_server.py",
+        "test_fleet.py",
+    ]
+    for name in shown[2:]:
+        assert f"`{name}`" in PAGE.split(f'"examples/tutorial/{name}"')[0]
