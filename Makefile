@@ -48,6 +48,7 @@ check-pyright:
 
 check-mypy:
 	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
+	$(IN) check python tools/check_wrong.py
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)
