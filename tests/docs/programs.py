@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-import wsrooms  # noqa: F401 - loaded before a test's loop runs, which must not wait for it
+# Loaded before a test's loop runs, which must not wait for it.
+import wsrooms  # noqa: F401  # pyright: ignore[reportUnusedImport] - for what it brings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
