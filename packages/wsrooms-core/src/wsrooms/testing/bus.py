@@ -93,7 +93,7 @@ class SimulatedBus:
             answers: What ``publish`` returns: "receipts" lets many be on their way, as the
                 transports of brokers do, "awaitables" is what a plain class does.
         """
-        self.random = random.Random(seed)
+        self.random: random.Random = random.Random(seed)
         self.schedule = Schedule(clock)
         self.watchdog = watchdog
         self.remembers = remembers
