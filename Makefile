@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check bench slow-reader soak mutants docs coverage constraints clean
+.PHONY: help demo test browser check check-lint check-pyright check-mypy bench slow-reader soak mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -31,16 +31,23 @@ test:
 browser:
 	$(IN) browser python -m pytest tests/browser $(ARGS)
 
-check:
+# One after another, the quick ones first; side by side with `make -j2 check`.
+check: check-lint check-pyright check-mypy
+
+check-lint:
 	$(IN) check ruff check .
 	$(IN) check ruff format --check .
-	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
-	$(IN) check pyright --warnings
-	$(IN) check python tools/check_types.py
 	$(IN) check python tools/api.py --check
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check
+
+check-pyright:
+	$(IN) check pyright --warnings
+	$(IN) check python tools/check_types.py
+
+check-mypy:
+	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)

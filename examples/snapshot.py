@@ -14,7 +14,7 @@ class Board:
     """What your database keeps: every change gets the next number."""
 
     version: int = 0
-    items: dict[str, str] = field(default_factory=dict)
+    items: dict[str, str] = field(default_factory=dict[str, str])
 
 
 BOARDS: dict[str, Board] = {}

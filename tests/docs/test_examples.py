@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import re
@@ -23,6 +24,9 @@ from .programs import DEADLINE, EXAMPLES, ROOT, Client, client, load
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType
+
+# A line of the list: the file, twice, and what it is about.
+LISTED = re.compile(r"^- \[(.+)\]\(\1\): (.+)$", re.MULTILINE)
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -54,6 +58,20 @@ def test_every_example_is_run_by_a_test_of_this_folder() -> None:
     names = {one or other for one, other in tested}
     shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     assert shown - names == set()
+
+
+def test_the_list_of_examples_has_each_with_what_it_says_of_itself() -> None:
+    listed = dict(LISTED.findall((EXAMPLES / "README.md").read_text("utf-8")))
+    made = re.compile(r"(^|/)(\.|__pycache__/|README\.md$)")  # and what tools have left there
+    files = [path for path in EXAMPLES.rglob("*") if path.is_file()]
+    names = {path.relative_to(EXAMPLES).as_posix(): path for path in files}
+    there = {name: path for name, path in names.items() if not made.search(name)}
+    assert sorted(listed) == sorted(there)
+    for name, told in listed.items():
+        if name.endswith(".py"):
+            doc = ast.get_docstring(ast.parse(there[name].read_text("utf-8")))
+            assert doc is not None
+            assert told == doc.splitlines()[0]
 
 
 async def test_the_readme_chat_sends_what_the_readme_says() -> None:
