@@ -18,24 +18,38 @@ def copy(name: str, folder: Path) -> None:
     shutil.copy(EXAMPLES / name, folder)
 
 
-def test_the_tests_of_the_tutorial_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
-    copy("tutorial/server.py", tmp_path)
-    copy("tutorial/pytest.ini", tmp_path)
-    copy("tutorial/test_server.py", tmp_path)
-    copy("tutorial/test_fleet.py", tmp_path)
+def run_pytest(folder: Path, *arguments: str) -> str:
+    """What pytest says of the tests in ``folder``, which must pass without a warning."""
     path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "warning" not in (ran.stdout + ran.stderr).lower(), ran.stdout + ran.stderr
-    assert re.search(r"\b5 passed\b", ran.stdout), ran.stdout
+    told = ran.stdout + ran.stderr
+    assert ran.returncode == 0, told
+    return told
+
+
+def test_the_tests_of_the_tutorial_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    copy("tutorial/server.py", tmp_path)
+    copy("tutorial/pytest.ini", tmp_path)
+    copy("tutorial/test_server.py", tmp_path)
+    copy("tutorial/test_fleet.py", tmp_path)
+    told = run_pytest(tmp_path)
+    assert re.search(r"\b5 passed\b", told), told
+    assert "warning" not in told.lower(), told
+
+
+def test_the_test_of_the_front_page_passes_beside_its_program(tmp_path: Path) -> None:
+    copy("chat.py", tmp_path)
+    copy("test_chat.py", tmp_path)
+    told = run_pytest(tmp_path, "--asyncio-mode=auto")
+    assert re.search(r"\b1 passed\b", told), told
 
 
 def test_the_tutorial_names_each_file_before_it_shows_it() -> None:

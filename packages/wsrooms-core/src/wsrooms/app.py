@@ -298,7 +298,7 @@ class WsApp(WsRoutes):
         Raises:
             NotRunning: Before start or after close; ``coro`` is closed then.
         """
-        instance = self._life.instance
+        instance = self._life.current()
         if instance is None:
             coro.close()
             raise NotRunning(f"task {name!r} needs a running app: start it in lifespan or later")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wsrooms.message import WsMessage
     from wsrooms.receipt import Receipt
 
-__all__ = ["Context", "current", "enter", "in_context", "note_join", "peek"]
+__all__ = ["Context", "current", "enter", "in_context", "leave", "note_join", "peek"]
 
 
 class Context(Struct, eq=False):
@@ -59,7 +59,13 @@ class Context(Struct, eq=False):
 _current: ContextVar[Context] = ContextVar("wsrooms_current")
 
 enter = _current.set
-"""Make a context current; to be called inside a copied ``contextvars.Context`` only."""
+"""Make a context current; to be called inside a copied ``contextvars.Context`` only.
+
+What it returns is for :func:`leave`, which only a test's block needs.
+"""
+
+leave = _current.reset
+"""Undo an ``enter``."""
 
 
 peek = _current.get

@@ -159,13 +159,14 @@ class Instance:
         debug: bool,
         gap_hooks: Iterable[Callable[[Gap], object]],
         error_hooks: Iterable[Callable[[BaseException, str], object]],
+        thread: LoopThread | None = None,
     ) -> None:
-        """Start empty, on the running loop."""
+        """Start empty, on the running loop, or on that of ``thread``."""
         self.server = server
         self.gap_hooks = gap_hooks
         self.error_hooks = error_hooks
-        self.loop = asyncio.get_running_loop()
-        self.thread = LoopThread(self.loop)
+        self.thread = LoopThread(asyncio.get_running_loop()) if thread is None else thread
+        self.loop = self.thread.loop
         self.codec = codec
         self.rooms = rooms
         self.limits = limits

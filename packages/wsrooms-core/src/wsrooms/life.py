@@ -26,6 +26,8 @@ from wsrooms.transports import WsHealth
 if TYPE_CHECKING:
     import logging
 
+    from wsrooms.debug import Debugging
+    from wsrooms.loopthread import LoopThread
     from wsrooms.routes import WsRoutes
     from wsrooms.server.listener import Server
     from wsrooms.transports import Gap, WsBroadcastTransport
@@ -73,8 +75,10 @@ class Life:
         server: The face of whatever instance runs.
         gap_hooks: The app's ``on_gap`` functions.
         error_hooks: The app's ``on_error`` functions.
+        codec: How the app speaks to its clients.
         transport: What joins its rooms with other instances; set by the app.
         instance: What runs; None before start and after close.
+        stand_in: What a test has in its place while nothing runs.
         listener: What accepts connections for it.
     """
 
@@ -88,14 +92,15 @@ class Life:
         """Nothing runs yet; ``options`` are those of ``WsApp``, checked."""
         self._app = app
         self._options = options
-        self._codec = codec
+        self.codec = codec
         self._limits = WsLimits() if options["limits"] is None else options["limits"]
         self._logger = logger
-        self.server = WsServer(lambda: self.instance)
+        self.server = WsServer(self.current)
         self.gap_hooks: Hooks[Callable[[Gap], object]] = Hooks()
         self.error_hooks: Hooks[Callable[[BaseException, str], object]] = Hooks()
         self.transport: WsBroadcastTransport | None = None
         self.instance: Instance | None = None
+        self.stand_in: Callable[[], Instance | None] = lambda: None
         self.listener: Server | None = None
         self._starting: asyncio.Event | None = None
         self._ended: asyncio.Event | None = None
@@ -104,6 +109,10 @@ class Life:
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
         self._last_stats = Counters().stats(0, Rooms().stats())
+
+    def current(self) -> Instance | None:
+        """What handlers reach through the app, if there is anything."""
+        return self.stand_in() if self.instance is None else self.instance
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""
@@ -184,25 +193,27 @@ class Life:
         if self._ended is not None:
             await self._ended.wait()
 
-    async def _start_instance(self) -> None:
+    def make_instance(
+        self,
+        transport: WsBroadcastTransport | None,
+        server: WsServer,
+        codec: Codec,
+        *,
+        thread: LoopThread | None = None,
+        debugging: Debugging | None = None,
+    ) -> Instance:
+        """An instance by the app's options, that nobody serves yet; ``thread`` is its home."""
         options = self._options
-        plan, codec = compile_plan(self._app), self._codec
         gap_hooks: Iterable[Callable[[Gap], object]] = self.gap_hooks
         error_hooks: Iterable[Callable[[BaseException, str], object]] = self.error_hooks
         make_rooms: Callable[..., Rooms] = Rooms
         make_instance: Callable[..., Instance] = Instance
-        make_session: Callable[..., Session] = Session
-        if options["debug"]:
-            from wsrooms.debug import Debugging  # others need not load it
-
-            debugging = Debugging(self._logger)
-            plan, codec = debugging.plan(plan), codec_of(debugging.options(options))
+        if debugging is not None:
             gap_hooks = debugging.hooks(gap_hooks, "on_gap")
             error_hooks = debugging.hooks(error_hooks, "on_error")
             make_rooms, make_instance = debugging.rooms, debugging.instance
-            make_session = debugging.session
         rooms = make_rooms(
-            self.transport,
+            transport,
             join_timeout=options["join_timeout"],
             rooms_per_member=self._limits.rooms_per_connection,
             room_name_bytes=self._limits.room_name_bytes,
@@ -211,7 +222,7 @@ class Life:
         )
         rooms.on_pending = note_join
         instance = make_instance(
-            server=self.server,
+            server=server,
             codec=codec,
             rooms=rooms,
             limits=self._limits,
@@ -221,8 +232,24 @@ class Life:
             debug=options["debug"],
             gap_hooks=gap_hooks,
             error_hooks=error_hooks,
+            thread=thread,
         )
         instance.base_context.run(enter, Context(instance))
+        return instance
+
+    async def _start_instance(self) -> None:
+        options = self._options
+        plan, codec = compile_plan(self._app), self.codec
+        make_session: Callable[..., Session] = Session
+        debugging = None
+        if options["debug"]:
+            from wsrooms.debug import Debugging  # others need not load it
+
+            debugging = Debugging(self._logger)
+            plan, codec = debugging.plan(plan), codec_of(debugging.options(options))
+            make_session = debugging.session
+        instance = self.make_instance(self.transport, self.server, codec, debugging=debugging)
+        rooms = instance.rooms
         keep_trying = options["start_without_broker"]
         try:
             if rooms.link is not None:

@@ -86,7 +86,7 @@ class Rooms:
         self._logger = logging.getLogger("wsrooms") if logger is None else logger
         self._pending = PendingJoins()
         self.fanout: Fanout = Fanout()  # of what is sent to a room
-        self._everybody: Callable[[], Collection[WsMember]] | None = None
+        self.everybody: Callable[[], Collection[WsMember]] | None = None
         self._server_channel = FINISHED
         self._context = Context()
         self._log = SeldomLog(self._logger)
@@ -336,7 +336,7 @@ class Rooms:
         Raises:
             TransportError: It was refused, or not confirmed within ``timeout`` seconds.
         """
-        self._everybody = everybody
+        self.everybody = everybody
         if (link := self.link) is None:
             return
         self._server_channel = Receipt()
@@ -352,7 +352,7 @@ class Rooms:
             ) from None
 
     def _all(self) -> Collection[WsMember]:
-        return () if self._everybody is None else self._everybody()
+        return () if self.everybody is None else self.everybody()
 
     def _publish(
         self, link: BusLink, channel: str, broadcast: Broadcast, exclude: WsMember | str | None

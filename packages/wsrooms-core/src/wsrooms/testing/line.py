@@ -73,6 +73,8 @@ class Line(asyncio.Protocol):
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self.ended: Disconnected | None = None
+        self.on_end: Callable[[str], None] | None = None
+        """Told why, once it is over."""
         self.is_open = False
         self.is_lost = False
         self.unread: deque[Any] = deque()
@@ -151,6 +153,8 @@ class Line(asyncio.Protocol):
     def _end(self, why: Disconnected) -> None:
         if self.ended is None:
             self.ended = why
+            if self.on_end is not None:
+                self.on_end(str(why))
         while self._unwritten:
             receipt, timer = self._unwritten.popleft()
             timer.cancel()

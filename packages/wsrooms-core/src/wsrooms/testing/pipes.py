@@ -276,7 +276,7 @@ class PipeTransport(asyncio.Transport):
             self._swallowed += sent
             return sent
         if self._mark is _Mark.RESET:
-            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         if peer._gone:
             # As TCP does: the first write is answered with a reset.
             self._arrive(_Mark.RESET)
@@ -389,6 +389,7 @@ class PipeTransport(asyncio.Transport):
         self._soon(self._lose, error)
 
     def _lose(self, error: Exception | None) -> None:
+        self._conn_lost += 1
         try:
             self._protocol.connection_lost(error)
         finally:

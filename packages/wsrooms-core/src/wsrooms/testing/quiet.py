@@ -23,11 +23,14 @@ LOOK_AGAIN = 0.001
 """Seconds until then."""
 
 
-def is_quiet(instance: Instance, server: Server) -> bool:
-    """Whether nothing is on its way between the app and its test clients, and no handler runs."""
+def is_quiet(instance: Instance, server: Server, *, idle: bool = True) -> bool:
+    """Whether nothing is on its way between the app and its test clients.
+
+    With ``idle``, no handler runs either.
+    """
     if server.flusher.dirty or instance.turns.waiting:
         return False
-    if any(session.busy for session in instance.sessions):
+    if idle and any(session.busy for session in instance.sessions):
         return False
     ends = [end for end in server.sockets() if isinstance(end, PipeTransport)]
     return not any(end.in_flight or end.peer.in_flight for end in ends)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import selectors
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Deadlock", "VirtualTimeLoop", "run"]
 
 T = TypeVar("T")
+
+RESOLUTION = time.get_clock_info("monotonic").resolution
+"""How much too early asyncio lets a timer ring."""
 
 CANCELLED = 60.0
 """Virtual seconds that cancelled tasks have to end."""
@@ -91,6 +96,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if seconds is None:
             raise Deadlock(_who_waits(self))
         self._now += seconds
+        if self._now + RESOLUTION == self._now:
+            # Months from the start asyncio would take a timer of just now for one of later.
+            self._now = math.nextafter(self._now, math.inf)
         return True
 
 

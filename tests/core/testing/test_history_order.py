@@ -1,0 +1,96 @@
+"""The history checker: one instance, one room, one order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.core.testing.told import Told
+
+
+def test_a_message_that_overtook_another_is_out_of_order(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.say(2, "red")
+    history.received("ann", 2, "red")
+    history.received("ann", 1, "red")
+
+    (violation,) = history.check()
+    assert violation.rule == "order"
+    assert violation.sentence == (
+        "ann received message 2 before message 1, which i1 had sent to room 'red' earlier"
+    )
+
+
+def test_what_one_sender_sends_without_waiting_is_in_order_too(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.send(1, "red", instance="i1", by="bob")
+    history.send(2, "red", instance="i1", by="bob")
+    history.received("ann", 2, "red")
+    history.received("ann", 1, "red")
+
+    assert history.rules() == ["order"]
+
+
+@pytest.mark.parametrize("other", [("blue", "i1"), ("red", "i0")])
+def test_between_rooms_and_between_instances_there_is_no_order(
+    history: Told, other: tuple[str, str]
+) -> None:
+    history.open("ann", "i0", "red", "blue")
+    history.say(1, "red", "i1")
+    history.say(2, *other)
+    history.received("ann", 2, other[0])
+    history.received("ann", 1, "red")
+
+    assert history.check() == []
+
+
+def test_messages_that_were_sent_at_the_same_time_come_in_any_order_but_one_for_all(
+    history: Told,
+) -> None:
+    history.open("ann", "i0", "red")
+    history.open("bob", "i0", "red")
+    history.send(1, "red", instance="i1")
+    history.send(2, "red", instance="i1")
+    history.sent(1)
+    history.sent(2)
+    history.received("ann", 2, "red")
+    history.received("ann", 1, "red")
+    history.received("bob", 2, "red")
+    history.received("bob", 1, "red")
+
+    assert history.check() == []
+
+
+def test_two_clients_that_saw_two_orders_break_the_order(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.open("bob", "i0", "red")
+    history.send(1, "red", instance="i1")
+    history.send(2, "red", instance="i1")
+    history.sent(1)
+    history.sent(2)
+    for client, messages in (("ann", (1, 2)), ("bob", (2, 1))):
+        for message in messages:
+            history.received(client, message, "red")
+
+    (violation,) = history.check()
+    assert violation.rule == "order"
+    assert "ann received 1 before 2" in violation.sentence
+    assert "bob received 2 before 1" in violation.sentence
+
+
+def test_orders_that_only_three_clients_together_contradict_break_the_order(
+    history: Told,
+) -> None:
+    for client in ("ann", "bob", "cat"):
+        history.open(client, "i0", "red")
+    for message in (1, 2, 3):
+        history.send(message, "red", instance="i1")
+        history.send_unknown(message)
+    for client, messages in (("ann", (1, 2)), ("bob", (2, 3)), ("cat", (3, 1))):
+        for message in messages:
+            history.received(client, message, "red")
+
+    assert history.rules() == ["order"]
