@@ -258,32 +258,3 @@ async def test_the_type_of_the_data_can_be_found_at_run_time(mistake: Mistake) -
         "'WsMessage[Order]' cannot be resolved (name 'Order' is not defined); import what "
         "it names outside of TYPE_CHECKING"
     )
-
-
-async def test_the_type_of_the_data_names_its_fields(mistake: Mistake) -> None:
-    """A type that says nothing about its fields.
-
-    Why: `WsMessage[T]` has data validated as `T` before the handler runs, so `T` must say what
-    its fields are, and an `__init__` does not.
-    Remedy: A dataclass, a `msgspec.Struct`, a `TypedDict`, an attrs class or a pydantic model.
-    """
-    assert await mistake.main_raises("""
-        from wsrooms import WsApp, WsMessage
-
-        class Order:
-            def __init__(self, item, number):
-                self.item, self.number = item, number
-
-        ws = WsApp()
-
-        @ws.on_message("order", "/orders")
-        async def order(message: WsMessage[Order]):
-            return message.data.number
-
-        async def main():
-            await ws.listen(8000)
-    """) == (
-        "wsrooms.errors.InvalidHandler: order (app.py:9) cannot be called: its data type: "
-        "class Order does not say what its fields are; declare a dataclass, a TypedDict, a "
-        "msgspec.Struct, or what else JSON can be decoded as"
-    )

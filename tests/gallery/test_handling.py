@@ -292,6 +292,46 @@ async def test_data_is_of_the_declared_type(mistake: Mistake) -> None:
         ]
 
 
+async def test_the_type_of_the_data_names_its_fields(mistake: Mistake) -> None:
+    """A declared type that says nothing about its fields.
+
+    Why: `WsMessage[T]` has data validated as `T` before the handler runs, so `T` must say what
+    its fields are, and an `__init__` does not.
+    Remedy: A dataclass, a `msgspec.Struct`, a `TypedDict`, an attrs class or a pydantic model.
+    """
+    app = mistake.runs("""
+        from wsrooms import WsApp, WsMessage
+
+        class Order:
+            def __init__(self, item, number):
+                self.item, self.number = item, number
+
+        ws = WsApp()
+
+        @ws.on_message("order", "/orders")
+        async def order(message: WsMessage[Order]):
+            return message.data.number
+    """).ws
+    async with mistake.client(app) as client:
+        data = {"item": "tea", "number": 7}
+        assert await client.call("order", "/orders", data=data) == [
+            (
+                '→ {"event": "order", "path": "/orders", "data": {"item": "tea", "number": 7}, '
+                '"id": 1}'
+            ),
+            '← {"id":1,"error":{"code":500,"message":"Internal Error"}}',
+        ]
+    assert mistake.log() == [
+        (
+            "ERROR order /orders: its handler failed\n"
+            "Traceback (most recent call last):\n"
+            "  ...\n"
+            "TypeError: class Order does not say what its fields are: declare a dataclass, "
+            "a TypedDict, a msgspec.Struct or a pydantic model"
+        ),
+    ]
+
+
 async def test_a_handler_does_not_block(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that blocks the event loop.
 

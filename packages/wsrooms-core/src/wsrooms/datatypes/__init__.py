@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -42,8 +42,8 @@ class Validator(Generic[T]):
     __slots__ = ("convert", "decode")
 
     def __init__(self, decode: Callable[[bytes | Raw], T], convert: Callable[[object], T]) -> None:
-        self.decode = decode
-        self.convert = convert
+        self.decode: Callable[[bytes | Raw], T] = decode
+        self.convert: Callable[[object], T] = convert
 
 
 def validator_for(type_: Any) -> Validator[Any]:
@@ -94,9 +94,12 @@ def _make(type_: Any) -> Validator[Any]:
         if found.models or found.rules:
             return _make_with_pydantic(type_, found)
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
-    if isinstance(type_, type) and _fits_nothing(type_):
-        raise TypeError(f"class {type_.__qualname__} does not say what its fields are")
-    return Validator(decoder.decode, lambda data: msgspec.convert(data, type_))
+    # A message_parser may make such an object itself, so converting one is well.
+    opaque = isinstance(type_, type) and _fits_nothing(type_)
+    return Validator(
+        partial(_refuse_opaque, type_) if opaque else decoder.decode,
+        lambda data: msgspec.convert(data, type_),
+    )
 
 
 def _fits_nothing(cls: type) -> bool:
@@ -107,6 +110,14 @@ def _fits_nothing(cls: type) -> bool:
         return False
     plain: tuple[object, ...] = (None, True, 0, 0.5, "", [], {})
     return not any(isinstance(value, cls) for value in plain)
+
+
+def _refuse_opaque(cls: type, document: object) -> NoReturn:
+    """No JSON is of this class: that is a mistake of the program, and no fault of the data."""
+    raise TypeError(
+        f"class {cls.__qualname__} does not say what its fields are: declare a dataclass, a "
+        "TypedDict, a msgspec.Struct or a pydantic model"
+    )
 
 
 def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:

@@ -116,7 +116,7 @@ class Cluster:
         if n < 1:
             raise ValueError(f"a cluster has at least one instance, not {n}")
         self.seed: int = random.randrange(2**32) if seed is None else seed
-        self.history = History()
+        self.history: History = History()
         self.bus: SimulatedBus
         self._app = app
         self._n = n
