@@ -83,7 +83,7 @@ class WsError(WsRoomsError):
 
     Attributes:
         code: A number in the manner of HTTP status codes.
-        message: What the client reads; "WsError <code>" where none was given.
+        message: What the client reads; ``WsError <code>`` where none was given.
     """
 
     def __init__(self, code: int, message: str | None = None) -> None:
