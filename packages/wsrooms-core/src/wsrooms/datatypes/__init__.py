@@ -94,7 +94,19 @@ def _make(type_: Any) -> Validator[Any]:
         if found.models or found.rules:
             return _make_with_pydantic(type_, found)
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
+    if isinstance(type_, type) and _fits_nothing(type_):
+        raise TypeError(f"class {type_.__qualname__} does not say what its fields are")
     return Validator(decoder.decode, lambda data: msgspec.convert(data, type_))
+
+
+def _fits_nothing(cls: type) -> bool:
+    """Whether msgspec takes ``cls`` for a type of somebody's own, which no JSON ever is."""
+    from msgspec import inspect  # for those who declare types
+
+    if not isinstance(inspect.type_info(cls), inspect.CustomType):
+        return False
+    plain: tuple[object, ...] = (None, True, 0, 0.5, "", [], {})
+    return not any(isinstance(value, cls) for value in plain)
 
 
 def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:
