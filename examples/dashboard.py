@@ -32,7 +32,7 @@ def figures(app: WsApp) -> dict[str, float]:
     return {
         "connections": stats["connections"],
         "messages": stats["messages_in"],
-        "cpu_seconds": round(process_time(), 2),
+        "cpu_ms": round(process_time() * 1000, 1),
     }
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+# Loaded before a test's loop runs, which must not wait for it.
+import wsrooms  # noqa: F401  # pyright: ignore[reportUnusedImport] - for what it brings
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import ModuleType

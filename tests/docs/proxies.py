@@ -106,14 +106,14 @@ def changed(text: str, changes: Mapping[str, str]) -> str:
 
 @asynccontextmanager
 async def running(
-    kind: str, files: Files, ports: Sequence[int], changes: Mapping[str, str] | None = None
+    kind: str, files: Files, servers: Sequence[str], changes: Mapping[str, str] | None = None
 ) -> AsyncIterator[Proxy]:
-    """The proxy of that kind before the servers on ``ports``.
+    """The proxy of that kind before two servers.
 
     Args:
         kind: Of ``KINDS``; the test is skipped where there is no such program.
         files: Its folder and certificate.
-        ports: Of the two servers.
+        servers: Where they are, as the proxy writes it.
         changes: Of its configuration, to see what they are for.
     """
     program = shutil.which(kind)
@@ -122,8 +122,7 @@ async def running(
     name, adapt = KINDS[kind]
     text = (EXAMPLES / "deploy" / name).read_text("utf-8")
     text = changed(text, changes or {})
-    for backend, there in zip(BACKENDS, ports, strict=True):
-        text = changed(text, {backend: f"127.0.0.1:{there}"})
+    text = changed(text, dict(zip(BACKENDS, servers, strict=True)))
     port = free_port()
     text, arguments, environment = adapt(text, port, files)
     (files.folder / name).write_text(text, "utf-8")

@@ -66,7 +66,7 @@ async def page(scene: str, url: str) -> AsyncIterator[Page]:
         await process.communicate()
 
 
-FIGURES = ["connections", "cpu_seconds", "messages"]
+FIGURES = ["connections", "cpu_ms", "messages"]
 
 
 async def test_a_link_calls_hears_pushes_and_comes_back_to_a_server_that_was_gone() -> None:

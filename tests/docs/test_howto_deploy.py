@@ -10,7 +10,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from wsrooms import WsApp
+    from wsrooms import WsAddress, WsApp
 
 DEPLOY = EXAMPLES / "deploy"
 
@@ -51,9 +51,13 @@ async def deployed(
     async with (
         one.serving(**module.options()) as here,
         two.serving(**module.options()) as there,
-        running(kind, files, (here.port, there.port), changes) as proxy,
+        running(kind, files, [server(here), server(there)], changes) as proxy,
     ):
         yield proxy, [one, two]
+
+
+def server(address: WsAddress) -> str:
+    return f"{address.host}:{address.port}"
 
 
 @asynccontextmanager
@@ -129,21 +133,37 @@ async def test_a_client_of_a_process_that_ends_is_told_1001_and_finds_the_other(
         assert staying.stats()["connections_total"] == 1
 
 
-UPGRADE = (
-    "            proxy_set_header Upgrade $http_upgrade;\n"
-    "            proxy_set_header Connection $connection_upgrade;\n"
-)
+@pytest.mark.parametrize(("kind", "scheme"), [("nginx", "unix:"), ("caddy", "unix/")])
+async def test_the_servers_can_be_unix_sockets(
+    kind: str, scheme: str, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("deploy/server.py")
+    paths = [str(files.folder / name) for name in ("1.sock", "2.sock")]
+    async with AsyncExitStack() as stack:
+        for path in paths:
+            monkeypatch.setenv("SOCKET", path)
+            app = vars(module)["ws"] = module.ws.replica()
+            await stack.enter_async_context(app.serving(**module.options()))
+        servers = [scheme + path for path in paths]
+        proxy = await stack.enter_async_context(running(kind, files, servers))
+        socket = await stack.enter_async_context(through(proxy))
+        assert await Client(socket).call("join", "/chat/general") == {"data": {"from": CLIENT}}
 
 
 @pytest.mark.parametrize(
-    ("line", "status"),
-    [(UPGRADE, 426), ("            proxy_set_header Host $http_host;\n", 403)],
-    ids=["Upgrade", "Host"],
+    ("line", "instead", "status"),
+    [
+        ("proxy_set_header Upgrade $http_upgrade;", "", 426),
+        ("proxy_set_header Connection $connection_upgrade;", "", 426),
+        ("proxy_http_version 1.1;", "proxy_http_version 1.0;", 505),
+        ("proxy_set_header Host $http_host;", "", 403),
+        ("Host $http_host", "Host $host", 403),
+    ],
 )
 async def test_without_this_line_nginx_makes_a_client_fail(
-    line: str, status: int, files: Files
+    line: str, instead: str, status: int, files: Files
 ) -> None:
-    async with deployed("nginx", files, {line: ""}) as (proxy, _):
+    async with deployed("nginx", files, {line: instead}) as (proxy, _):
         with pytest.raises(InvalidStatus, match=str(status)):
             async with through(proxy):
                 pass

@@ -36,7 +36,7 @@ async def test_the_dashboard_shows_figures_at_once_and_then_pushes_them(
         for _ in range(2):
             push = await ann.receive()
             assert (push["event"], push["path"]) == ("figures", "/dashboard")
-            assert set(push["data"]) == {"connections", "messages", "cpu_seconds"}
+            assert set(push["data"]) == {"connections", "messages", "cpu_ms"}
         assert not pushing.done()
 
 

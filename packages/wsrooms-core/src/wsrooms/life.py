@@ -95,7 +95,7 @@ class Life:
         self.codec = codec
         self._limits = WsLimits() if options["limits"] is None else options["limits"]
         self._logger = logger
-        self.server = WsServer(self.current)
+        self.server: WsServer = WsServer(self.current)
         self.gap_hooks: Hooks[Callable[[Gap], object]] = Hooks()
         self.error_hooks: Hooks[Callable[[BaseException, str], object]] = Hooks()
         self.transport: WsBroadcastTransport | None = None

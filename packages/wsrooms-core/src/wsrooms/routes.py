@@ -44,9 +44,9 @@ class Handler:
         Raises:
             InvalidHandler: It takes more than a message.
         """
-        self.fn = fn
-        self.task_name = f"wsrooms {name_of(fn)}"
-        self.takes_nothing = not _takes_message(fn)
+        self.fn: Callable[..., object] = fn
+        self.task_name: str = f"wsrooms {name_of(fn)}"
+        self.takes_nothing: bool = not _takes_message(fn)
         self._validator: Validator[Any] | None = None
         self.call: Callable[[WsMessage[Any]], object] = (
             (lambda _: fn()) if self.takes_nothing else fn

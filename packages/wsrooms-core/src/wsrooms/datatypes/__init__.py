@@ -42,8 +42,8 @@ class Validator(Generic[T]):
     __slots__ = ("convert", "decode")
 
     def __init__(self, decode: Callable[[bytes | Raw], T], convert: Callable[[object], T]) -> None:
-        self.decode = decode
-        self.convert = convert
+        self.decode: Callable[[bytes | Raw], T] = decode
+        self.convert: Callable[[object], T] = convert
 
 
 def validator_for(type_: Any) -> Validator[Any]:

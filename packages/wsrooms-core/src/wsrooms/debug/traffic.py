@@ -96,7 +96,7 @@ class LoudCodec:
         self._connection = connection
         self._instance = instance
         self._once = Once(2)
-        self.asked = Once()
+        self.asked: Once = Once()
         """The ids that the client has sent."""
 
     def decode(self, payload: bytes, text: bool) -> Inbound:

@@ -115,9 +115,9 @@ class BusLink:
         # For tasks, which otherwise would keep the context of whoever joins first.
         self._context = copy_context()
         self._outages = 0
-        self.keeps_log = bool(getattr(transport, "keeps_log", False))
-        self.may_echo = not getattr(transport, "skips_own", False)
-        self.live = True
+        self.keeps_log: bool = bool(getattr(transport, "keeps_log", False))
+        self.may_echo: bool = not getattr(transport, "skips_own", False)
+        self.live: bool = True
         """Whether subscriptions can be confirmed now; joins wait while it is False."""
         self.down_since: float | None = None
         if isinstance(transport, SupportsGaps):
