@@ -34,6 +34,11 @@ class Lax(pydantic.BaseModel):
     count: int
 
 
+@pydantic.dataclasses.dataclass
+class LaxData:
+    count: int
+
+
 class HoldsLax(msgspec.Struct):
     lax: Lax
     count: int
@@ -133,7 +138,8 @@ def test_each_class_is_validated_by_its_own_library(type_: Any, document: str) -
 
 
 @pytest.mark.parametrize(
-    "type_", [Lax, list[Lax], dict[str, Lax], tuple[Lax, int], Lax | int, NewType("Named", Lax)]
+    "type_",
+    [Lax, LaxData, list[Lax], dict[str, Lax], tuple[Lax, int], Lax | int, NewType("Named", Lax)],
 )
 def test_what_is_around_models_is_pydantics(type_: Any) -> None:
     documents = {

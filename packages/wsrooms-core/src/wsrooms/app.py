@@ -365,6 +365,7 @@ class WsApp(WsRoutes):
         if listener.closing:
             listening.close()
             raise NotRunning("the app was closed while it began to listen")
+        self._life.stay()
         listener.add(listening)
         self._logger.info("listening on %s", address.url)
         return address

@@ -188,6 +188,10 @@ class Life:
                     self._visitors = None
                     await self.close()
 
+    def stay(self) -> None:
+        """Whoever calls this will close it: the last visitor does not."""
+        self._visitors = None
+
     async def until_closed(self) -> None:
         """Wait until what runs has ended, whoever ends it."""
         if self._ended is not None:

@@ -11,7 +11,7 @@ import sys
 import typing
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -163,8 +163,6 @@ class _Found:
         type_ = getattr(type_, "__value__", type_)  # of a `type` statement
         type_ = getattr(type_, "__supertype__", type_)  # of a NewType
         origin = typing.get_origin(type_)
-        if origin is Literal:
-            return
         if origin is Annotated:
             origin, *metadata = typing.get_args(type_)
             self.rules = self.rules or any(map(_is_pydantics, metadata))
