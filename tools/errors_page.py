@@ -26,6 +26,7 @@ WIDTH = 88
 GROUPS = {
     "test_declaring": "Declaring routes and hooks",
     "test_starting": "Making and starting an app",
+    "test_transports": "Between instances",
     "test_handling": "Handling messages",
     "test_sending": "Sending",
     "test_reaching": "Clients",
