@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-pyright check-mypy bench slow-reader soak mutants docs coverage constraints clean
+.PHONY: help demo test browser check check-lint check-types bench slow-reader soak mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -31,8 +31,7 @@ test:
 browser:
 	$(IN) browser python -m pytest tests/browser $(ARGS)
 
-# One after another, the quick ones first; side by side with `make -j2 check`.
-check: check-lint check-pyright check-mypy
+check: check-lint check-types
 
 check-lint:
 	$(IN) check ruff check .
@@ -41,13 +40,13 @@ check-lint:
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check
+	$(IN) check python tools/errors_page.py --check
 
-check-pyright:
+check-types:
 	$(IN) check pyright --warnings
 	$(IN) check python tools/check_types.py
-
-check-mypy:
 	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
+	$(IN) check python tools/check_wrong.py
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)

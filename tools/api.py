@@ -201,6 +201,8 @@ class Writer:
             annotation: ast.expr | None = None
             if isinstance(node, ast.AnnAssign):
                 annotation = node.annotation
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                annotation = ast.Name(type(node.value.value).__name__)
             elif isinstance(node, ast.Assign):
                 annotation = given.get(name_of(node.value) or "")
             if annotation is None:

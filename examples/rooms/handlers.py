@@ -170,8 +170,9 @@ async def test_on_connect_has_ended_before_the_first_message_is_handled() -> Non
         return use_ws_rooms().rooms()
 
     async with ws.serving() as address, connect(address.url) as ann:
-        await ann.send('{"event":"rooms","path":"/","id":1}')  # waits
         await arrived.wait()
+        await ann.send('{"event":"rooms","path":"/","id":1}')  # waits
+        await (await ann.ping())  # the server has got it
         assert not ws.server.connections()  # nor do others see the connection
         ws.room("news").broadcast("welcome")  # what it is sent meanwhile waits, too
         may_go_on.set()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "test_two_instances.py"
+from .programs import load
 
 
 @pytest.mark.parametrize(
@@ -19,10 +16,5 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "test_two_instances
     ],
 )
 async def test_the_example_of_two_instances_passes(name: str) -> None:
-    spec = importlib.util.spec_from_file_location("two_instances", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
+    module = load("test_two_instances.py")
     await getattr(module, name)()

@@ -260,7 +260,7 @@ async def test_after_an_abort_the_server_sees_no_close(chat: WsApp) -> None:
 def test_a_client_of_a_cut_line_can_be_left(chat: WsApp) -> None:
     async def main() -> None:
         async with connect_client(chat) as ann:
-            ann.pipe.cut()
+            ann.cut()
             with pytest.raises(TimeoutError):
                 await ann.call("join", "/chat/1")
             connection = chat.server.get_connection(ann.connection_id)

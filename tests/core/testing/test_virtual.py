@@ -323,7 +323,7 @@ def test_the_heartbeat_finds_a_dead_client_in_its_own_time() -> None:
         loop = asyncio.get_running_loop()
         app.on_disconnect(lambda: gone.append(loop.time()))
         async with connect_client(app) as other, connect_client(app) as ann:
-            ann.pipe.cut()
+            ann.cut()
             await asyncio.sleep(120)
             assert other.close_code is None
         return gone[0]

@@ -63,7 +63,7 @@ class Answering:
     ) -> None:
         """Answer to ``connection``; ``on_ready`` is called when what was full no longer is."""
         self._instance = instance
-        self.connection = connection
+        self.connection: WsConnection = connection
         # All answers are made on the loop: there is no need to ask which thread this is.
         self._keep = connection._buffer.keep
         self._on_ready = on_ready

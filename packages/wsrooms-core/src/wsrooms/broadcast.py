@@ -102,11 +102,11 @@ class Broadcast:
         ``logger`` is for members of other classes than ``WsConnection``: their send may fail.
         """
         self._codec = codec
-        self.event = event
-        self.path = path
+        self.event: str = event
+        self.path: str = path
         # The data_raw of a message without data: passing it on sends none.
         self.data = UNSET if data is NO_DATA or (type(data) is Raw and not data) else data
-        self.params = params or None
+        self.params: Params | None = params or None
         self._frame: bytes | None = None
         self._payload: bytes | None = None
         self._decoded: Any = UNSET

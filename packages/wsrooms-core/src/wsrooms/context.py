@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextvars
 import types
-from collections.abc import Coroutine, Generator
-from contextvars import ContextVar
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -58,17 +58,17 @@ class Context(Struct, eq=False):
 
 _current: ContextVar[Context] = ContextVar("wsrooms_current")
 
-enter = _current.set
+enter: Callable[[Context], Token[Context]] = _current.set
 """Make a context current; to be called inside a copied ``contextvars.Context`` only.
 
 What it returns is for :func:`leave`, which only a test's block needs.
 """
 
-leave = _current.reset
+leave: Callable[[Token[Context]], None] = _current.reset
 """Undo an ``enter``."""
 
 
-peek = _current.get
+peek: Callable[[None], Context | None] = _current.get
 """``peek(None)`` is what is current, or None: for what runs with every message."""
 
 

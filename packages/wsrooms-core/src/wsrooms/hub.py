@@ -48,7 +48,7 @@ class Hub(Generic[Member]):
 
     def __init__(self) -> None:
         self._members: dict[str, _Members[Member]] = {}
-        self.memberships = 0
+        self.memberships: int = 0
         """How many (room, member) pairs there are."""
 
     def add(self, room: str, member: Member) -> bool:

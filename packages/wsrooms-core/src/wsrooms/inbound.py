@@ -48,6 +48,8 @@ class Malformed(ValueError):
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     AsSent = Any  # a custom parser gives Python objects
 else:
     AsSent = Raw | UnsetType  # what msgspec is to leave encoded
@@ -78,7 +80,7 @@ class _Members(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(Inbound).decode
 _decode_members = msgspec.json.Decoder(_Members).decode
-decode_raw = msgspec.json.Decoder().decode
+decode_raw: Callable[[Raw | bytes], Any] = msgspec.json.Decoder().decode
 """The Python value of a ``Raw``; it raises what :func:`decode_data` makes a ValueError of."""
 
 _decode_str = msgspec.json.Decoder(str).decode

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
@@ -165,8 +165,10 @@ class Instance:
         self.server = server
         self.gap_hooks = gap_hooks
         self.error_hooks = error_hooks
-        self.thread = LoopThread(asyncio.get_running_loop()) if thread is None else thread
-        self.loop = self.thread.loop
+        self.thread: LoopThread = (
+            LoopThread(asyncio.get_running_loop()) if thread is None else thread
+        )
+        self.loop: asyncio.AbstractEventLoop = self.thread.loop
         self.codec = codec
         self.rooms = rooms
         self.limits = limits
@@ -174,15 +176,15 @@ class Instance:
         self.max_message_size = max_message_size
         self.max_concurrent_messages = max_concurrent_messages
         self.debug = debug
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         self.connections: dict[str, WsConnection] = {}
         self.watchers: dict[str, Callable[[], None]] = {}
         """By a connection's id: called when it is accepted, and when it is forgotten."""
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.sessions: dict[Endable, None] = {}  # in order, so that a run can repeat
-        self.base_context = copy_context()
-        self.turns = Turns(self.loop, self.base_context)
-        self.closing = False
+        self.base_context: Context = copy_context()
+        self.turns: Turns = Turns(self.loop, self.base_context)
+        self.closing: bool = False
         """Whether the app ends, so that handlers have until its deadline."""
         self._all_gone: asyncio.Event | None = None
         self._state: TransportState = "starting"

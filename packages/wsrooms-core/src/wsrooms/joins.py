@@ -30,7 +30,7 @@ class PendingJoin:
     __slots__ = ("added", "receipts", "timer")
 
     def __init__(self, *, added: bool) -> None:
-        self.added = added
+        self.added: bool = added
         self.receipts: list[Receipt] = []
         self.timer: asyncio.TimerHandle | None = None
 

@@ -35,7 +35,7 @@ class LoopThread:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the calling thread, which runs ``loop``, as home."""
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self._ident = threading.get_ident()
         self.on_unseen: Callable[[Exception], None] | None = None
         """Told of a call from another thread that failed and whose receipt was dropped."""

@@ -147,7 +147,7 @@ class RouteMemo(Generic[H]):
 
     def __init__(self, router: WsRouter[H]) -> None:
         """Remember for ``router``, which must not be added to any more."""
-        self.router = router
+        self.router: WsRouter[H] = router
         self._recent: dict[tuple[str, str], tuple[tuple[H, ...], Params]] = {}
         self._older = self._recent
 

@@ -55,11 +55,12 @@ class Batch:
     __slots__ = ("_joined", "exclude", "frames", "is_open", "others", "shared_size", "size")
 
     def __init__(self, frame: bytes, exclude: object, others: Sequence[object]) -> None:
-        self.exclude = exclude
-        self.others = others
-        self.frames = [frame]
-        self.size = self.shared_size = len(frame)
-        self.is_open = True
+        self.exclude: object = exclude
+        self.others: Sequence[object] = others
+        self.frames: list[bytes] = [frame]
+        self.size: int = len(frame)
+        self.shared_size: int = self.size
+        self.is_open: bool = True
         self._joined: bytes | None = None
 
     def add(self, frame: bytes) -> None:
@@ -136,10 +137,10 @@ class Flusher:
     ) -> None:
         self._call_soon = call_soon
         self._clock = clock
-        self.counters = counters
+        self.counters: Counting = counters
         self.dirty: deque[SendBuffer] = deque()
-        self.scheduled = False
-        self.pressed = False
+        self.scheduled: bool = False
+        self.pressed: bool = False
         self.batches: dict[str, Batch] = {}
 
     def schedule(self) -> None:
@@ -229,10 +230,10 @@ class SendBuffer:
         # What came while blocked, each with whether it may be dropped. It follows
         # _frames, which then holds the turn that blocked and replies moved there.
         self._waiting: deque[tuple[bytes, bool]] | None = None
-        self.size = 0
-        self.blocked = False
-        self.closed = False
-        self.is_open = True
+        self.size: int = 0
+        self.blocked: bool = False
+        self.closed: bool = False
+        self.is_open: bool = True
 
     def __len__(self) -> int:
         return len(self._frames) + (len(self._waiting) if self._waiting else 0)

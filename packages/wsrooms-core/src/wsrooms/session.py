@@ -88,7 +88,7 @@ class Session(Answering):
         self._opening = True
         self._ended = False
         self._deadline: asyncio.TimerHandle | None = None
-        self.done = False
+        self.done: bool = False
         """Whether nothing more happens but on_disconnect."""
 
     # Opening

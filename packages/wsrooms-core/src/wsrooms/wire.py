@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -133,7 +133,15 @@ class JsonCodec:
         """Encode with ``enc_hook`` what msgspec does not know."""
         self._encode = msgspec.json.Encoder(enc_hook=encoding_hook(enc_hook)).encode
 
-    decode = staticmethod(read_message)
+    if TYPE_CHECKING:
+
+        @staticmethod
+        def decode(payload: bytes, text: bool) -> Inbound:
+            """Read a message; raises as :meth:`Codec.decode`."""
+            ...
+
+    else:
+        decode = staticmethod(read_message)  # for each message a call less than by a method
 
     def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
         """The text frame of a push."""
@@ -326,6 +334,10 @@ def refuse(error: Exception) -> NoReturn:
             f"{error.object[error.start : error.end]!r} is half a character, which UTF-8 cannot "
             "carry: replace it, or do not cut a text inside a surrogate pair"
         ) from error
+    if text.startswith("Encoding objects of type coroutine is"):
+        raise TypeError(
+            "the data is or holds a coroutine: an await is missing before the call that made it"
+        ) from None
     if text.startswith("Encoding objects of type"):
         raise TypeError(
             f"{text}: convert it to dicts, lists, strings and numbers first, "

@@ -60,7 +60,7 @@ async def ticker(app: WsApp) -> None:
         await asyncio.sleep(TICK)
 
 
-ws = WsApp(lifespan=lifespan)
+ws: WsApp = WsApp(lifespan=lifespan)
 
 
 @ws.on_connect

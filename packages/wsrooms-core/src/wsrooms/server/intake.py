@@ -84,7 +84,7 @@ class Intake(asyncio.Protocol, ABC):
         self._partial_text = False
         self._reading_paused = False
         self._pumping = False
-        self.heard = False
+        self.heard: bool = False
 
     @property
     def transport(self) -> asyncio.Transport:

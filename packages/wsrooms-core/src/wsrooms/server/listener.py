@@ -7,7 +7,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,16 +64,16 @@ class Server:
         """Serve for ``instance``; ``open_session`` makes what handles a connection."""
         self.instance = instance
         self.open_session = open_session
-        self.loop = instance.loop
-        self.read_buffer = memoryview(bytearray(READ_BYTES))
-        self.context = copy_context()
+        self.loop: asyncio.AbstractEventLoop = instance.loop
+        self.read_buffer: memoryview = memoryview(bytearray(READ_BYTES))
+        self.context: Context = copy_context()
         """For what the loop keeps a context of (readers, writers, timers): not a message's."""
         call_soon = partial(self.loop.call_soon, context=self.context)
-        self.flusher = Flusher(call_soon, instance.turns.clock, instance.counters)
+        self.flusher: Flusher = Flusher(call_soon, instance.turns.clock, instance.counters)
         instance.turns.flusher = self.flusher
         instance.rooms.fanout.share_turns_of(self.flusher)
         self._chances: random.Random | None = getattr(self.loop, "wsrooms_random", None)
-        self.closing = False
+        self.closing: bool = False
         self.heartbeat: Heartbeat | None = None
         if heartbeat_interval:
             self.heartbeat = Heartbeat(

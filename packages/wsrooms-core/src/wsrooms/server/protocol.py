@@ -35,6 +35,9 @@ class ServerConnection(Intake):
 
     __slots__ = ("_blocked_at", "_close_timer", "_handshake_timer", "_settings")
 
+    buffer: SendBuffer
+    connection: WsConnection | None
+
     def __init__(self, server: Server, settings: ServerSettings) -> None:
         hard_limit = server.instance.max_message_size * HARD_LIMIT
         super().__init__(server, new_protocol(settings, hard_limit), hard_limit)

@@ -94,7 +94,7 @@ class SimulatedBus:
                 transports of brokers do, "awaitables" is what a plain class does.
         """
         self.random: random.Random = random.Random(seed)
-        self.schedule = Schedule(clock)
+        self.schedule: Schedule = Schedule(clock)
         self.watchdog = watchdog
         self.remembers = remembers
         self.answers: Literal["receipts", "awaitables"] = answers
@@ -102,7 +102,7 @@ class SimulatedBus:
         self.lost: Counter[Lost] = Counter()
         self.on_outage: Callable[[str | None, str], None] | None = None
         self.on_dropped: Callable[[str, str | None, str], None] | None = None
-        self.running = True
+        self.running: bool = True
         self._faults: dict[FaultKind, list[_Fault]] = {}
         self._subscribers: dict[str, dict[SimulatedTransport, int]] = {}
         self._late = 0.0

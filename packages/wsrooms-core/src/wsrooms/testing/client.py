@@ -71,8 +71,7 @@ class Client:
         self._ids = itertools.count(1)
         self._on_send: Callable[[dict[str, Any]], None] | None = None
         self._encode: Callable[[dict[str, Any]], str | bytes] = _as_text
-        self.pipe = pipe
-        """The socket in memory, to cut it (``pipe.cut()``) or to slow it down."""
+        self._pipe = pipe
 
     # Talking
 
@@ -160,6 +159,11 @@ class Client:
         message: dict[str, Any] = line.take()
         return message
 
+    @property
+    def unread(self) -> int:
+        """How many messages wait for :meth:`receive`."""
+        return len(self._line.unread)
+
     async def receive_nothing(self, timeout: float = TIMEOUT) -> None:
         """Nothing has come that was not received, once all that is in flight is handled.
 
@@ -219,25 +223,32 @@ class Client:
         line.flush()
         if line.paused:
             self.resume_reading()  # else the answer would never be seen
-        if self.pipe.is_cut:
-            self.pipe.client.abort()
+        if self._pipe.is_cut:
+            self._pipe.client.abort()
         try:
             await line.until(
                 lambda: (
-                    line.is_lost and (self.pipe.is_cut or self.connection_id not in connections)
+                    line.is_lost and (self._pipe.is_cut or self.connection_id not in connections)
                 ),
                 timeout,
                 lambda: "no end of the connection",
             )
         except TimeoutError:
-            self.pipe.client.abort()
+            self._pipe.client.abort()
         except BaseException:
-            self.pipe.client.abort()
+            self._pipe.client.abort()
             raise
 
     def abort(self) -> None:
         """Cut the socket without a word: the server gets a ConnectionResetError."""
-        self.pipe.client.reset()
+        self._pipe.client.reset()
+
+    def cut(self) -> None:
+        """Let nothing arrive any more, on either side, and tell neither, as if a cable was pulled.
+
+        The server finds out by its heartbeat, which virtual time makes quick.
+        """
+        self._pipe.cut()
 
     async def closed(self, timeout: float = TIMEOUT) -> tuple[int, str]:
         """Wait for the end of the connection; returns its code and reason.

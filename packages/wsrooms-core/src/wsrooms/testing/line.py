@@ -75,8 +75,8 @@ class Line(asyncio.Protocol):
         self.ended: Disconnected | None = None
         self.on_end: Callable[[str], None] | None = None
         """Told why, once it is over."""
-        self.is_open = False
-        self.is_lost = False
+        self.is_open: bool = False
+        self.is_lost: bool = False
         self.unread: deque[Any] = deque()
         self.replies: dict[str, Any] = {}
         """By the ids of calls; None where a reply is waited for."""
@@ -84,7 +84,7 @@ class Line(asyncio.Protocol):
         self._unwritten: deque[tuple[Receipt, asyncio.TimerHandle]] = deque()
         self._blocked = False
         self._choked = False
-        self.paused = False
+        self.paused: bool = False
 
     # asyncio.Protocol
 

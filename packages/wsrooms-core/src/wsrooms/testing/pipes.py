@@ -449,16 +449,16 @@ class Pipe:
         """
         loop = asyncio.get_running_loop()
         self.socket_bytes = socket_bytes
-        self.is_cut = False
+        self.is_cut: bool = False
         self.latency = latency
-        self.client = PipeTransport(
+        self.client: PipeTransport = PipeTransport(
             loop,
             self,
             client,
             client_context or copy_context(),
             {"sockname": peername, "peername": sockname},
         )
-        self.server = PipeTransport(
+        self.server: PipeTransport = PipeTransport(
             loop,
             self,
             server,

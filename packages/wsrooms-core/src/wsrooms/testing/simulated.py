@@ -63,10 +63,10 @@ class SimulatedTransport:
     def __init__(self, bus: SimulatedBus, name: str) -> None:
         self._bus = bus
         self.name = name
-        self.reachable = True
-        self.connection = 0
-        self.up = Delay()
-        self.down = Delay()
+        self.reachable: bool = True
+        self.connection: int = 0
+        self.up: Delay = Delay()
+        self.down: Delay = Delay()
         self.missed: set[str] = set()
         self._up_until = self._down_until = 0.0
         self._started = False

@@ -198,7 +198,8 @@ class Recorder:
         self._lists = lists
         self.buffer = cast("SendBuffer", lists)  # a connection calls three methods of it
         self.instance = instance
-        self.sent, self.replies = lists.sent, lists.replies
+        self.sent: list[dict[str, Any]] = lists.sent
+        self.replies: list[dict[str, Any]] = lists.replies
         self._connection: weakref.ref[WsConnection] | None = None
 
     def leads_to(self, connection: WsConnection) -> None:

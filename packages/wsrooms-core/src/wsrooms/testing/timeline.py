@@ -44,15 +44,15 @@ class Send:
 
     def __init__(self, at: int, record: Record, run: Run) -> None:
         assert record.message is not None
-        self.at = at
-        self.message = record.message
-        self.room = record.room
-        self.run = run
-        self.by = record.by
-        self.exclude = record.exclude
+        self.at: int = at
+        self.message: Id = record.message
+        self.room: str | None = record.room
+        self.run: Run = run
+        self.by: Id | None = record.by
+        self.exclude: Id | None = record.exclude
         self.done: int | None = None
         """When it was known to be taken; None if it never was."""
-        self.failed = False
+        self.failed: bool = False
 
 
 class _Wish:
@@ -201,9 +201,9 @@ class Client:
     )
 
     def __init__(self, id: Id, connect: int, run: Run) -> None:
-        self.id = id
-        self.connect = connect
-        self.run = run
+        self.id: Id = id
+        self.connect: int = connect
+        self.run: Run = run
         self.connected: int | None = None
         self.ending: int | None = None
         self.gone: int | None = None

@@ -115,9 +115,9 @@ class BusLink:
         # For tasks, which otherwise would keep the context of whoever joins first.
         self._context = copy_context()
         self._outages = 0
-        self.keeps_log = bool(getattr(transport, "keeps_log", False))
-        self.may_echo = not getattr(transport, "skips_own", False)
-        self.live = True
+        self.keeps_log: bool = bool(getattr(transport, "keeps_log", False))
+        self.may_echo: bool = not getattr(transport, "skips_own", False)
+        self.live: bool = True
         """Whether subscriptions can be confirmed now; joins wait while it is False."""
         self.down_since: float | None = None
         if isinstance(transport, SupportsGaps):
@@ -381,7 +381,7 @@ class BusLink:
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the receipt's error
             return self._failed(as_transport_error(self._untraced(error)))
         if isinstance(call, Receipt):
-            return call
+            return call._told_to(self._events.publish_failed)
         if not _pending(call):
             return FINISHED
         receipt = Receipt(on_unseen=self._events.publish_failed)

@@ -1,0 +1,51 @@
+"""The pytest plugin of wsrooms: a seed for tests that draw something.
+
+A package of its own beside ``wsrooms``, because pytest loads it in every project where
+wsrooms is installed: it imports nothing of wsrooms, and whoever does not use it does not
+notice it. All of ``wsrooms.testing`` works without it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+__all__ = ["pytest_addoption", "pytest_runtest_makereport", "wsrooms_seed"]
+
+_SEED: pytest.StashKey[int] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--wsrooms-seed``."""
+    parser.getgroup("wsrooms").addoption(
+        "--wsrooms-seed",
+        type=int,
+        metavar="N",
+        help="what the fixture wsrooms_seed gives, to run a failed test again as it was",
+    )
+
+
+@pytest.fixture
+def wsrooms_seed(request: pytest.FixtureRequest) -> int:
+    """A seed, for ``run(main(), seed=wsrooms_seed)`` or ``Cluster(app, seed=wsrooms_seed)``.
+
+    Drawn anew for each test, unless ``--wsrooms-seed`` says which. The report of a test
+    that fails shows it.
+    """
+    given: int | None = request.config.getoption("--wsrooms-seed")
+    seed = secrets.randbelow(2**32) if given is None else given
+    request.node.stash[_SEED] = seed
+    return seed
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Show the seed where a test that has one fails."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
+    seed = item.stash.get(_SEED, None)
+    if seed is not None and report.failed:
+        report.sections.append(("wsrooms", f"run it again with --wsrooms-seed={seed}"))
