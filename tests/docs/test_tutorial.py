@@ -18,11 +18,11 @@ def copy(name: str, folder: Path) -> None:
     shutil.copy(EXAMPLES / name, folder)
 
 
-def run_pytest(folder: Path) -> str:
+def run_pytest(folder: Path, *options: str) -> str:
     """What pytest says of the tests in ``folder``, which must pass without a warning."""
     path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
