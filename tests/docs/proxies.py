@@ -8,7 +8,7 @@ import shutil
 import socket
 import ssl
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,19 +24,25 @@ HOST = "chat.example.org"
 BACKENDS = ("127.0.0.1:8001", "127.0.0.1:8002")
 
 
-@dataclass
-class Files:
-    """What a proxy has to be given: a folder of its own, and a certificate in it."""
+class Certificate:
+    """One for ``HOST`` in ``folder``, and who trusts it."""
 
-    folder: Path
-    trusting: ssl.SSLContext = field(default_factory=ssl.create_default_context)
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
         issued = authority.issue_cert(HOST)
-        issued.cert_chain_pems[0].write_to_path(self.folder / "cert.pem")
-        issued.private_key_pem.write_to_path(self.folder / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        issued.private_key_pem.write_to_path(folder / "key.pem")
+        self.folder = folder
+        self.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.configure_trust(self.trusting)
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a proxy has to be given: a folder of its own, and a certificate."""
+
+    folder: Path
+    certificate: Certificate
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def nginx(text: str, port: int, files: Files) -> tuple[str, list[str], dict[str,
         {
             "\nhttp {": f"\nhttp {{\naccess_log off;\n{own}",
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-            "/etc/ssl/chat": str(folder),
+            "/etc/ssl/chat": str(files.certificate.folder),
             "worker_processes auto": "worker_processes 1",
         },
     )
@@ -82,11 +88,11 @@ def nginx(text: str, port: int, files: Files) -> tuple[str, list[str], dict[str,
 
 def caddy(text: str, port: int, files: Files) -> tuple[str, list[str], dict[str, str]]:
     """The configuration, the command, and what is in its environment."""
-    folder = files.folder
+    folder, certificates = files.folder, files.certificate.folder
     site = (
         "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
         f"{HOST}:{port} {{\n\tbind 127.0.0.1\n"
-        f"\ttls {folder / 'cert.pem'} {folder / 'key.pem'}\n"
+        f"\ttls {certificates / 'cert.pem'} {certificates / 'key.pem'}\n"
     )
     text = changed(text, {f"{HOST} {{\n": site})
     homes = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
@@ -137,7 +143,7 @@ async def running(
         )
     try:
         await accepting(process, port, log)
-        yield Proxy(port, files.trusting)
+        yield Proxy(port, files.certificate.trusting)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -21,7 +21,7 @@ from websockets.typing import Origin
 from wsrooms import WsRequest
 
 from .programs import DEADLINE, EXAMPLES, ROOT, Client, load
-from .proxies import HOST, Files, Proxy, free_port, running
+from .proxies import HOST, Certificate, Files, Proxy, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -35,9 +35,15 @@ DEPLOY = EXAMPLES / "deploy"
 CLIENT = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Made once, and before any test's loop runs, which that would hold up."""
+    return Certificate(tmp_path_factory.mktemp("certificate"))
+
+
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+def files(tmp_path: Path, certificate: Certificate) -> Files:
+    return Files(tmp_path, certificate)
 
 
 @asynccontextmanager
