@@ -40,6 +40,7 @@ check-lint:
 	$(IN) check lint-imports --no-logo
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check
+	$(IN) check python tools/errors_page.py --check
 
 check-types:
 	$(IN) check pyright --warnings

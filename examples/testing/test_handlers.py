@@ -3,12 +3,16 @@
 import pytest
 
 from wsrooms import WsError
-from wsrooms.testing import prepare_test_ws_connection_context, prepare_test_ws_message_context
+from wsrooms.testing import (
+    prepare_test_ws_connection_context,
+    prepare_test_ws_message_context,
+    run,
+)
 
 from shop import USER, Order, deliver, login, order, watch, ws
 
 
-# [one]
+# --8<-- [start:one]
 def test_an_order_is_answered_with_its_pieces() -> None:
     with prepare_test_ws_message_context(
         event="order", path="/shops/tea", data={"item": "green", "pieces": 2}
@@ -24,10 +28,10 @@ def test_an_order_of_nothing_is_refused() -> None:
         pytest.raises(WsError, match="one piece at least"),
     ):
         ctx.call(order)
-        # [/one]
+        # --8<-- [end:one]
 
 
-# [typed]
+# --8<-- [start:typed]
 def test_an_order_of_many_words_is_refused_before_the_handler_runs() -> None:
     with (
         prepare_test_ws_message_context(
@@ -37,10 +41,10 @@ def test_an_order_of_many_words_is_refused_before_the_handler_runs() -> None:
     ):
         ctx.call(order)
     assert refused.value.code == 422
-    # [/typed]
+    # --8<-- [end:typed]
 
 
-# [rooms]
+# --8<-- [start:rooms]
 async def test_who_watches_a_shop_hears_of_its_orders() -> None:
     with prepare_test_ws_message_context(event="watch", path="/shops/tea", app=ws) as ann:
         assert await watch() == "watching"
@@ -59,10 +63,10 @@ async def test_who_watches_a_shop_hears_of_its_orders() -> None:
         }
     ]
     assert bob.sent == []
-    # [/rooms]
+    # --8<-- [end:rooms]
 
 
-# [connect]
+# --8<-- [start:connect]
 def test_who_has_a_cookie_comes_in_and_is_in_a_room_of_his_own() -> None:
     with prepare_test_ws_connection_context(headers={"Cookie": "user=ann"}) as ctx:
         login()
@@ -73,12 +77,10 @@ def test_who_has_a_cookie_comes_in_and_is_in_a_room_of_his_own() -> None:
 def test_who_has_none_does_not() -> None:
     with pytest.raises(WsError, match="Log in first"), prepare_test_ws_connection_context():
         login()
-        # [/connect]
+        # --8<-- [end:connect]
 
 
 def test_a_handler_that_waits_is_tested_on_virtual_time() -> None:
-    from wsrooms.testing import run
-
     async def main() -> None:
         with prepare_test_ws_message_context(event="deliver", path="/shops/tea"):
             assert await deliver() == "thank you"

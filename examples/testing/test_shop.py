@@ -14,7 +14,7 @@ ANN = {"Cookie": "user=ann"}
 BOB = {"Cookie": "user=bob"}
 
 
-# [frames]
+# --8<-- [start:frames]
 async def test_who_watches_a_shop_hears_of_its_orders() -> None:
     async with (
         connect_client(ws, headers=ANN) as ann,
@@ -26,10 +26,10 @@ async def test_who_watches_a_shop_hears_of_its_orders() -> None:
         ordered = await ann.receive()
         assert (ordered["event"], ordered["data"]["item"]) == ("ordered", "green")
         await bob.receive_nothing()
-        # [/frames]
+        # --8<-- [end:frames]
 
 
-# [refused]
+# --8<-- [start:refused]
 async def test_who_is_not_logged_in_is_not_let_in() -> None:
     with pytest.raises(Disconnected) as refused:
         async with connect_client(ws):
@@ -49,10 +49,10 @@ async def test_an_order_that_is_none_is_refused_with_the_field() -> None:
         with pytest.raises(WsError, match=r"\$\.pieces") as refused:
             await ann.call("order", "/shops/tea", {"item": "green", "pieces": "many"})
     assert refused.value.code == 422
-    # [/refused]
+    # --8<-- [end:refused]
 
 
-# [virtual]
+# --8<-- [start:virtual]
 def test_a_delivery_takes_an_hour() -> None:
     async def main() -> float:
         async with connect_client(ws, headers=ANN) as ann:
@@ -63,10 +63,10 @@ def test_a_delivery_takes_an_hour() -> None:
         return asyncio.get_running_loop().time()
 
     assert run(main()) == pytest.approx(3600)
-    # [/virtual]
+    # --8<-- [end:virtual]
 
 
-# [seed]
+# --8<-- [start:seed]
 def test_nobody_hears_of_his_own_order_whatever_the_others_do(wsrooms_seed: int) -> None:
     async def customer(name: str) -> None:
         async with connect_client(ws, headers={"Cookie": f"user={name}"}) as me:
@@ -82,4 +82,4 @@ def test_nobody_hears_of_his_own_order_whatever_the_others_do(wsrooms_seed: int)
         await asyncio.gather(*map(customer, ("ann", "bob", "eve")))
 
     run(main(), seed=wsrooms_seed)
-    # [/seed]
+    # --8<-- [end:seed]

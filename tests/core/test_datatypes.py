@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Hashable, Sized
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NewType
@@ -30,6 +31,11 @@ class HoldsStrict(msgspec.Struct):
 
 
 class Lax(pydantic.BaseModel):
+    count: int
+
+
+@pydantic.dataclasses.dataclass
+class LaxData:
     count: int
 
 
@@ -132,7 +138,8 @@ def test_each_class_is_validated_by_its_own_library(type_: Any, document: str) -
 
 
 @pytest.mark.parametrize(
-    "type_", [Lax, list[Lax], dict[str, Lax], tuple[Lax, int], Lax | int, NewType("Named", Lax)]
+    "type_",
+    [Lax, LaxData, list[Lax], dict[str, Lax], tuple[Lax, int], Lax | int, NewType("Named", Lax)],
 )
 def test_what_is_around_models_is_pydantics(type_: Any) -> None:
     documents = {
@@ -296,3 +303,18 @@ print([name for name in sys.modules if "pydantic" in name or name.startswith("at
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert ran.stdout == "[]\n"
+
+
+class Opaque:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def test_a_class_that_names_no_fields_is_refused_and_not_left_to_refuse_all_data() -> None:
+    with pytest.raises(TypeError, match="class Opaque does not say what its fields are"):
+        validator_for(Opaque)
+
+
+@pytest.mark.parametrize("type_", [object, Hashable, Sized])
+def test_a_class_that_plain_data_is_of_is_no_such_class(type_: Any) -> None:
+    assert validator_for(type_).decode(b'"text"') == "text"

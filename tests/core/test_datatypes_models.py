@@ -30,6 +30,10 @@ class ForbidsData:
     n: int
 
 
+class FromAttributes(pydantic.BaseModel, from_attributes=True):
+    name: str
+
+
 class Cat(pydantic.BaseModel):
     kind: Literal["cat"]
     lives: int
@@ -78,6 +82,8 @@ CASES: list[tuple[Any, object, str]] = [
     (Forbids, {"items": [], "x": 1, "y": 2}, "Object contains unknown field `x`"),
     (ForbidsData, {"n": 1, "x": 1}, "Object contains unknown field `x`"),
     (dict[int, Item], {"1": {"name": 5}}, "Expected `str`, got `int` - at `$[\"1\"].name`"),
+    (tuple[int, int], [1], "Field required - at `$[1]`"),
+    (Item, {"name": 5, "count": "x"}, "Expected `str`, got `int` - at `$.name`"),
     (dict[int, Item], {"x": {"name": "a"}}, "Expected `int`, got `str` - at `$.x`"),
     (list[list[Item]], [[{"name": 5}]], "Expected `str`, got `int` - at `$[0][0].name`"),
     # Unions: each member has its say, and none of them is part of the path.
@@ -126,9 +132,20 @@ def test_the_data_of_a_parser_is_told_alike(type_: Any, data: object, told: str)
     assert str(caught.value) == told
 
 
-def test_a_value_of_a_parser_is_called_by_its_type() -> None:
-    with pytest.raises(msgspec.ValidationError, match="Expected `object`, got `complex`"):
-        validator_for(Item).convert(1j)
+@pytest.mark.parametrize(
+    ("type_", "data", "told"),
+    [
+        (Item, 1j, "Expected `object`, got `complex`"),
+        (FromAttributes, 5, "Expected `object`, got `int`"),
+        (list[Item], ({"name": 5},), "Expected `str`, got `int` - at `$[0].name`"),
+    ],
+)
+def test_what_only_a_parser_can_make_is_told_by_its_type(
+    type_: Any, data: object, told: str
+) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        validator_for(type_).convert(data)
+    assert str(caught.value) == told
 
 
 def test_a_long_name_of_a_client_is_cut() -> None:

@@ -37,6 +37,7 @@ from wsrooms.errors import (
     UnknownScheme,
     WsError,
     WsRoomsError,
+    near_words,
 )
 
 ONE_OF_EACH: list[tuple[WsRoomsError, dict[str, object], str]] = [
@@ -48,12 +49,12 @@ ONE_OF_EACH: list[tuple[WsRoomsError, dict[str, object], str]] = [
     (
         UnknownScheme("reddis", ["redis", "memory"]),
         {"scheme": "reddis", "known": ("memory", "redis")},
-        "no transport speaks 'reddis' URLs; known schemes: memory, redis",
+        "no transport speaks 'reddis' URLs; known schemes: memory, redis; did you mean 'redis'?",
     ),
     (
         UnknownOption("pot", {"port", "host"}),
         {"option": "pot", "known": ("host", "port")},
-        "unknown option 'pot'; known options: host, port",
+        "unknown option 'pot'; known options: host, port; did you mean 'port'?",
     ),
     (UnknownOption("x", []), {"known": ()}, "unknown option 'x'; known options: none"),
     (
@@ -71,6 +72,11 @@ ONE_OF_EACH: list[tuple[WsRoomsError, dict[str, object], str]] = [
         {"handler": "f", "reason": "it takes two parameters"},
         "f cannot be called: it takes two parameters",
     ),
+    (
+        InvalidHandler("f", "it takes two parameters", "app.py:7"),
+        {"handler": "f", "reason": "it takes two parameters", "place": "app.py:7"},
+        "f (app.py:7) cannot be called: it takes two parameters",
+    ),
     (ServerNotStarted("port in use"), {}, "port in use"),
     (
         OutsideContext("use_ws_rooms", "a message", "call it elsewhere"),
@@ -78,7 +84,12 @@ ONE_OF_EACH: list[tuple[WsRoomsError, dict[str, object], str]] = [
         "use_ws_rooms() needs a message, and none is current here; call it elsewhere",
     ),
     (NotRunning("not yet"), {}, "not yet"),
-    (ConnectionGone("c1"), {"connection_id": "c1"}, "connection c1 has closed"),
+    (
+        ConnectionGone("c1"),
+        {"connection_id": "c1"},
+        "connection c1 has closed and can join no room any more: what outlives its client has to "
+        "expect that",
+    ),
     (
         InvalidRoom("", "it is empty"),
         {"room": "", "reason": "it is empty"},
@@ -179,3 +190,24 @@ def test_a_ws_error_without_a_code_is_a_mistake_of_the_program(code: Any) -> Non
 
 def test_a_ws_error_takes_the_codes_of_http() -> None:
     assert WsError(HTTPStatus.NOT_FOUND).message == "WsError 404"
+
+
+# What was meant
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("debgu", ["debug"]),
+        ("alowed_origins", ["allowed_origins"]),
+        ("DEBUG", ["debug"]),
+        ("transport", []),
+        ("limit", ["limits"]),
+    ],
+)
+def test_a_word_is_near_to_what_it_may_be_a_misspelling_of(word: str, near: list[str]) -> None:
+    assert near_words(word, ["debug", "allowed_origins", "limits", "logger"]) == near
+
+
+def test_the_nearest_word_comes_first_and_three_are_told() -> None:
+    assert near_words("abcd", ["abc", "abcd", "abcdefgh", "abcde"]) == ["abcd", "abcde", "abc"]

@@ -14,6 +14,7 @@ import pytest
 from wsrooms import (
     MemoryBus,
     MemoryTransport,
+    OutsideContext,
     TransportUnavailable,
     WsApp,
     WsError,
@@ -23,7 +24,7 @@ from wsrooms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
@@ -287,3 +288,22 @@ async def test_two_apps_on_two_loops_of_one_process_speak_over_a_bus(connect: Co
         assert await a.push() == {"event": "said", "path": "/r", "data": 1}
         done.set()
         await thread
+
+
+async def test_a_task_is_made_of_a_coroutine_and_of_nothing_else() -> None:
+    async def work() -> None: ...
+
+    function: Any = work
+    app = WsApp()
+    with pytest.raises(TypeError, match=r"start_task\(.*\.work\): give a coroutine, which"):
+        app.start_task(function, name="work")
+
+
+async def test_what_runs_beside_messages_is_told_what_it_may_use_instead_of_one() -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        use_ws_rooms()
+        yield
+
+    with pytest.raises(OutsideContext, match=r"in lifespan and background tasks use app\.room"):
+        await WsApp(lifespan=lifespan).listen(0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wsrooms import (
+    ConfigurationError,
     MemoryBus,
     MemoryTransport,
     NotRunning,
@@ -386,3 +387,24 @@ async def test_to_cancel_who_waits_for_the_end_of_a_lifespan_cancels_it() -> Non
             await leaving
         await asyncio.sleep(0)
     assert order == ["cancelled"]
+
+
+async def coroutine(app: object) -> None: ...
+
+
+async def generator(app: object) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(("fn", "kind"), [(coroutine, "coroutine"), (generator, "async_generator")])
+async def test_a_lifespan_without_its_decorator_is_told_to_have_it(fn: Any, kind: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        await WsApp(lifespan=fn).listen(0)
+    assert str(caught.value).startswith(f"lifespan={fn.__name__} (")
+    assert f" gives no async context manager but {kind}: put @contextlib" in str(caught.value)
+
+
+async def test_a_lifespan_of_no_place_is_told_by_its_name() -> None:
+    no_function: Any = repr  # of an app it gives a str
+    with pytest.raises(ConfigurationError, match=r"^lifespan=repr gives no async .* but str: "):
+        await WsApp(lifespan=no_function).listen(0)

@@ -218,3 +218,54 @@ def test_a_transport_is_free_again_when_its_app_is_gone() -> None:
     WsApp(broadcast_transport=transport)
     gc.collect()
     WsApp(broadcast_transport=transport)
+
+
+# Calls that are no options
+
+
+def test_a_misspelt_option_is_told_with_what_was_meant() -> None:
+    make: Any = WsApp
+    with pytest.raises(UnknownOption) as caught:
+        make(alowed_origins="*")
+    assert caught.value.option == "alowed_origins"
+    assert set(caught.value.known) == set(WsApp()._options)
+    assert str(caught.value).endswith("; did you mean 'allowed_origins'?")
+
+
+def test_an_option_without_its_name_is_told_to_have_one() -> None:
+    make: Any = WsApp
+    with pytest.raises(ConfigurationError, match=r"WsApp\(\) takes no str without a name: give"):
+        make("redis://x")
+
+
+def test_a_logger_is_a_logger() -> None:
+    name: Any = "mine"
+    with pytest.raises(ConfigurationError, match="logger='mine': give a logger, such as"):
+        WsApp(logger=name)
+
+
+@pytest.mark.parametrize(
+    ("origin", "meant"),
+    [
+        ("example.org", "https://example.org"),
+        ("example.org/app", "https://example.org"),
+        ("http://example.org/", "http://example.org"),
+        ("https://", "https://"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{origin!r} is no origin .* such as {meant!r}"):
+        WsApp(allowed_origins=["https://example.org", origin])
+
+
+@pytest.mark.parametrize("origin", ["null", "*", "http://[::1]:8080", "app://local"])
+def test_every_origin_that_a_browser_may_send_passes(origin: str) -> None:
+    WsApp(allowed_origins=[origin])
+
+
+def test_what_tagged_wraps_is_a_transport_object() -> None:
+    wrap: Any = tagged
+    with pytest.raises(ConfigurationError, match=r"tagged\(transport_from_url\(url\)\)"):
+        WsApp(broadcast_transport=wrap("redis://x"))
+    with pytest.raises(ConfigurationError, match="Plain is a class: give an object"):
+        WsApp(broadcast_transport=wrap(Plain))

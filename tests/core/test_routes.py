@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from wsrooms import ConfigurationError, InvalidHandler, InvalidPattern, WsApp, WsMessage, WsRoutes
 from wsrooms.datatypes import validator_for
-from wsrooms.routes import Handler, compile_plan, join_prefix
+from wsrooms.routes import Handler, compile_plan, join_prefix, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -305,3 +306,57 @@ async def test_a_prefix_takes_part_in_matching(connect: Connect) -> None:
         peer = await connect(address)
         assert await peer.call("say", "/team/a/b") == {"team": "a", "room": "b"}
         assert (await peer.call("say", "/b"))["error"]["code"] == 404
+
+
+# Where a function is
+
+
+HERE = str(Path(__file__)).removeprefix(str(Path.cwd() / "_")[:-1])
+
+
+@functools.wraps(nothing)
+def decorated() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fn", "code"),
+    [
+        (nothing, nothing.__code__),
+        (decorated, nothing.__code__),
+        (functools.partial(functools.partial(nothing)), nothing.__code__),
+        (Callable_.static, Callable_.static.__code__),
+        (Callable_(), Callable_.__call__.__code__),
+    ],
+    ids=["function", "decorated", "partial", "method", "object"],
+)
+def test_a_place_is_that_of_the_innermost_function(fn: Any, code: Any) -> None:
+    assert place_of(fn) == f"{HERE}:{code.co_firstlineno}"
+
+
+def test_what_is_built_in_has_no_place() -> None:
+    assert place_of(len) is None
+
+
+def test_a_place_outside_of_the_current_folder_is_told_in_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert place_of(nothing) == f"{__file__}:{nothing.__code__.co_firstlineno}"
+
+
+# Calls that are no declarations
+
+
+def test_a_bare_on_message_is_told_how_to_write_it() -> None:
+    declare: Any = WsRoutes().on_message
+    with pytest.raises(InvalidHandler, match=r'write @on_message\("event", "/path"\) above it'):
+        declare(nothing)
+    with pytest.raises(ConfigurationError, match=r"on_message\('join'\) has no path: give both"):
+        declare("join")
+    declare("join", path="/", handler=nothing)
+
+
+def test_only_routes_can_be_included() -> None:
+    include: Any = WsRoutes().include
+    with pytest.raises(ConfigurationError, match=r"include\('chat'\): give a WsRoutes object"):
+        include("chat")

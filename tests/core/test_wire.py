@@ -219,6 +219,15 @@ def test_data_that_cannot_be_sent_is_refused_with_what_to_do(
         CODEC.data(data)
 
 
+def test_a_coroutine_in_the_data_is_told_to_be_awaited() -> None:
+    async def answer() -> None: ...
+
+    unawaited = answer()
+    with pytest.raises(TypeError, match="holds a coroutine: an await is missing before the call"):
+        CODEC.push("e", "/p", [unawaited], None)
+    unawaited.close()
+
+
 def test_an_event_that_utf8_cannot_carry_is_refused() -> None:
     with pytest.raises(ValueError, match="half a character"):
         CODEC.push("\ud83d", "/p", UNSET, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import re
 import subprocess
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wsrooms import WsApp, WsMessage, use_ws_rooms
-from wsrooms.debug.blocking import LoopWatch, place_of
+from wsrooms.debug.blocking import LoopWatch
 from wsrooms.transports.logs import SeldomLog
 
 if TYPE_CHECKING:
@@ -228,46 +227,6 @@ async def test_what_an_outer_function_spends_in_an_inner_one_is_the_inner_ones(
     assert [line.split(",")[0] for line in watched.lines()] == ["inner", "outer"]
     assert "busy for 200 ms" in watched.lines()[0]
     assert "busy for 120 ms" in watched.lines()[1]
-
-
-# Where a function is
-
-
-def plain() -> None: ...
-
-
-@functools.wraps(plain)
-def decorated() -> None: ...
-
-
-class Called:
-    def __call__(self) -> None: ...
-
-    def method(self) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("fn", "place"),
-    [
-        (plain, f"plain ({HERE}:{line_of(plain)})"),
-        (decorated, f"plain ({HERE}:{line_of(plain)})"),
-        (functools.partial(functools.partial(plain)), f"plain ({HERE}:{line_of(plain)})"),
-        (Called().method, f"Called.method ({HERE}:{line_of(Called.method)})"),
-        (Called(), f"Called ({HERE}:{line_of(Called.__call__)})"),
-        (len, "len"),
-    ],
-    ids=["function", "decorated", "partial", "method", "object", "built in"],
-)
-def test_a_place_is_that_of_the_innermost_function(fn: Callable[..., object], place: str) -> None:
-    assert place_of(fn) == place
-
-
-def test_a_place_outside_of_the_current_folder_is_told_in_full(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = plain.__code__
-    assert place_of(plain) == f"plain ({code.co_filename}:{code.co_firstlineno})"
 
 
 # In an app

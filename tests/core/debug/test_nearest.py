@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wsrooms.debug import nearest
-from wsrooms.debug.nearest import like_rooms, near_routes, near_words, spelt_otherwise
+from wsrooms.debug.nearest import like_rooms, near_routes, spelt_otherwise
 
 ROUTES = [
     ("join", "/chat/:room"),
@@ -14,24 +14,6 @@ ROUTES = [
     ("*", "/files/*"),
     ("edit", r"/doc/:id(\d+)"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("word", "near"),
-    [
-        ("debgu", ["debug"]),
-        ("alowed_origins", ["allowed_origins"]),
-        ("DEBUG", ["debug"]),
-        ("transport", []),
-        ("limit", ["limits"]),
-    ],
-)
-def test_a_word_is_near_to_what_it_may_be_a_misspelling_of(word: str, near: list[str]) -> None:
-    assert near_words(word, ["debug", "allowed_origins", "limits", "logger"]) == near
-
-
-def test_the_nearest_word_comes_first_and_three_are_told() -> None:
-    assert near_words("abcd", ["abc", "abcd", "abcdefgh", "abcde"]) == ["abcd", "abcde", "abc"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +70,6 @@ def test_names_are_compared_to_a_length_and_no_more_than_a_number_of_them(
 ) -> None:
     monkeypatch.setattr(nearest, "NAMES", 2)
     monkeypatch.setattr(nearest, "LENGTH", 4)
-    assert near_words("abcd-and-more", ["x", "abcd", "abcd"]) == ["abcd"]
     assert like_rooms("abcd", ["x", "y", "abcd"]) == []
     assert spelt_otherwise("ABCD", ["x", "y", "abcd"]) == []
     assert near_routes("e", "/abc", [("x", "/"), ("y", "/"), ("e", "/abc")]) == []

@@ -79,7 +79,15 @@ async def test_a_port_in_use_says_what_to_do() -> None:
     )
 
 
-@pytest.mark.parametrize("port", [-1, 65_536, 99_999, "http", 8000.5])
+@pytest.mark.parametrize(("host", "port"), [(8000, 8000), ("::1", "8000"), ("::1", 8000.5)])
+async def test_a_host_and_a_port_of_other_types_are_told(host: Any, port: Any) -> None:
+    with pytest.raises(
+        ServerNotStarted, match="are not a str and an int: run\\(\\) takes the host"
+    ):
+        await listen(host, port)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
 async def test_a_port_that_does_not_exist_is_told(port: Any) -> None:
     with pytest.raises(ServerNotStarted, match="does not exist: use 0 to 65535"):
         await listen(port=port)

@@ -208,7 +208,7 @@ async def test_plain_http_gets_426_where_there_is_no_handler(
         assert response.status == 426
         assert response.headers["upgrade"] == "websocket"
         assert response.headers["connection"] == "close"
-        assert response.body == b"This is a WebSocket server.\n"
+        assert response.body == b"This is a WebSocket server: connect with ws:// or wss://.\n"
         assert await client.end() == b""
         assert serving.counters.http_responses == 1
 

@@ -32,6 +32,26 @@ async def test_a_receipt_of_the_transport_is_passed_on(sync: type[Sync], linked:
     assert bus.publish("c", "x") is transport.returns
 
 
+async def test_a_receipt_of_the_transport_that_fails_unseen_is_told_once(
+    sync: type[Sync], linked: Linked
+) -> None:
+    heard: list[Exception] = []
+    transport = sync()
+    bus, events = linked(transport)
+    for maker in (None, heard.append):
+        transport.returns = receipt = Receipt(on_unseen=maker)
+        bus.publish("c", "x")
+        transport.returns = None
+        receipt.settle(TransportUnavailable("gone"))
+        del receipt
+        gc.collect()
+    assert [what[0] for what in events.told] == ["publish_failed"]
+    assert list(map(str, heard)) == ["gone"]
+    transport.returns = FINISHED
+    assert bus.publish("c", "x") is FINISHED
+    assert FINISHED._on_unseen is None
+
+
 async def test_a_publish_that_raises_is_the_receipts_error_and_told_if_nobody_looks(
     sync: type[Sync], linked: Linked, ended: Ended
 ) -> None:

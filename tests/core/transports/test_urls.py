@@ -127,3 +127,10 @@ def test_what_is_no_url_is_told_what_one_looks_like(url: str) -> None:
 def test_what_is_hardly_a_url_has_an_unknown_scheme(url: str) -> None:
     with pytest.raises(UnknownScheme):
         transport_from_url(url)
+
+
+def test_a_password_in_what_is_no_url_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        transport_from_url("user:secret@localhost:6379")
+    assert "'localhost:6379'" in str(caught.value)
+    assert "secret" not in str(caught.value)

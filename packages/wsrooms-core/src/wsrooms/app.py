@@ -8,6 +8,7 @@ may start again, and its replicas share no state with it.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +18,7 @@ from msgspec import UNSET
 
 from wsrooms.errors import NotRunning, UnknownOption
 from wsrooms.life import Life
-from wsrooms.options import check_options, codec_of, owned_transport, replica_of
+from wsrooms.options import check_options, codec_of, options_by_name, owned_transport, replica_of
 from wsrooms.routes import WsRoutes, check_hook, compile_plan
 from wsrooms.running import run_app
 from wsrooms.server.settings import ServerOptions, ServerSettings, WsAddress
@@ -74,6 +75,7 @@ class WsApp(WsRoutes):
 
     server: WsServer
 
+    @options_by_name
     def __init__(
         self,
         *,
@@ -297,7 +299,13 @@ class WsApp(WsRoutes):
 
         Raises:
             NotRunning: Before start or after close; ``coro`` is closed then.
+            TypeError: ``coro`` is none.
         """
+        if not inspect.iscoroutine(coro):
+            what = getattr(coro, "__qualname__", None) or type(coro).__name__
+            raise TypeError(
+                f"start_task({what}): give a coroutine, which calling an async function makes"
+            )
         instance = self._life.current()
         if instance is None:
             coro.close()
@@ -357,6 +365,7 @@ class WsApp(WsRoutes):
         if listener.closing:
             listening.close()
             raise NotRunning("the app was closed while it began to listen")
+        self._life.stay()
         listener.add(listening)
         self._logger.info("listening on %s", address.url)
         return address

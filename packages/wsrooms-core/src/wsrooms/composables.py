@@ -45,12 +45,15 @@ def _current_message(composable: str) -> Context:
 
 
 def _outside_message(composable: str) -> OutsideContext:
-    current(composable, "a message")  # raises in its own words where nothing is current
+    # Where nothing at all is current this raises in its own words.
+    in_hook = current(composable, "a message").connection is not None
     return OutsideContext(
         composable,
         "a message",
         "in on_connect and on_disconnect use use_ws_connection() and "
-        "use_ws_server().room(name) instead",
+        "use_ws_server().room(name) instead"
+        if in_hook
+        else "in lifespan and background tasks use app.room(name) and app.broadcast()",
     )
 
 

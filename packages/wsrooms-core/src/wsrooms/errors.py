@@ -33,6 +33,7 @@ client; whatever else a handler lets escape becomes a 500 and a logged traceback
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 __all__ = [
@@ -68,6 +69,31 @@ class WsRoomsError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled by its facts: the signatures of the classes below are not their args.
         return _restored, (type(self), self.args), self.__dict__
+
+
+NEAR = 0.6
+"""From which ratio on a word is near another one; that of a transposed pair in five is 0.8."""
+
+COMPARED = 200
+"""So many characters of a word, and five times so many words, are compared at most."""
+
+
+def near_words(word: str, known: Iterable[str]) -> list[str]:
+    """Those of ``known`` that ``word`` may be a misspelling of: three at most, nearest first."""
+    from difflib import SequenceMatcher  # only who errs needs it
+
+    near: list[tuple[float, str]] = []
+    for other in islice(known, 5 * COMPARED):
+        pair = word[:COMPARED].casefold(), other[:COMPARED].casefold()
+        near.append((SequenceMatcher(None, *pair, autojunk=False).ratio(), other))
+    best = sorted((pair for pair in near if pair[0] >= NEAR), key=lambda pair: -pair[0])
+    return [other for _, other in best[:3]]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'that'?"``; nothing where no known word is near."""
+    near = near_words(word, known)
+    return f"; did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
 
 
 def _restored(cls: type[WsRoomsError], args: tuple[object, ...]) -> WsRoomsError:
@@ -126,6 +152,7 @@ class UnknownScheme(ConfigurationError):
         self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
             f"no transport speaks {scheme!r} URLs; known schemes: {', '.join(self.known)}"
+            f"{did_you_mean(scheme, self.known)}"
         )
 
 
@@ -141,7 +168,9 @@ class UnknownOption(ConfigurationError):
         self.option = option
         self.known: tuple[str, ...] = tuple(sorted(known))
         options = ", ".join(self.known) or "none"
-        super().__init__(f"unknown option {option!r}; known options: {options}")
+        super().__init__(
+            f"unknown option {option!r}; known options: {options}{did_you_mean(option, self.known)}"
+        )
 
 
 class MissingTransport(ConfigurationError):
@@ -180,13 +209,16 @@ class InvalidHandler(ConfigurationError):
 
     Attributes:
         handler: The function's qualified name.
-        reason: What is wrong with its signature.
+        reason: What is wrong with it.
+        place: Where it is declared, as ``file:line``; None where nobody knows.
     """
 
-    def __init__(self, handler: str, reason: str) -> None:
+    def __init__(self, handler: str, reason: str, place: str | None = None) -> None:
         self.handler = handler
         self.reason = reason
-        super().__init__(f"{handler} cannot be called: {reason}")
+        self.place = place
+        where = "" if place is None else f" ({place})"
+        super().__init__(f"{handler}{where} cannot be called: {reason}")
 
 
 class ServerNotStarted(ConfigurationError):
@@ -220,7 +252,10 @@ class ConnectionGone(WsRoomsError):
 
     def __init__(self, connection_id: str) -> None:
         self.connection_id = connection_id
-        super().__init__(f"connection {connection_id} has closed")
+        super().__init__(
+            f"connection {connection_id} has closed and can join no room any more: "
+            "what outlives its client has to expect that"
+        )
 
 
 class InvalidRoom(WsRoomsError, ValueError):

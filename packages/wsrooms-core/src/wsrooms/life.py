@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from wsrooms.context import Context, enter, note_join
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
-from wsrooms.lifespan import Lifespan
+from wsrooms.lifespan import Lifespan, manager_of
 from wsrooms.options import codec_of
 from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
@@ -188,6 +188,10 @@ class Life:
                     self._visitors = None
                     await self.close()
 
+    def stay(self) -> None:
+        """Whoever calls this will close it: the last visitor does not."""
+        self._visitors = None
+
     async def until_closed(self) -> None:
         """Wait until what runs has ended, whoever ends it."""
         if self._ended is not None:
@@ -269,7 +273,7 @@ class Life:
                 heartbeat_timeout=options["heartbeat_timeout"],
             )
             if options["lifespan"] is not None:
-                lifespan = Lifespan(options["lifespan"](self._app), self._logger)
+                lifespan = Lifespan(manager_of(options["lifespan"], self._app), self._logger)
                 await lifespan.enter(instance.base_context.copy())
                 if self.instance is not instance:  # closed meanwhile
                     await lifespan.leave(options["shutdown_timeout"])

@@ -8,17 +8,43 @@ what somebody wrote there, so leaving it has a limit.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, TypeVar
+
+from wsrooms.errors import ConfigurationError
+from wsrooms.routes import name_of, place_of
 
 if TYPE_CHECKING:
     import logging
-    from contextlib import AbstractAsyncContextManager
     from contextvars import Context
 
-__all__ = ["Lifespan"]
+__all__ = ["Lifespan", "manager_of"]
+
+T = TypeVar("T")
 
 GIVEN_UP = 2.0
 """Seconds for a lifespan that was cancelled to end."""
+
+
+def manager_of(lifespan: Callable[[T], object], app: T) -> AbstractAsyncContextManager[object]:
+    """What ``lifespan(app)`` gives.
+
+    Raises:
+        ConfigurationError: It is no async context manager.
+    """
+    given = lifespan(app)
+    if isinstance(given, AbstractAsyncContextManager):
+        return given
+    if inspect.iscoroutine(given):
+        given.close()
+    place = place_of(lifespan)
+    raise ConfigurationError(
+        f"lifespan={name_of(lifespan)}{f' ({place})' if place else ''} gives no async context "
+        f"manager but {type(given).__name__}: put @contextlib.asynccontextmanager above it, and "
+        "yield once inside"
+    )
 
 
 class Lifespan:

@@ -6,20 +6,50 @@ Every mistake is a ``ConfigurationError`` that names the option and what to give
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import math
 import weakref
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, cast
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import ConfigurationError, UnknownOption
 from wsrooms.instance import WsLimits
 from wsrooms.transports import SupportsReplica, WsBroadcastTransport, transport_from_url
 from wsrooms.transports.tagged import TaggedTransport
 from wsrooms.wire import Codec, CustomCodec, JsonCodec
 
-__all__ = ["check_options", "codec_of", "owned_transport", "replica_of"]
+__all__ = ["check_options", "codec_of", "options_by_name", "owned_transport", "replica_of"]
+
+P = ParamSpec("P")
 
 _OWNER = "_wsrooms_owner"
+
+
+def options_by_name(init: Callable[P, None]) -> Callable[P, None]:
+    """Let an ``__init__`` of options alone tell a misspelt one, and one without its name.
+
+    Python's own TypeError names neither the options that exist nor the one that was meant.
+
+    Raises:
+        UnknownOption: When called with an option that does not exist.
+        ConfigurationError: When called with one that has no name.
+    """
+    known: dict[str, Any] = cast("Any", init).__kwdefaults__
+
+    @functools.wraps(init)
+    def checked(*given: P.args, **options: P.kwargs) -> None:
+        if len(given) > 1:  # the first one is self
+            raise ConfigurationError(
+                f"{type(given[0]).__name__}() takes no {type(given[1]).__name__} without a name: "
+                f"give each option with its own, such as {next(iter(known))}=..."
+            )
+        for option in options:
+            if option not in known:
+                raise UnknownOption(option, known)
+        init(*given, **options)
+
+    return checked
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -46,11 +76,29 @@ def check_options(options: Mapping[str, Any]) -> None:
         isinstance(origin, str) for origin in cast("list[object]", origins)
     ):
         raise ConfigurationError(f'allowed_origins={origins!r}: give "same", "*" or a list of str')
+    else:
+        for origin in cast("list[str]", origins):
+            _check_origin(origin)
     for name in ("lifespan", "message_parser", "message_serializer", "enc_hook"):
         if options[name] is not None and not callable(options[name]):
             raise ConfigurationError(f"{name}={options[name]!r}: give a function")
+    if options["logger"] is not None and not isinstance(options["logger"], logging.Logger):
+        raise ConfigurationError(
+            f"logger={options['logger']!r}: give a logger, such as logging.getLogger('wsrooms')"
+        )
     if options["limits"] is not None:
         _check_limits(options["limits"])
+
+
+def _check_origin(origin: str) -> None:
+    """Refuse what no browser ever sends, so that it would let nobody in."""
+    scheme, sign, host = origin.partition("://")
+    if origin not in ("*", "null") and (not sign or not host or "/" in host):
+        meant = f"{scheme if sign else 'https'}://{(host if sign else origin).partition('/')[0]}"
+        raise ConfigurationError(
+            f"allowed_origins: {origin!r} is no origin as browsers send them: scheme and host "
+            f"alone, such as {meant!r}"
+        )
 
 
 def _check_limits(limits: object) -> None:
@@ -101,6 +149,30 @@ def owned_transport(given: str | WsBroadcastTransport, owner: object) -> WsBroad
     """
     if isinstance(given, str):
         return transport_from_url(given)
+    objects: list[object] = [given]
+    while isinstance(outer := objects[-1], TaggedTransport):
+        objects.append(outer.wrapped)
+    for one in objects:
+        _check_transport(one)
+    for one in objects:
+        previous = getattr(one, _OWNER, None)
+        if previous is not None and previous() is not None:
+            raise ConfigurationError(
+                "two apps cannot share a transport object: an instance would not hear the other; "
+                "make one for each app, or use app.replica()"
+            )
+    for one in objects:
+        with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
+            setattr(one, _OWNER, weakref.ref(owner))
+    return given
+
+
+def _check_transport(given: object) -> None:
+    if isinstance(given, str):
+        raise ConfigurationError(
+            "tagged() wraps a transport and no str: give an object, such as "
+            "tagged(transport_from_url(url))"
+        )
     if isinstance(given, type):
         raise ConfigurationError(
             f"broadcast_transport={given.__name__} is a class: give an object, "
@@ -113,22 +185,9 @@ def owned_transport(given: str | WsBroadcastTransport, owner: object) -> WsBroad
     ]
     if missing:
         raise ConfigurationError(
-            f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}"
+            f"{type(given).__name__} is no transport: it lacks {', '.join(missing)}; "
+            "a transport has publish, subscribe and unsubscribe"
         )
-    objects: list[object] = [given]
-    while isinstance(outer := objects[-1], TaggedTransport):
-        objects.append(outer.wrapped)
-    for one in objects:
-        previous = getattr(one, _OWNER, None)
-        if previous is not None and previous() is not None:
-            raise ConfigurationError(
-                "two apps cannot share a transport object: an instance would not hear the other; "
-                "make one for each app, or use app.replica()"
-            )
-    for one in objects:
-        with contextlib.suppress(AttributeError):  # a class with __slots__ cannot be marked
-            setattr(one, _OWNER, weakref.ref(owner))
-    return given
 
 
 def replica_of(given: object, transport: object) -> object:

@@ -111,6 +111,12 @@ class Receipt:
         else:
             self._callbacks.append(callback)
 
+    def _told_to(self, on_unseen: Callable[[Exception], None]) -> Receipt:
+        """Let ``on_unseen`` know of a failure, unless the maker has said who should."""
+        if self._on_unseen is None and not (self.done and self.error is None):
+            self._on_unseen = on_unseen
+        return self
+
     def _take_error(self) -> Exception | None:
         """The error, which from now on counts as seen."""
         self._look()

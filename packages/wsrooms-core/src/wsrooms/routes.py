@@ -7,7 +7,9 @@ signature are told where the function is declared.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import os
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -18,10 +20,28 @@ from wsrooms.errors import ConfigurationError, InvalidHandler
 from wsrooms.message import WsMessage, typed
 from wsrooms.router import RouteMemo, WsRouter
 
-__all__ = ["Around", "Handler", "Plan", "WsRoutes", "compile_plan", "join_prefix"]
+__all__ = [
+    "Around",
+    "Handler",
+    "Plan",
+    "WsRoutes",
+    "compile_plan",
+    "join_prefix",
+    "name_of",
+    "place_of",
+]
 
 F = TypeVar("F", bound=Callable[..., object])
 H = TypeVar("H", bound=Callable[..., object])
+
+_HOOKS = {
+    "on_connect": ("no parameter", "; use_ws_connection() gives the connection"),
+    "on_disconnect": ("no parameter", "; use_ws_connection() gives the connection"),
+    "around_message": ("one, call_next", ""),
+    "on_gap": ("one, the Gap", ""),
+    "on_error": ("two, the exception and the route", ""),
+}
+"""What each kind of hook takes, and what a parameter more is likely meant for."""
 
 Around = Callable[[Callable[[], Awaitable[object]]], Coroutine[Any, Any, object]]
 
@@ -66,12 +86,33 @@ class Handler:
         try:
             validator = self._validator = validator_for(type_)
         except (TypeError, NameError) as error:
-            raise InvalidHandler(name_of(self.fn), f"its data type: {error}") from error
+            raise _invalid(
+                self.fn,
+                f"its data type: {error}; declare a dataclass, a TypedDict, a msgspec.Struct, or "
+                "what else JSON can be decoded as",
+            ) from error
         fn = self.fn
         self.call = lambda message: fn(typed(message, validator))
 
     def __repr__(self) -> str:
         return f"<Handler {name_of(self.fn)}>"
+
+
+def _with_a_route(method: F) -> F:
+    """Let ``on_message`` say itself that it needs an event and a path."""
+
+    @functools.wraps(method)
+    def checked(*given: Any, **named: Any) -> object:
+        if len(given) > 1 and callable(given[1]):  # the first one is self
+            raise _invalid(given[1], 'write @on_message("event", "/path") above it')
+        if len(given) == 2 and "path" not in named:
+            raise ConfigurationError(
+                f"on_message({given[1]!r}) has no path: give both, as in "
+                f"on_message({given[1]!r}, '/chat/:room'); '*' is any path"
+            )
+        return method(*given, **named)
+
+    return cast("F", checked)
 
 
 @dataclass
@@ -130,6 +171,7 @@ class WsRoutes:
     def on_message(self, event: str, path: str) -> Callable[[H], H]: ...
     @overload
     def on_message(self, event: str, path: str, handler: H) -> H: ...
+    @_with_a_route
     def on_message(self, event: str, path: str, handler: H | None = None) -> Callable[[H], H] | H:
         """Answer messages of ``event`` whose path matches the pattern ``path``.
 
@@ -166,7 +208,7 @@ class WsRoutes:
         """
         function: Callable[..., object] = fn  # the check below would narrow F to nothing
         if not inspect.iscoroutinefunction(function):
-            raise InvalidHandler(name_of(fn), "around_message needs `async def fn(call_next)`")
+            raise _invalid(fn, "it is not async: around_message needs `async def fn(call_next)`")
         check_hook(fn, 1, "around_message")
         self._declared.around.append(fn)
         return fn
@@ -180,8 +222,13 @@ class WsRoutes:
             InvalidPattern: ``prefix`` cannot stand before a path.
             ConfigurationError: ``routes`` includes this one, or is it.
         """
+        if not isinstance(routes, WsRoutes):
+            raise ConfigurationError(f"include({routes!r}): give a WsRoutes object")
         if _reaches(routes, self):
-            raise ConfigurationError("routes cannot include themselves")
+            raise ConfigurationError(
+                "routes cannot include themselves, nor those that include them: "
+                "include each in the app"
+            )
         if prefix:
             WsRouter[Handler]().add("*", join_prefix(prefix, "/"), cast("Handler", None))
         declared = self._declared
@@ -235,6 +282,24 @@ def name_of(fn: Callable[..., object]) -> str:
     return getattr(fn, "__qualname__", None) or repr(fn)
 
 
+def place_of(fn: Callable[..., object]) -> str | None:
+    """Where ``fn`` is declared, as ``file:line``; below the current folder from there on."""
+    inner: Any = fn
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    inner = inspect.unwrap(inner)
+    code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+    if code is None:
+        return None
+    path: str = code.co_filename
+    below = os.path.join(os.getcwd(), "")
+    return f"{path.removeprefix(below)}:{code.co_firstlineno}"
+
+
+def _invalid(fn: Callable[..., object], reason: str) -> InvalidHandler:
+    return InvalidHandler(name_of(fn), reason, place_of(fn))
+
+
 def _routes(routes: WsRoutes, prefix: str) -> list[tuple[str, str, Handler]]:
     found: list[tuple[str, str, Handler]] = []
     for declared in routes._declared.routes:
@@ -269,7 +334,7 @@ def _required(fn: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError) as error:
-        raise InvalidHandler(name_of(fn), f"its signature cannot be read ({error})") from error
+        raise _invalid(fn, f"its signature cannot be read ({error})") from error
     required = []
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -279,18 +344,27 @@ def _required(fn: Callable[..., object]) -> list[inspect.Parameter]:
     return required
 
 
-def _takes_message(fn: Callable[..., object]) -> bool:
+def _check_callable(fn: object) -> None:
+    if inspect.iscoroutine(fn):
+        fn.close()
+        raise InvalidHandler(
+            fn.__qualname__, "it is called already: give the function itself, without ()"
+        )
     if not callable(fn):
         raise InvalidHandler(repr(fn), "it is not a function")
+
+
+def _takes_message(fn: Callable[..., object]) -> bool:
+    _check_callable(fn)
     required = _required(fn)
     if not required:
         return False
     if len(required) > 1 or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
         names = ", ".join(parameter.name for parameter in required)
-        raise InvalidHandler(
-            name_of(fn),
+        raise _invalid(
+            fn,
             f"a handler takes nothing or one WsMessage, this one requires ({names}); "
-            "use use_route_params(), use_ws_connection() and the other composables",
+            "for all else call use_route_params(), use_ws_connection() and their kin inside",
         )
     return True
 
@@ -301,20 +375,18 @@ def check_hook(fn: Callable[..., object], arguments: int, kind: str) -> None:
     Raises:
         InvalidHandler: It cannot.
     """
-    if not callable(fn):
-        raise InvalidHandler(repr(fn), "it is not a function")
+    _check_callable(fn)
     required = _required(fn)
     keyword_only = any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in required)
+    takes, instead = _HOOKS[kind]
     if len(required) > arguments or keyword_only:
-        wanted = "no parameter" if not arguments else f"{arguments} positional parameter(s)"
-        raise InvalidHandler(name_of(fn), f"{kind} functions take {wanted}")
+        names = ", ".join(parameter.name for parameter in required)
+        raise _invalid(fn, f"{kind} functions take {takes}, this one requires ({names}){instead}")
     if arguments:
         try:
             inspect.signature(fn).bind(*range(arguments))
         except TypeError as error:
-            raise InvalidHandler(
-                name_of(fn), f"{kind} functions take {arguments}: {error}"
-            ) from None
+            raise _invalid(fn, f"{kind} functions take {takes}: {error}") from None
 
 
 def _message_type(fn: Callable[..., object]) -> Any:
@@ -330,8 +402,8 @@ def _message_type(fn: Callable[..., object]) -> Any:
         except Exception as error:
             if "WsMessage[" not in annotation:
                 return None
-            raise InvalidHandler(
-                name_of(fn),
+            raise _invalid(
+                fn,
                 f"its annotation {annotation!r} cannot be resolved ({error}); "
                 "import what it names outside of TYPE_CHECKING",
             ) from error

@@ -334,6 +334,10 @@ def refuse(error: Exception) -> NoReturn:
             f"{error.object[error.start : error.end]!r} is half a character, which UTF-8 cannot "
             "carry: replace it, or do not cut a text inside a surrogate pair"
         ) from error
+    if text.startswith("Encoding objects of type coroutine is"):
+        raise TypeError(
+            "the data is or holds a coroutine: an await is missing before the call that made it"
+        ) from None
     if text.startswith("Encoding objects of type"):
         raise TypeError(
             f"{text}: convert it to dicts, lists, strings and numbers first, "

@@ -155,16 +155,11 @@ class ClientSide:
 
     def receive_eof(self) -> list[Event]:
         """The server sends no more."""
-        protocol = self._protocol
-        protocol.receive_eof()
+        self._protocol.receive_eof()
         events = self._events()
-        if not self._ended and not any(isinstance(event, Refused) for event in events):
+        if not self._ended:
             self._ended = True
-            close = protocol.close_rcvd
-            if close is None:
-                events.append(Ended(CloseCode.ABNORMAL_CLOSURE, ""))
-            else:
-                events.append(Ended(close.code, close.reason))
+            events.append(Ended(int(CloseCode.ABNORMAL_CLOSURE), ""))
         return events
 
     def _events(self) -> list[Event]:
@@ -175,12 +170,15 @@ class ClientSide:
                 events.append(self._answered(happened))
             else:
                 self._framed(cast("Frame", happened), events)
-        if protocol.handshake_exc is not None and not events and not self._ended:
+        error = protocol.parser_exc
+        if self._ended:
+            pass
+        elif protocol.handshake_exc is not None:
             self._ended = True
             events.append(Refused(None, str(protocol.handshake_exc), {}, b""))
-        elif protocol.parser_exc is not None and not self._ended and protocol.close_rcvd is None:
-            self._ended = True  # what came is no WebSocket; we have said so already
-            events.append(Ended(CloseCode.ABNORMAL_CLOSURE, str(protocol.parser_exc)))
+        elif error is not None and not isinstance(error, EOFError):
+            self._ended = True  # what came is no WebSocket; the bytes to send say so
+            events.append(Ended(int(CloseCode.ABNORMAL_CLOSURE), str(error)))
         return events
 
     def _answered(self, response: Response) -> Event:

@@ -11,7 +11,7 @@ import sys
 import typing
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -94,7 +94,19 @@ def _make(type_: Any) -> Validator[Any]:
         if found.models or found.rules:
             return _make_with_pydantic(type_, found)
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
+    if isinstance(type_, type) and _fits_nothing(type_):
+        raise TypeError(f"class {type_.__qualname__} does not say what its fields are")
     return Validator(decoder.decode, lambda data: msgspec.convert(data, type_))
+
+
+def _fits_nothing(cls: type) -> bool:
+    """Whether msgspec takes ``cls`` for a type of somebody's own, which no JSON ever is."""
+    from msgspec import inspect  # for those who declare types
+
+    if not isinstance(inspect.type_info(cls), inspect.CustomType):
+        return False
+    plain: tuple[object, ...] = (None, True, 0, 0.5, "", [], {})
+    return not any(isinstance(value, cls) for value in plain)
 
 
 def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:
@@ -140,8 +152,6 @@ class _Found:
         type_ = getattr(type_, "__value__", type_)  # of a `type` statement
         type_ = getattr(type_, "__supertype__", type_)  # of a NewType
         origin = typing.get_origin(type_)
-        if origin is Literal:
-            return
         if origin is Annotated:
             origin, *metadata = typing.get_args(type_)
             self.rules = self.rules or any(map(_is_pydantics, metadata))

@@ -28,7 +28,6 @@ SHOWN = 100
 
 _EXPECTED = {
     "string_type": "str",
-    "string_sub_type": "str",
     "int_type": "int",
     "int_parsing": "int",
     "int_from_float": "int",
@@ -41,7 +40,6 @@ _EXPECTED = {
     "set_type": "array",
     "frozen_set_type": "array",
     "dict_type": "object",
-    "mapping_type": "object",
     "model_type": "object",
     "model_attributes_type": "object",
     "dataclass_type": "object",
@@ -177,7 +175,7 @@ def _told(error: pydantic.ValidationError, data: object) -> str:
     if kind == "json_invalid":  # it is JSON: msgspec has read it
         raise RecursionError
     path = _json_path(steps, data)
-    if kind == "missing":
+    if kind == "missing" and isinstance(steps[-1], str):
         what = f"Object missing required field `{_shortened(steps[-1])}`"
     elif kind in _UNKNOWN:
         what = f"Object contains unknown field `{_shortened(steps[-1])}`"
@@ -203,8 +201,9 @@ def _json_path(steps: Sequence[int | str], data: object) -> str:
             data = cast("dict[object, object]", data)[step]
             name = str(step)
             path += f".{name}" if name.isidentifier() else f"[{json.dumps(name[:SHOWN])}]"
-        elif isinstance(data, list | tuple) and isinstance(step, int) and step < len(data):
-            data = cast("Sequence[object]", data)[step]
+        elif isinstance(data, list | tuple) and isinstance(step, int):
+            items = cast("Sequence[object]", data)
+            data = items[step] if step < len(items) else None
             path += f"[{step}]"
     return path
 

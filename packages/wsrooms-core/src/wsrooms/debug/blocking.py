@@ -9,20 +9,19 @@ another one (``around_message`` in ``call_next``) counts for the inner one alone
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
-import os
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+from wsrooms.routes import name_of, place_of
 from wsrooms.wire import shown
 
 if TYPE_CHECKING:
     from wsrooms.routes import Handler
     from wsrooms.transports.logs import SeldomLog
 
-__all__ = ["LIMIT", "LoopWatch", "WatchedHooks", "place_of"]
+__all__ = ["LIMIT", "LoopWatch", "WatchedHooks"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,19 +30,9 @@ LIMIT = 0.1
 """Seconds for which a function may keep the event loop before it is named."""
 
 
-def place_of(fn: Callable[..., object]) -> str:
-    """Name and place of a function: ``name (file:line)``, the file from the current folder on."""
-    inner: Any = fn
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    inner = inspect.unwrap(inner)
-    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
-    if code is None:
-        return name
-    path: str = code.co_filename
-    below = os.path.join(os.getcwd(), "")
-    return f"{name} ({path.removeprefix(below)}:{code.co_firstlineno})"
+def _described(fn: Callable[..., object]) -> str:
+    place = place_of(fn)
+    return name_of(fn) if place is None else f"{name_of(fn)} ({place})"
 
 
 class LoopWatch:
@@ -61,11 +50,11 @@ class LoopWatch:
 
     def function(self, fn: Callable[P, object], what: str) -> Callable[P, Any]:
         """``fn``, timed, and a coroutine that it returns step by step."""
-        return self._timed(fn, f"{what}, {place_of(fn)},")
+        return self._timed(fn, f"{what}, {_described(fn)},")
 
     def handler(self, handler: Handler, event: str, pattern: str) -> Handler:
         """A copy of ``handler`` that is timed."""
-        label = f"the handler of {shown(event)!r} {shown(pattern)!r}, {place_of(handler.fn)},"
+        label = f"the handler of {shown(event)!r} {shown(pattern)!r}, {_described(handler.fn)},"
         twin = copy.copy(handler)
         twin.call = self._timed(handler.call, label)
         twin.fn = self._timed(handler.fn, label)

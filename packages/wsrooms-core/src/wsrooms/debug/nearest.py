@@ -11,7 +11,9 @@ from difflib import SequenceMatcher
 from itertools import islice
 from urllib.parse import unquote
 
-__all__ = ["like_rooms", "near_routes", "near_words", "spelt_otherwise"]
+from wsrooms.errors import NEAR
+
+__all__ = ["like_rooms", "near_routes", "spelt_otherwise"]
 
 NAMES = 1000
 """Of so many names at most the near ones are looked for."""
@@ -19,21 +21,11 @@ NAMES = 1000
 LENGTH = 200
 """So many characters of a name at most are compared."""
 
-NEAR = 0.6
-"""From which ratio on a word is near another one; that of a transposed pair in five is 0.8."""
-
 LIKE = 0.8
 """From which ratio on a room is like another one."""
 
 TOLD = 3
 """So many near names at most are told."""
-
-
-def near_words(word: str, known: Iterable[str]) -> list[str]:
-    """Those of ``known`` that ``word`` may be a misspelling of, the nearest first."""
-    near = [(_alike(word, other), other) for other in islice(known, NAMES)]
-    best = sorted((pair for pair in near if pair[0] >= NEAR), key=lambda pair: -pair[0])
-    return [other for _, other in best[:TOLD]]
 
 
 def near_routes(event: str, path: str, routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ cookies and queries hold secrets. What the messages themselves hold is shown.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -207,10 +208,13 @@ class LoudSession(Session):
     def _drop(self, reason: str) -> None:
         super()._drop(reason)
         if self._once.first(("dropped", reason)):
+            error = sys.exception()
+            cause = None if error is None else error.__cause__
             self._logger.warning(
                 "dropped a message of %s without an answer: %s",
                 self.connection.id,
                 DROPPED.get(reason, reason),
+                exc_info=cause if reason == "parser" else None,
             )
 
     def _not_found(self, inbound: Inbound) -> None:

@@ -51,7 +51,12 @@ async def listen_on(
     if unix_path is not None:
         server = await _listen_on_unix(factory, unix_path, tls)
         return server, WsAddress(unix_path, 0, f"{scheme}+unix://{unix_path}")
-    if not isinstance(port, int) or not 0 <= port <= 65535:  # uvloop would take port % 65536
+    if not isinstance(host, str) or not isinstance(port, int):
+        raise ServerNotStarted(
+            f"host={host!r} and port={port!r} are not a str and an int: run() takes the host "
+            "first, listen() and serving() the port, so give them by name"
+        )
+    if not 0 <= port <= 65535:  # uvloop would take port % 65536
         raise ServerNotStarted(f"port {port!r} does not exist: use 0 to 65535")
     try:
         server = await asyncio.get_running_loop().create_server(

@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from wsrooms.handshake import WsHttpResponse, WsRequest, origin_allowed
+from wsrooms.wire import shown
 
 if TYPE_CHECKING:
     import asyncio
@@ -117,6 +118,11 @@ def _respond(
     if "websocket" not in asked.headers.get("upgrade", "").lower():
         return _plain_http(asked, settings)
     if settings.path is not None and asked.path != settings.path:
+        settings.logger.debug(
+            "refused %s with 404: the WebSocket is at %s (option path)",
+            shown(asked.path),
+            settings.path,
+        )
         text = f"There is no WebSocket at {asked.path}.\n"
         return protocol.reject(HTTPStatus.NOT_FOUND, text)
     origin, host = asked.headers.get("origin"), asked.headers.get("host")
@@ -151,7 +157,7 @@ def _ask_handler(request: WsRequest, settings: ServerSettings) -> WsHttpResponse
     else:
         given = settings.http_handler(request)
     if given is None:
-        text = "This is a WebSocket server.\n"
+        text = "This is a WebSocket server: connect with ws:// or wss://.\n"
         return WsHttpResponse(426, text, headers={"Upgrade": "websocket"})
     if inspect.iscoroutine(given):
         given.close()

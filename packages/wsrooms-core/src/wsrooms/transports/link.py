@@ -381,7 +381,7 @@ class BusLink:
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the receipt's error
             return self._failed(as_transport_error(self._untraced(error)))
         if isinstance(call, Receipt):
-            return call
+            return call._told_to(self._events.publish_failed)
         if not _pending(call):
             return FINISHED
         receipt = Receipt(on_unseen=self._events.publish_failed)
