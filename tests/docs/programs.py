@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +35,29 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def copy(name: str, folder: Path) -> None:
+    """Put an example where its reader would have saved it."""
+    shutil.copy(EXAMPLES / name, folder)
+
+
+def run_pytest(folder: Path, *arguments: str) -> str:
+    """What pytest says of the tests in ``folder``, which must pass without a warning."""
+    path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    told = ran.stdout + ran.stderr
+    assert ran.returncode == 0, told
+    assert "warning" not in told.lower(), told
+    return told
 
 
 class Client:

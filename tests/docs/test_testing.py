@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .programs import ROOT
-from .test_tutorial import copy, run_pytest
+from .programs import ROOT, copy, run_pytest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .programs import EXAMPLES, ROOT
+from .programs import ROOT, copy, run_pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = (ROOT / "docs/tutorial.md").read_text("utf-8")
-
-
-def copy(name: str, folder: Path) -> None:
-    shutil.copy(EXAMPLES / name, folder)
-
-
-def run_pytest(folder: Path, *options: str) -> str:
-    """What pytest says of the tests in ``folder``, which must pass without a warning."""
-    path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    told = ran.stdout + ran.stderr
-    assert ran.returncode == 0, told
-    assert "warning" not in told.lower(), told
-    return told
 
 
 def test_the_tests_of_the_tutorial_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
