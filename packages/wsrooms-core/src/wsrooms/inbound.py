@@ -145,13 +145,15 @@ def _decode_again(document: bytes, error: ValueError) -> Inbound:
     return Inbound(event, path, members.data, members.id)
 
 
-_STRING = rb'"(?:[^"\\\x00-\x1f]|\\.)*+"'
+# A lookahead and what it found stand for a possessive group: Python 3.11.4 and older match
+# such a group wrongly (a character class they do get right).
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*"'
 _SCALAR = rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|null|true|false)"
 _MEMBER = _STRING + rb"[ \t\r\n]*+:[ \t\r\n]*+" + _SCALAR + rb"[ \t\r\n]*+"
 _HEAD = re.compile(
-    rb"[ \t\r\n]*+\{[ \t\r\n]*+((?:" + _MEMBER + rb',[ \t\r\n]*+)*+)"data"[ \t\r\n]*+:'
+    rb"[ \t\r\n]*+\{[ \t\r\n]*+(?=((?:" + _MEMBER + rb',[ \t\r\n]*+)*))\1"data"[ \t\r\n]*+:'
 )
-_TAIL = re.compile(rb"[ \t\r\n]*+((?:,[ \t\r\n]*+" + _MEMBER + rb")*+)\}[ \t\r\n]*+\Z")
+_TAIL = re.compile(rb"[ \t\r\n]*+(?=((?:,[ \t\r\n]*+" + _MEMBER + rb")*))\1\}[ \t\r\n]*+\Z")
 _TAIL_BYTES = 4096
 
 
