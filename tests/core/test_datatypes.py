@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import typing
 from collections.abc import Hashable, Sized
 from datetime import date
 from pathlib import Path
@@ -158,11 +159,21 @@ def test_constraints_of_pydantic_are_never_passed_over_in_silence() -> None:
         validator_for(StructOfRules)
 
 
-def test_a_type_that_names_itself_is_looked_through_once() -> None:
+def test_a_type_that_names_itself_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    hints = typing.get_type_hints
+
+    def counted(cls: type, *, include_extras: bool) -> dict[str, Any]:
+        looked.append(cls)
+        found: dict[str, Any] = hints(cls, include_extras=include_extras)
+        return found
+
+    monkeypatch.setattr("wsrooms.datatypes.typing.get_type_hints", counted)
     node = decoded(Node, '{"lax":{"count":1},"more":[{"lax":{"count":2}}]}')
     assert node == Node(Lax(count=1), [Node(Lax(count=2))])
     told = refused(Node, '{"lax":{"count":1},"more":[{"lax":{}}]}')
     assert told == "Object missing required field `count` - at `$.more[0].lax`"
+    assert looked == [Node]
 
 
 def test_a_name_that_cannot_be_found_is_told_by_the_library_of_its_class() -> None:

@@ -38,12 +38,12 @@ class Message:
     __slots__ = ("arrived", "channel", "deadline", "payload", "receipt", "tried")
 
     def __init__(self, channel: str, payload: str, deadline: float) -> None:
-        self.channel = channel
-        self.payload = payload
-        self.deadline = deadline
-        self.receipt = Receipt()
-        self.tried = False
-        self.arrived = False
+        self.channel: str = channel
+        self.payload: str = payload
+        self.deadline: float = deadline
+        self.receipt: Receipt = Receipt()
+        self.tried: bool = False
+        self.arrived: bool = False
 
 
 class SimulatedTransport:
