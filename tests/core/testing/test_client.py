@@ -492,12 +492,15 @@ async def test_a_client_that_receives_nothing_at_all_stops_reading_some_day(
 ) -> None:
     monkeypatch.setattr(line, "UNREAD", 100)
     async with connect_client(chat) as ann:
-        for number in range(300):
-            chat.broadcast("news", "/", number)
-            await asyncio.sleep(0)
-        with pytest.raises(TimeoutError, match="the client has stopped reading"):
-            await ann.call("join", "/chat/1", timeout=0.01)
-        assert [(await ann.receive())["data"] for _ in range(300)] == list(range(300))
+        for _ in range(2):
+            for number in range(300):
+                chat.broadcast("news", "/", number)
+                await asyncio.sleep(0)
+            with pytest.raises(TimeoutError, match="the client has stopped reading"):
+                await ann.call("push", "/nowhere", timeout=0.01)
+            assert 100 <= ann.unread < 150
+            assert [(await ann.receive())["data"] for _ in range(300)] == list(range(300))
+            assert (await ann.receive())["error"]["code"] == 404
 
 
 # For other parts of the kit

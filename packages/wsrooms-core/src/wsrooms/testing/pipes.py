@@ -298,9 +298,7 @@ class PipeTransport(asyncio.Transport):
             self._arrive(what)
             return
         due = self._loop.time() + delay
-        if self._travelling:
-            due = max(due, self._travelling[-1][0])  # nothing overtakes
-        self._travelling.append((due, what))
+        self._travelling.append((due, what))  # behind what is slower: nothing overtakes
         if self._arriving is None:
             self._arriving = self._loop.call_at(due, self._arrived, context=self._context)
 
