@@ -263,7 +263,7 @@ async def test_after_a_restart_everybody_is_back_by_saying_hello_and_join_again(
 
 def test_the_handlers_take_less_than_80_lines() -> None:
     source = Path(chat.__file__).read_text("utf-8")
-    start, end = source.index("\nws = WsApp("), source.index("\ndef member(")
+    start, end = source.index("\nws: WsApp = WsApp("), source.index("\ndef member(")
     handlers = source[start:end]
 
     assert all(f"def {fn.__name__}(" in handlers for _, _, fn in chat.ws.routes())
