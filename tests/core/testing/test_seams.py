@@ -139,3 +139,12 @@ def test_a_stand_in_is_reached_only_while_nothing_runs() -> None:
     del ctx
     with pytest.raises(NotRunning):
         app.server.connections()
+
+
+def test_thousands_of_contexts_one_after_the_other_leave_no_trace_in_one_that_is_held() -> None:
+    app = WsApp()
+    with prepare_test_ws_message_context(event="e", path="/", app=app) as held:
+        held.connection.join("kept")
+        for _ in range(3000):
+            with prepare_test_ws_message_context(event="e", path="/", app=app):
+                assert len(app.room("kept")) == 1
