@@ -153,6 +153,14 @@ async def test_a_step_that_blocks_is_named_and_the_function_need_not_become_asyn
     )
 
 
+async def test_what_another_thread_calls_keeps_no_loop_busy(watched: Watched, clock: Clock) -> None:
+    hook = watched.watch.function(lambda: clock.block(0.5), "enc_hook")
+    await asyncio.to_thread(hook)
+    assert watched.count == 0
+    hook()
+    assert watched.count == 1
+
+
 async def test_waiting_is_not_blocking(watched: Watched, clock: Clock) -> None:
     waiting = asyncio.get_running_loop().create_future()
 
