@@ -173,7 +173,7 @@ def test_a_type_that_names_itself_is_looked_through_once(monkeypatch: pytest.Mon
     assert node == Node(Lax(count=1), [Node(Lax(count=2))])
     told = refused(Node, '{"lax":{"count":1},"more":[{"lax":{}}]}')
     assert told == "Object missing required field `count` - at `$.more[0].lax`"
-    assert looked == [Node]
+    assert looked == [Node, Node], "for whose it is, and for its defaults"
 
 
 def test_a_name_that_cannot_be_found_is_told_by_the_library_of_its_class() -> None:

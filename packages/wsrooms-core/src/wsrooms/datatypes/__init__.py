@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
+from wsrooms.datatypes.defaults import completer_for
 from wsrooms.datatypes.pieces import Note, field_types, has_fields, pieces_of
 
 if typing.TYPE_CHECKING:
@@ -108,9 +109,22 @@ def _made(type_: Any) -> Validator[Any]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
     # A message_parser may make such an object itself, so converting one is well.
     opaque = isinstance(type_, type) and _fits_nothing(type_)
-    return Validator(
+    return _completed(
+        type_,
         partial(_refuse_opaque, type_) if opaque else decoder.decode,
         lambda data: msgspec.convert(data, type_),
+    )
+
+
+def _completed(
+    type_: Any, decode: Callable[[bytes | Raw], Any], convert: Callable[[object], Any]
+) -> Validator[Any]:
+    """A validator by msgspec, whose dataclasses have all their fields."""
+    complete = completer_for(type_)
+    if complete is None:
+        return Validator(decode, convert)
+    return Validator(
+        lambda document: complete(decode(document)), lambda data: complete(convert(data))
     )
 
 
@@ -149,7 +163,7 @@ def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:
             except TypeError:
                 raise error from None  # a Struct is in it, or an attrs class
         else:
-            return Validator(mixed.decode, mixed.convert)
+            return _completed(type_, mixed.decode, mixed.convert)
     else:
         whole = Pydantic(type_)
     return Validator(whole.decode, whole.convert)
