@@ -344,6 +344,28 @@ async def test_handlers_answer_as_they_do_without_debug(connect: Connect) -> Non
         assert [handler for _, _, handler in app.routes()] == [fails, adds, joins]
 
 
+async def test_the_rest_of_a_message_may_be_a_background_task_as_without_debug(
+    connect: Connect,
+) -> None:
+    app = WsApp(debug=True)
+
+    @app.around_message
+    async def apart(call_next: Callable[[], Any]) -> object:
+        return await app.start_task(call_next(), name="the rest")
+
+    @app.around_message
+    async def inner(call_next: Callable[[], Awaitable[object]]) -> object:
+        return await call_next()
+
+    @app.on_message("one", "/")
+    def one() -> int:
+        return 1
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        assert await peer.call("one", "/") == 1
+
+
 def test_an_app_that_does_not_debug_does_not_load_what_does() -> None:
     program = (
         "import asyncio, sys, wsrooms\n"
