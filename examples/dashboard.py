@@ -52,6 +52,7 @@ async def join() -> dict[str, float]:
 # --8<-- [end:join]
 
 
+# --8<-- [start:page]
 def page(request: WsRequest) -> WsHttpResponse:
     if request.path not in FILES:
         return WsHttpResponse(404, "There is nothing here.\n")
@@ -61,3 +62,4 @@ def page(request: WsRequest) -> WsHttpResponse:
 
 if __name__ == "__main__":
     ws.run(port=8000, path="/ws", http_handler=page)
+# --8<-- [end:page]

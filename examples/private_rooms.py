@@ -11,10 +11,12 @@ from wsrooms import (
     WsKey,
     WsMessage,
     WsRequest,
+    WsServer,
     use_route_params,
     use_ws_connection,
     use_ws_message,
     use_ws_rooms,
+    use_ws_server,
 )
 
 # Your database: sessions by their secret, members by room. The first of a room owns it.
@@ -99,12 +101,12 @@ def kick(message: WsMessage[str]) -> None:
     if owner != user_of(use_ws_connection()) or message.data not in others:
         raise WsError(403, "only the owner of a room removes others from it")
     MEMBERS[message.path].remove(message.data)
-    show_out(ws)  # from this instance now; the patrol of the others follows
+    show_out(use_ws_server())  # from this instance now; the patrol of the others follows
 
 
-def show_out(app: WsApp) -> None:
+def show_out(server: WsServer) -> None:
     """Close connections whose session has ended; take users out where they were removed."""
-    for connection in app.server.connections():
+    for connection in server.connections():
         user = user_of(connection)
         if user is None:
             connection.close(1008, "your session has ended")
@@ -118,7 +120,7 @@ def show_out(app: WsApp) -> None:
 async def patrol(app: WsApp, every: float = 5.0) -> None:
     while True:
         await asyncio.sleep(every)
-        show_out(app)
+        show_out(app.server)
 
 
 # --8<-- [end:kick]

@@ -142,11 +142,11 @@ def secret() -> str:
 # --8<-- [start:gap]
 @ws.on_gap
 def lost(gap: Gap) -> None:
-    room = gap.room
+    server, room = use_ws_server(), gap.room
     if room is None:  # a link to the broker broke: any room here may have missed something
-        ws.broadcast("reload", "/", local=True)
+        server.broadcast("reload", "/", local=True)
     else:
-        ws.room(room).broadcast("reload", local=True)
+        server.room(room).broadcast("reload", local=True)
 
 
 # --8<-- [end:gap]

@@ -17,7 +17,7 @@ def message() -> None:
     use_ws_rooms().broadcast("message", use_ws_message().data)
 
 
-# [two]
+# --8<-- [start:two]
 async def test_what_is_said_on_one_instance_is_heard_on_the_other() -> None:
     async with Cluster(ws, n=2) as cluster:
         ann = await cluster.connect(0)
@@ -29,10 +29,10 @@ async def test_what_is_said_on_one_instance_is_heard_on_the_other() -> None:
 
         assert (await bob.receive())["data"] == "hello"
         await ann.receive_nothing()
-        # [/two]
+        # --8<-- [end:two]
 
 
-# [cut]
+# --8<-- [start:cut]
 async def test_a_message_to_an_instance_without_its_broker_is_lost_and_told() -> None:
     gaps: list[Gap] = []
     ws.on_gap(gaps.append)
@@ -50,10 +50,10 @@ async def test_a_message_to_an_instance_without_its_broker_is_lost_and_told() ->
         cluster.bus.heal(1)
         await cluster.settle()
         assert len(gaps) == 1  # the app now knows that it may have missed something
-        # [/cut]
+        # --8<-- [end:cut]
 
 
-# [judge]
+# --8<-- [start:judge]
 async def test_nothing_is_lost_without_a_word_while_the_bus_is_bad() -> None:
     async with Cluster(ws, n=3, seed=1) as cluster:
         clients = [await cluster.connect_recorded(index) for index in range(3)]
@@ -68,4 +68,4 @@ async def test_nothing_is_lost_without_a_word_while_the_bus_is_bad() -> None:
             await cluster.advance(1.0)
 
         await cluster.assert_ok()
-        # [/judge]
+        # --8<-- [end:judge]

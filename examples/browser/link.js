@@ -2,8 +2,8 @@
  * One WebSocket that comes back by itself, and calls that are answered.
  *
  * `up(link)` runs on every connection, the first one too: join and load there.
- * `push(message)` takes what the server sends unasked. `down(reason)` tells that
- * the link is lost; with `refused` set it was refused, and is not tried again.
+ * `push(message)` takes what the server sends unasked. `down({ refused, reason })` tells
+ * that the link is lost; with `refused` set it was refused, and is not tried again.
  */
 export function openLink(url, { up, push, down = () => {}, first = 500, longest = 15000, patience = 10000 }) {
   const calls = new Map();
@@ -19,8 +19,8 @@ export function openLink(url, { up, push, down = () => {}, first = 500, longest 
       try {
         await up(link);
         if (socket === mine) tries = 0; // not before: a server that fails now is not stormed
-      } catch {
-        if (socket === mine) lost({});
+      } catch (error) {
+        if (socket === mine) lost({ reason: error.message });
       }
     };
     mine.onmessage = ({ data }) => {

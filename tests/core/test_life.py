@@ -139,3 +139,22 @@ def test_included_hooks_come_first_and_may_grow() -> None:
     origin.append(2)
     assert list(origin) == [1, 2]
     assert list(twin) == list(third) == [1, 2, 3]
+
+
+async def test_an_app_that_does_not_run_says_that_a_replica_of_it_does(connect: Connect) -> None:
+    app = WsApp()
+    told: list[str] = []
+
+    @app.on_message("ask", "/")
+    def ask() -> None:
+        with pytest.raises(NotRunning) as refused:
+            app.room("/")
+        told.append(str(refused.value))
+
+    replica = app.replica()
+    async with replica.serving() as address:
+        peer = await connect(address)
+        await peer.call("ask", "/")
+    with pytest.raises(NotRunning, match="inside 'async with"):
+        app.room("/")
+    assert "replica() of it in a Cluster: there use_ws_server()" in told[0]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import pytest
 
-from wsrooms import ConfigurationError, InvalidHandler, InvalidPattern, WsApp, WsMessage, WsRoutes
+from wsrooms import (
+    ConfigurationError,
+    InvalidHandler,
+    InvalidPattern,
+    WsApp,
+    WsConnection,
+    WsMessage,
+    WsRoutes,
+)
 from wsrooms.datatypes import validator_for
 from wsrooms.routes import Handler, compile_plan, join_prefix, place_of
 
@@ -190,6 +198,34 @@ def test_a_type_that_cannot_be_found_or_decoded_is_told_at_the_start() -> None:
     app.on_message("e", "/", undecodable)
     with pytest.raises(InvalidHandler, match="its data type"):
         app.routes()
+
+
+@pytest.mark.parametrize("annotation", [str, dict, Order, WsConnection])
+def test_a_parameter_that_declares_something_else_than_a_message_is_told_at_the_start(
+    annotation: type,
+) -> None:
+    def handler(order: Any) -> None: ...
+
+    handler.__annotations__["order"] = annotation
+    app = WsApp()
+    app.on_message("e", "/", handler)
+    with pytest.raises(InvalidHandler, match=rf"WsMessage\[{annotation.__name__}\]") as refused:
+        app.routes()
+    assert refused.value.handler.endswith("handler")
+
+
+class OwnMessage(Protocol):
+    path: str
+
+
+@pytest.mark.parametrize("annotation", [object, WsMessage, OwnMessage, WsMessage | None])
+def test_a_parameter_may_declare_what_a_message_is(annotation: Any) -> None:
+    def handler(message: Any) -> None: ...
+
+    handler.__annotations__["message"] = annotation
+    app = WsApp()
+    app.on_message("e", "/", handler)
+    app.routes()
 
 
 def test_a_type_may_be_declared_after_its_handler() -> None:

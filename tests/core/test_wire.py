@@ -436,3 +436,10 @@ def test_an_id_that_has_no_json_form_is_refused_in_an_error_reply_too() -> None:
 def test_raw_data_that_is_none_is_null_on_the_bus() -> None:
     assert CODEC.data(Raw(b"")) == b"null"
     assert CODEC.data(Raw(b"[1]")) == b"[1]"
+
+
+@pytest.mark.parametrize("codec", [JsonCodec(), CustomCodec(None, str, None)], ids=["json", "own"])
+@pytest.mark.parametrize(("event", "path"), [("e", {"n": 1}), (None, "/"), ("e", b"/")])
+def test_event_and_path_are_text(codec: Codec, event: Any, path: Any) -> None:
+    with pytest.raises(TypeError, match=r"is no str: .*\(event, path, data\)"):
+        codec.push(event, path, None, None)

@@ -17,7 +17,7 @@ import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from wsrooms import Gap
+from wsrooms.testing import Cluster
 
 from .programs import DEADLINE, EXAMPLES, ROOT, Client, client, load
 
@@ -210,11 +210,23 @@ async def test_rooms_and_broadcasting_says_goodbye_and_refuses() -> None:
 
 
 async def test_rooms_and_broadcasting_tells_of_lost_messages() -> None:
-    async with rooms_app() as (module, url), client(url) as ann:
+    module = load("rooms_and_broadcasting.py")
+    async with Cluster(module.ws.replica(lifespan=None), n=2) as cluster:
+        ann = await cluster.connect(0)
         await ann.call("join", "/chat/general")
-        module.lost(Gap("/chat/general", "0123456789abcdef", 3))
-        assert await ann.receive() == {"event": "reload", "path": "/chat/general"}
-        module.lost(Gap(None, None, None))
+        room = cluster.apps[1].room("/chat/general")
+        room.broadcast("heard")
+        await cluster.settle()
+        cluster.bus.lose(1)
+        room.broadcast("lost")
+        room.broadcast("heard")
+        await cluster.settle()
+        for event in ("heard", "reload", "heard"):
+            assert await ann.receive() == {"event": event, "path": "/chat/general"}
+
+        cluster.bus.cut(0)
+        cluster.bus.heal(0)
+        await cluster.settle()
         assert await ann.receive() == {"event": "reload", "path": "/"}
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from wsrooms import WsApp, WsError
+
 from .programs import DEADLINE, EXAMPLES, ROOT, client, load
 
 if TYPE_CHECKING:
@@ -102,6 +104,18 @@ async def test_a_link_that_is_refused_is_told_why_and_does_not_try_again() -> No
             with pytest.raises(AssertionError, match="the page has ended"):
                 await stranger.tells()  # nothing keeps node running: no timer, no socket
         assert app.stats()["connections_total"] == 1
+
+
+async def test_an_error_that_up_does_not_catch_is_told_and_the_link_is_tried_again() -> None:
+    app = WsApp()
+
+    @app.on_message("join", "/dashboard")
+    def join() -> None:
+        raise WsError(403, "not a member")
+
+    async with app.serving() as address, page("dashboard", address.url) as dashboard:
+        for _ in range(2):
+            assert await dashboard.tells() == ["down", False, "not a member", False]
 
 
 async def test_a_call_that_is_not_answered_ends_the_link_which_is_tried_again() -> None:

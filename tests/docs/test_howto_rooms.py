@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wsrooms.testing import Cluster
+
 from .programs import DEADLINE, Client, client, load
 
 if TYPE_CHECKING:
@@ -77,6 +79,16 @@ async def test_an_owner_shows_somebody_out_and_nobody_else_can() -> None:
         assert await ann.call("message", "/rooms/team", data="he is gone") == {"data": None}
         # The next thing that bob hears is this reply, so he was not sent the message.
         assert await bob.call("join", "/rooms/team") == refusal(403, "this room is private")
+
+
+async def test_whoever_is_removed_is_shown_out_where_several_instances_run() -> None:
+    module = load("private_rooms.py")
+    async with Cluster(module.ws, n=2) as cluster:
+        ann, bob = [await cluster.connect(0, headers=cookie(name)) for name in ("ann", "bob")]
+        for one in (ann, bob):
+            await one.call("join", "/rooms/team")
+        await ann.call("kick", "/rooms/team", "bob")
+        assert await bob.receive() == {"event": "removed", "path": "/rooms/team"}
 
 
 async def test_a_session_that_ends_is_refused_at_once_and_closed_by_the_patrol() -> None:

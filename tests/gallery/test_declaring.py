@@ -50,6 +50,31 @@ def test_a_handler_has_no_parameter_that_needs_its_name(mistake: Mistake) -> Non
     )
 
 
+async def test_a_handler_gets_the_message(mistake: Mistake) -> None:
+    """A handler that asks for a param of the route, or for the data alone.
+
+    Why: What a handler gets is the message, whatever its parameter is called.
+    Remedy: `use_route_params()["room"]` for a param; `WsMessage[Order]` and its `.data`, or
+    `use_ws_message(Order).data`, for data that is validated.
+    """
+    assert await mistake.main_raises("""
+        from wsrooms import WsApp
+
+        ws = WsApp()
+
+        @ws.on_message("join", "/chat/:room")
+        async def join(room: str):
+            ...
+
+        async def main():
+            await ws.listen(8000)
+    """) == (
+        "wsrooms.errors.InvalidHandler: join (app.py:5) cannot be called: its parameter is "
+        "annotated str, and what a handler gets is the message: annotate WsMessage[str] and "
+        "take its .data, or call use_route_params() for what is in the path"
+    )
+
+
 def test_on_connect_has_no_parameter(mistake: Mistake) -> None:
     """on_connect with a parameter.
 

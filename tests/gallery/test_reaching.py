@@ -86,6 +86,35 @@ async def test_a_message_has_a_route(mistake: Mistake) -> None:
     ]
 
 
+async def test_a_param_is_written_with_a_colon(mistake: Mistake) -> None:
+    """A param in braces.
+
+    Why: Braces and angle brackets are how other frameworks write it. Here they are letters as
+    any other, so the route is there, and only a path with braces in it finds it.
+    Remedy: `"/chat/:room"`; [Routing](routing.md) has the rest.
+    """
+    app = mistake.runs("""
+        from wsrooms import WsApp
+
+        ws = WsApp(debug=True)
+
+        @ws.on_message("join", "/chat/{room}")
+        async def join():
+            ...
+    """).ws
+    async with mistake.client(app) as client:
+        assert await client.call("join", "/chat/general") == [
+            '→ {"event": "join", "path": "/chat/general", "id": 1}',
+            '← {"id":1,"error":{"code":404,"message":"Not found"}}',
+        ]
+    assert mistake.log() == [
+        (
+            "WARNING no route for 'join' '/chat/general', answered with 404: of this event "
+            "there is 'join' '/chat/{room}', where {room} is plain text: a param is written :room"
+        ),
+    ]
+
+
 async def test_what_a_parser_raises_shows_in_debug_mode(mistake: Mistake) -> None:
     """message_parser that raises.
 

@@ -31,6 +31,27 @@ async def test_data_is_json(mistake: Mistake) -> None:
     )
 
 
+async def test_a_path_comes_before_the_data(mistake: Mistake) -> None:
+    """Data where the path should be.
+
+    Why: What goes to a room has the room for its path, so `broadcast` of a room takes the event
+    and the data. What goes to one client, or to all, is of no room, so the path is given.
+    Remedy: `ws.broadcast("tick", "/", {"n": 1})`, and likewise `connection.send`.
+    """
+    assert await mistake.main_raises("""
+        from wsrooms import WsApp
+
+        ws = WsApp()
+
+        async def main():
+            async with ws.serving():
+                ws.broadcast("tick", {"n": 1})
+    """) == (
+        "TypeError: path={'n': 1} is no str: send() and broadcast() of all clients take "
+        "(event, path, data), broadcast() of a room (event, data)"
+    )
+
+
 async def test_keys_are_text(mistake: Mistake) -> None:
     """A dict whose keys are no text.
 

@@ -326,6 +326,40 @@ async def test_a_closed_app_is_closed_for_every_thread(mistake: Mistake) -> None
     )
 
 
+async def test_a_handler_asks_for_the_app_that_runs_it(mistake: Mistake) -> None:
+    """The app's name in a handler that a replica runs.
+
+    Why: `ws` is the app that was declared. What runs in a `Cluster`, and after `ws.replica()`,
+    is another one with the same handlers, which have to ask which one it is.
+    Remedy: `use_ws_server().room("/news")` in handlers and hooks, `on_gap` too; in a task the
+    `app` that `lifespan` was given.
+    """
+    app = mistake.runs("""
+        from wsrooms import WsApp
+
+        ws = WsApp()
+
+        @ws.on_message("tell", "/news")
+        def tell():
+            ws.room("/news").broadcast("told")
+
+        replica = ws.replica()
+    """).replica
+    async with mistake.client(app) as client:
+        assert await client.call("tell", "/news") == [
+            '→ {"event": "tell", "path": "/news", "id": 1}',
+            '← {"id":1,"error":{"code":500,"message":"Internal Error"}}',
+        ]
+    assert mistake.log() == [
+        (
+            "ERROR tell /news: its handler failed\nTraceback (most recent call last):\n  ...\n"
+            "wsrooms.errors.NotRunning: the app is not running, while another "
+            "one runs what is called here, such as a replica() of it in a Cluster: there "
+            "use_ws_server() is the one that runs, and so is the app that lifespan gets"
+        ),
+    ]
+
+
 def test_a_task_is_started_in_an_app_that_runs(mistake: Mistake) -> None:
     """start_task() before start.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wsrooms.debug import nearest
-from wsrooms.debug.nearest import like_rooms, near_routes, spelt_otherwise
+from wsrooms.debug.nearest import foreign_params, like_rooms, near_routes, spelt_otherwise
 
 ROUTES = [
     ("join", "/chat/:room"),
@@ -73,3 +73,18 @@ def test_names_are_compared_to_a_length_and_no_more_than_a_number_of_them(
     assert like_rooms("abcd", ["x", "y", "abcd"]) == []
     assert spelt_otherwise("ABCD", ["x", "y", "abcd"]) == []
     assert near_routes("e", "/abc", [("x", "/"), ("y", "/"), ("e", "/abc")]) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("/chat/{room}", "{room} is plain text: a param is written :room"),
+        ("/chat/<room>", "<room> is plain text: a param is written :room"),
+        ("/chat/<int:room>/x", "<int:room> is plain text: a param is written :room"),
+        ("/chat/:room", ""),
+        ("/chat/{}", ""),
+    ],
+)
+def test_a_param_in_the_spelling_of_another_framework_is_told(pattern: str, told: str) -> None:
+    routes = [("say", "/"), ("join", pattern)]
+    assert foreign_params(routes) == (f", where {told}" if told else "")

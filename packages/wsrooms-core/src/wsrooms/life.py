@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from wsrooms.context import Context, enter, note_join
+from wsrooms.context import Context, enter, note_join, peek
 from wsrooms.errors import NotRunning, TransportError
 from wsrooms.instance import Counters, Instance, WsLimits, WsServer
 from wsrooms.lifespan import Lifespan, manager_of
@@ -111,8 +111,21 @@ class Life:
         self._last_stats = Counters().stats(0, Rooms().stats())
 
     def current(self) -> Instance | None:
-        """What handlers reach through the app, if there is anything."""
-        return self.stand_in() if self.instance is None else self.instance
+        """What handlers reach through the app, if there is anything.
+
+        Raises:
+            NotRunning: Nothing, but another app runs the handler that asks, such as a replica.
+        """
+        found = self.stand_in() if self.instance is None else self.instance
+        if found is None:
+            running = peek(None)
+            if running is not None and running.instance.health().state != "closed":
+                raise NotRunning(
+                    "the app is not running, while another one runs what is called here, such as "
+                    "a replica() of it in a Cluster: there use_ws_server() is the one that runs, "
+                    "and so is the app that lifespan gets"
+                )
+        return found
 
     def health(self) -> WsHealth:
         """That of the instance; "starting" or "closed" where there is none."""

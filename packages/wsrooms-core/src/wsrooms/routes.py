@@ -76,7 +76,8 @@ class Handler:
         """Look at the annotation, once all names of the module exist.
 
         Raises:
-            InvalidHandler: ``WsMessage[...]`` names what cannot be found or decoded.
+            InvalidHandler: ``WsMessage[...]`` names what cannot be found or decoded, or it
+                declares something else than a message.
         """
         if self.takes_nothing or self._validator is not None:
             return
@@ -408,6 +409,21 @@ def _message_type(fn: Callable[..., object]) -> Any:
                 "import what it names outside of TYPE_CHECKING",
             ) from error
     if typing.get_origin(annotation) is not WsMessage:
+        if inspect.isclass(annotation) and not _may_be_message(annotation):
+            name = annotation.__qualname__
+            raise _invalid(
+                fn,
+                f"its parameter is annotated {name}, and what a handler gets is the message: "
+                f"annotate WsMessage[{name}] and take its .data, or call use_route_params() for "
+                "what is in the path",
+            )
         return None
     (type_,) = typing.get_args(annotation)
     return None if type_ is Any or isinstance(type_, TypeVar) else type_
+
+
+def _may_be_message(annotation: type) -> bool:
+    try:
+        return issubclass(WsMessage, annotation)
+    except TypeError:  # a protocol with attributes, which tells nothing of classes
+        return True

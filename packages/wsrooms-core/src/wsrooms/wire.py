@@ -116,6 +116,14 @@ class Codec(Protocol):
         ...
 
 
+def _no_names(event: object, path: object) -> TypeError:
+    name, value = ("path", path) if isinstance(event, str) else ("event", event)
+    return TypeError(
+        f"{name}={value!r:.200} is no str: send() and broadcast() of all clients take "
+        "(event, path, data), broadcast() of a room (event, data)"
+    )
+
+
 class JsonCodec:
     """JSON, as the protocol has it.
 
@@ -145,6 +153,8 @@ class JsonCodec:
 
     def push(self, event: str, path: str, data: object, params: Params | None) -> bytes:
         """The text frame of a push."""
+        if not (isinstance(event, str) and isinstance(path, str)):
+            raise _no_names(event, path)
         if type(data) is Raw:
             data = sendable_raw(data)
         try:
@@ -224,6 +234,8 @@ class CustomCodec:
         """The frame of a push: text for a str, binary for bytes."""
         if self._serializer is None:
             return self._json.push(event, path, data, params)
+        if not (isinstance(event, str) and isinstance(path, str)):
+            raise _no_names(event, path)
         if isinstance(data, Raw):
             data = sendable_raw(data)
         message: dict[str, Any] = {"event": event, "path": path}

@@ -6,6 +6,7 @@ may take their time, but not without bound: a client chooses what they are asked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from itertools import islice
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 
 from wsrooms.errors import NEAR
 
-__all__ = ["like_rooms", "near_routes", "spelt_otherwise"]
+__all__ = ["foreign_params", "like_rooms", "near_routes", "spelt_otherwise"]
 
 NAMES = 1000
 """Of so many names at most the near ones are looked for."""
@@ -27,6 +28,9 @@ LIKE = 0.8
 TOLD = 3
 """So many near names at most are told."""
 
+FOREIGN = re.compile(r"\{(\w+)\}|<(?:\w+:)?(\w+)>")
+"""A param as FastAPI and Flask write it, which is plain text here."""
+
 
 def near_routes(event: str, path: str, routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The routes that a message without one may have been meant for, the nearest first."""
@@ -38,6 +42,14 @@ def near_routes(event: str, path: str, routes: Iterable[tuple[str, str]]) -> lis
         if min(of_event, of_path) >= NEAR:
             near[route] = of_event + of_path
     return sorted(near, key=lambda route: -near[route])[:TOLD]
+
+
+def foreign_params(routes: Iterable[tuple[str, str]]) -> str:
+    """What to say where one of the routes has a param in the spelling of another framework."""
+    for _, pattern in routes:
+        if found := FOREIGN.search(pattern):
+            return f", where {found[0]} is plain text: a param is written :{found[1] or found[2]}"
+    return ""
 
 
 def spelt_otherwise(room: str, rooms: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from wsrooms.context import peek
-from wsrooms.debug.nearest import like_rooms, near_routes, spelt_otherwise
+from wsrooms.debug.nearest import foreign_params, like_rooms, near_routes, spelt_otherwise
 from wsrooms.inbound import plain_id
 from wsrooms.rooms import Rooms
 from wsrooms.session import Session
@@ -232,7 +232,7 @@ class LoudSession(Session):
             ", answered with 404" if inbound.id is not UNSET else ", dropped as it has no id",
             f"did you mean {meant}?"
             if near
-            else f"of this event there is {meant}"
+            else f"of this event there is {meant}{foreign_params(others)}"
             if meant
             else "app.routes() lists what there is",
         )

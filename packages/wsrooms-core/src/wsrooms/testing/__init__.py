@@ -8,7 +8,7 @@ runs a coroutine on virtual time; :class:`History` judges what a run saw.
 
 from wsrooms.testing.bus import Lost, SimulatedBus
 from wsrooms.testing.client import Client, connect_client
-from wsrooms.testing.cluster import Cluster
+from wsrooms.testing.cluster import Cluster, ClusterClient
 from wsrooms.testing.contexts import (
     HandlerContext,
     prepare_test_ws_connection_context,
@@ -24,6 +24,7 @@ from wsrooms.testing.virtual import Deadlock, VirtualTimeLoop, run
 __all__ = [
     "Client",
     "Cluster",
+    "ClusterClient",
     "Deadlock",
     "Disconnected",
     "HandlerContext",
