@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import UNSET
 
 from wsrooms import Gap, PermissionDenied, TransportUnavailable
 from wsrooms.rooms import Rooms
@@ -26,7 +27,9 @@ class Member:
         self.id = id
         self.rooms: set[str] = set()
 
-    def send(self, *message: object) -> None: ...
+    def send(
+        self, event: str, path: str, data: object = UNSET, params: object | None = None
+    ) -> None: ...
 
 
 class Broker:
