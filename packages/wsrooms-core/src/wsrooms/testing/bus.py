@@ -197,15 +197,16 @@ class SimulatedBus:
         *,
         jitter: float = 0.0,
         which: Which = None,
-        direction: Literal["up", "down", "both"] = "both",
+        direction: Literal["up", "down", "both"] = "down",
     ) -> None:
-        """Let everything take time, on the way to the broker ("up") or from it.
+        """Let everything take time: by default a message, and an answer, ``seconds``.
 
         Args:
             seconds: How long at least.
             jitter: How much more at most, by chance; nothing overtakes all the same.
             which: On whose links.
-            direction: Which way.
+            direction: On the way from the broker ("down"), to it ("up"), or both: then a
+                message is on its way twice as long.
         """
         for transport in self._which(which):
             if direction != "down":
