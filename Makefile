@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench slow-reader soak mutants docs coverage constraints clean
+.PHONY: help demo test browser check check-lint check-types bench slow-reader soak simulate mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
+	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the core"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
@@ -56,6 +57,10 @@ slow-reader:
 
 soak:
 	$(IN) soak python tools/soak.py $(ARGS)
+
+SEEDS ?= 1000
+simulate:
+	$(IN) test python tools/simulate.py --seeds $(SEEDS) $(ARGS)
 
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)

@@ -7,7 +7,7 @@ ws = WsApp()
 
 @ws.on_message("join", "/chat/:room")
 async def join() -> dict[str, bool]:
-    await use_ws_rooms().join()  # the room is the message's path, such as "/chat/general"
+    await use_ws_rooms().join()  # the room: the path, "/chat/general"
     return {"joined": True}
 
 

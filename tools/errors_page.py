@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "errors.md"
-WIDTH = 88
+WIDTH = 80
 
 GROUPS = {
     "test_declaring": "Declaring routes and hooks",

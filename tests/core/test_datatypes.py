@@ -168,12 +168,12 @@ def test_a_type_that_names_itself_is_looked_through_once(monkeypatch: pytest.Mon
         found: dict[str, Any] = hints(cls, include_extras=include_extras)
         return found
 
-    monkeypatch.setattr("wsrooms.datatypes.typing.get_type_hints", counted)
+    monkeypatch.setattr("wsrooms.datatypes.pieces.typing.get_type_hints", counted)
     node = decoded(Node, '{"lax":{"count":1},"more":[{"lax":{"count":2}}]}')
     assert node == Node(Lax(count=1), [Node(Lax(count=2))])
     told = refused(Node, '{"lax":{"count":1},"more":[{"lax":{}}]}')
     assert told == "Object missing required field `count` - at `$.more[0].lax`"
-    assert looked == [Node]
+    assert looked == [Node, Node], "for whose it is, and for its defaults"
 
 
 def test_a_name_that_cannot_be_found_is_told_by_the_library_of_its_class() -> None:
@@ -184,8 +184,18 @@ def test_a_name_that_cannot_be_found_is_told_by_the_library_of_its_class() -> No
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement is new in 3.12")
 def test_an_alias_of_the_type_statement_is_what_it_stands_for() -> None:
     namespace: dict[str, Any] = {"Lax": Lax}
-    exec("type Laxes = list[Lax]", namespace)
-    assert decoded(namespace["Laxes"], '[{"count":"5"}]') == [Lax(count=5)]
+    exec("type Laxes = list[Lax]; type Many[T] = list[T]", namespace)
+    for type_ in (namespace["Laxes"], namespace["Many"][Lax]):
+        assert decoded(type_, '[{"count":"5"}]') == [Lax(count=5)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement is new in 3.12")
+def test_an_alias_that_names_itself_is_pydantics_or_refused() -> None:
+    namespace: dict[str, Any] = {"Lax": Lax}
+    exec("type Nested = list[Nested] | Lax; type Lists = list[Lists]", namespace)
+    assert decoded(namespace["Nested"], '[[{"count":5}]]') == [[Lax(count=5)]]
+    with pytest.raises(TypeError, match="Lists names itself with no class between"):
+        validator_for(namespace["Lists"])
 
 
 def test_json_is_validated_in_jsons_mode_wherever_the_model_is() -> None:

@@ -44,6 +44,30 @@ class Dog(pydantic.BaseModel):
     name: str
 
 
+class Text(pydantic.BaseModel):
+    """The tag of this member is also the name of a field."""
+
+    type: Literal["text"]
+    text: Any
+    size: int
+
+
+class Picture(pydantic.BaseModel):
+    type: Literal["picture"]
+
+
+class Tree(pydantic.BaseModel):
+    type: Literal["tree"]
+    tree: Annotated[Tree | Picture, pydantic.Field(discriminator="type")] | None = None
+
+
+Content = Annotated[Text | Picture, pydantic.Field(discriminator="type")]
+
+
+class FromPath(pydantic.BaseModel):
+    first: int = pydantic.Field(validation_alias=pydantic.AliasPath("all", 0))
+
+
 class Even(pydantic.BaseModel):
     n: int
 
@@ -55,6 +79,19 @@ class Even(pydantic.BaseModel):
         if n % 2:
             raise ValueError("an odd number")
         return n
+
+
+class Breaks(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def _check(cls, n: int) -> int:
+        raise TypeError(f"{n}: not for clients")
+
+
+class HoldsBreaks(msgspec.Struct):
+    breaks: Breaks
 
 
 class Holds(msgspec.Struct):
@@ -100,6 +137,18 @@ CASES: list[tuple[Any, object, str]] = [
         {"lives": 1},
         "Unable to extract tag using discriminator 'kind'",
     ),
+    # ... also where it has the name of a field.
+    (Content, {"type": "text", "text": "x", "size": ""}, "Expected `int`, got `str` - at `$.size`"),
+    (Content, {"type": "text", "text": {"size": 1}}, "Object missing required field `size`"),
+    (
+        list[Content],
+        [{"type": "text", "text": {"size": 1}, "size": "x"}],
+        "Expected `int`, got `str` - at `$[0].size`",
+    ),
+    # An alias may be a path, which is named as one.
+    (FromPath, {}, "Object missing required field `all[0]`"),
+    (FromPath, {"all": []}, "Object missing required field `all[0]`"),
+    (FromPath, {"all": ["x"]}, "Expected `int`, got `str` - at `$.all[0]`"),
     # What msgspec has no words for is told in pydantic's.
     (Even, {"n": 1}, "Value error, an odd number - at `$.n`"),
     (Cat, {"kind": "cow", "lives": 1}, "Input should be 'cat' - at `$.kind`"),
@@ -165,6 +214,25 @@ def test_a_megabyte_of_errors_is_counted_and_not_written_out() -> None:
     validator = validator_for(list[Item])
     with pytest.raises(msgspec.ValidationError, match=r"^340001 values do not fit$"):
         validator.decode(document)
+
+
+def test_a_client_cannot_make_the_path_of_an_error_cost_much() -> None:
+    data: dict[str, Any] = {"type": "tree", "tree": 5}
+    for _ in range(60):  # at each level the name is a member of the union, and a field
+        data = {"type": "tree", "tree": data}
+    with pytest.raises(msgspec.ValidationError) as caught:
+        validator_for(Tree).decode(json.dumps(data).encode())
+    assert str(caught.value).endswith(f"- at `${'.tree' * 61}`")
+
+
+@pytest.mark.parametrize("type_", [Breaks, HoldsBreaks, list[HoldsBreaks]])
+def test_a_mistake_in_a_validator_is_not_told_as_one_of_the_data(type_: Any) -> None:
+    data: Any = {"breaks": {"n": 1}, "n": 1}
+    data = data if isinstance(type_, type) else [data]
+    with pytest.raises(TypeError, match="not for clients"):
+        validator_for(type_).decode(json.dumps(data).encode())
+    with pytest.raises(TypeError, match="not for clients"):
+        validator_for(type_).convert(data)
 
 
 def test_what_a_validator_raises_for_the_peer_reaches_it() -> None:

@@ -18,6 +18,7 @@ from wsrooms import (
     PayloadTooLarge,
     PermissionDenied,
 )
+from wsrooms.joins import Recent
 from wsrooms.rooms import Rooms
 from wsrooms.wire import CustomCodec
 
@@ -355,10 +356,10 @@ def test_a_message_of_another_instance_that_cannot_be_told_here_is_logged(
     assert "could not be delivered" in caplog.text
 
 
-def test_echoes_are_known_of_the_last_that_went_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsrooms.rooms.GONE_SENDERS", 2)
+def test_echoes_are_known_of_the_last_that_went_only() -> None:
     transport = SyncTransport()
     rooms = Rooms(transport)
+    rooms._gone = Recent(2)
     stays = Member("stays")
     rooms.join(stays, "r")
     for number in range(3):

@@ -153,6 +153,14 @@ async def test_a_step_that_blocks_is_named_and_the_function_need_not_become_asyn
     )
 
 
+async def test_what_another_thread_calls_keeps_no_loop_busy(watched: Watched, clock: Clock) -> None:
+    hook = watched.watch.function(lambda: clock.block(0.5), "enc_hook")
+    await asyncio.to_thread(hook)
+    assert watched.count == 0
+    hook()
+    assert watched.count == 1
+
+
 async def test_waiting_is_not_blocking(watched: Watched, clock: Clock) -> None:
     waiting = asyncio.get_running_loop().create_future()
 
@@ -334,6 +342,28 @@ async def test_handlers_answer_as_they_do_without_debug(connect: Connect) -> Non
         assert (await peer.call("sum", "/", ["x"]))["error"]["code"] == 422
         assert await peer.call("join", "/r") is None
         assert [handler for _, _, handler in app.routes()] == [fails, adds, joins]
+
+
+async def test_the_rest_of_a_message_may_be_a_background_task_as_without_debug(
+    connect: Connect,
+) -> None:
+    app = WsApp(debug=True)
+
+    @app.around_message
+    async def apart(call_next: Callable[[], Any]) -> object:
+        return await app.start_task(call_next(), name="the rest")
+
+    @app.around_message
+    async def inner(call_next: Callable[[], Awaitable[object]]) -> object:
+        return await call_next()
+
+    @app.on_message("one", "/")
+    def one() -> int:
+        return 1
+
+    async with app.serving() as address:
+        peer = await connect(address)
+        assert await peer.call("one", "/") == 1
 
 
 def test_an_app_that_does_not_debug_does_not_load_what_does() -> None:

@@ -241,3 +241,35 @@ def test_a_message_cannot_come_before_it_is_sent(history: Told) -> None:
     history.send(1, "red", instance="i1")
 
     assert history.rules() == ["too early"]
+
+
+def test_a_client_that_stalled_twice_reads_again_after_one_resume(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.stalled("ann")
+    history.stalled("ann")
+    history.resumed("ann")
+    history.say(1, "red")
+
+    assert history.rules() == ["lost"]
+
+
+def test_a_client_may_still_read_what_had_come_before_its_instance_crashed(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red", "i0")
+    history.crashed("i0")
+    history.received("ann", 1, "red")
+    history.disconnected("ann")
+
+    assert history.check() == []
+
+
+def test_of_a_lossy_client_only_what_it_receives_is_judged(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.lossy("ann")
+    history.say(1, "red", "i0")
+    history.say(2, "red", "i0")
+    history.received("ann", 2, "red")
+    assert history.check() == []
+
+    history.received("ann", 2, "red")
+    assert history.rules() == ["duplicate"]

@@ -159,3 +159,44 @@ def test_the_last_message_that_the_run_lost_itself_is_no_violation_without_a_lat
     history.say(3, "red")
     history.received("ann", 3, "red")
     assert history.rules() == ["lost"]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_instance_that_ended_before_its_link_was_mended_need_not_tell(
+    history: Told, ended: bool
+) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.received("ann", 1, "red")
+    history.settled()
+    history.outage("i0", "cut")
+    history.say(2, "red")
+    history.settled()
+    history.disconnected("ann")
+    if ended:
+        history.crashed("i0")
+
+    assert history.rules() == ([] if ended else ["lost"])
+
+
+def test_a_send_that_failed_or_was_not_answered_may_be_on_its_way_for_ever(history: Told) -> None:
+    history.open("ann")
+    for message in (1, 2):
+        history.send(message, "red", instance="i1")
+    history.send_failed(1)
+    history.settled()
+    history.enter("ann", "red")
+    history.gap("i0", "red", "p1", 2)
+
+    assert history.check() == []
+
+
+def test_a_gap_accounts_first_for_what_nothing_else_accounts_for(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.outage("i0", "cut")
+    history.say(1, "red")
+    history.gap("i0", None, None, None)
+    history.say(2, "red")
+    history.gap("i0", "red", "p1", 1)
+
+    assert history.check() == []

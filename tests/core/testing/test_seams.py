@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wsrooms import NotRunning, WsApp, use_ws_rooms
+from wsrooms import NotRunning, WsApp, WsError, use_ws_rooms
 from wsrooms.connection import JoinOrder
-from wsrooms.testing import VirtualTimeLoop, connect_client, prepare_test_ws_message_context
+from wsrooms.testing import (
+    Disconnected,
+    VirtualTimeLoop,
+    connect_client,
+    prepare_test_ws_message_context,
+)
 from wsrooms.testing.quiet import is_quiet, until_quiet
 from wsrooms.turns import Turns
 
@@ -139,3 +144,27 @@ def test_a_stand_in_is_reached_only_while_nothing_runs() -> None:
     del ctx
     with pytest.raises(NotRunning):
         app.server.connections()
+
+
+def test_thousands_of_contexts_one_after_the_other_leave_no_trace_in_one_that_is_held() -> None:
+    app = WsApp()
+    with prepare_test_ws_message_context(event="e", path="/", app=app) as held:
+        held.connection.join("kept")
+        for _ in range(3000):
+            with prepare_test_ws_message_context(event="e", path="/", app=app):
+                assert len(app.room("kept")) == 1
+
+
+async def test_nothing_is_kept_of_clients_that_were_refused() -> None:
+    app = WsApp()
+
+    @app.on_connect
+    def refuse() -> None:
+        raise WsError(403)
+
+    async with app._visited(HERE) as door:
+        for _ in range(2):
+            with pytest.raises(Disconnected):
+                async with connect_client(app):
+                    pass
+        assert door.instance.watchers == {}

@@ -94,6 +94,7 @@ def test_a_wait_for_what_can_never_happen_is_told_with_the_place() -> None:
     assert "the one that waits" in str(caught.value)
     assert "forever" in str(caught.value)
     assert "test_virtual.py" in str(caught.value)
+    assert "nobody waits for a subprocess, a socket or a thread" in str(caught.value)
 
 
 def test_the_result_and_the_error_of_the_coroutine_come_out() -> None:

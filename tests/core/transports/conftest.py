@@ -39,6 +39,9 @@ class Events:
         self._note("refused", channel, error)
         self.on_refused(channel)
 
+    def lapsed(self, channel: str) -> None:
+        self._note("lapsed", channel)
+
     def gap(self, gap: Gap) -> None:
         self._note("gap", gap)
 

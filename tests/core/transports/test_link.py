@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsrooms.errors import OutcomeUnknown, TransportUnavailable
 from wsrooms.receipt import FINISHED
 from wsrooms.transports import MemoryTransport
-from wsrooms.transports.link import as_transport_error
+from wsrooms.transports.calls import as_transport_error
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.

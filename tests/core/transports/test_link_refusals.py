@@ -118,7 +118,7 @@ async def test_what_is_never_confirmed_is_taken_back_and_tried_again_while_it_is
     await transport.until("subscribe", "c", count=2)
     transport.end("subscribe", "c")
     await events.until("subscribed")
-    assert events.told == [("subscribed", "c")]
+    assert events.told == [("lapsed", "c"), ("subscribed", "c")]
 
 
 async def test_what_is_never_confirmed_and_no_longer_wished_is_forgotten(

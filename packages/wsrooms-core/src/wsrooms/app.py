@@ -8,7 +8,6 @@ may start again, and its replicas share no state with it.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -301,8 +300,9 @@ class WsApp(WsRoutes):
             NotRunning: Before start or after close; ``coro`` is closed then.
             TypeError: ``coro`` is none.
         """
-        if not inspect.iscoroutine(coro):
-            what = getattr(coro, "__qualname__", None) or type(coro).__name__
+        given: object = coro  # a checker would take what follows for unreachable
+        if not isinstance(given, Coroutine):  # which a compiled one, or a debugged one, is too
+            what = getattr(given, "__qualname__", None) or type(given).__name__
             raise TypeError(
                 f"start_task({what}): give a coroutine, which calling an async function makes"
             )

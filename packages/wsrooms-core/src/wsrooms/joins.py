@@ -7,15 +7,17 @@ whether the room has to be left again if it never does.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from wsrooms.connection import WsMember
     from wsrooms.receipt import Receipt
 
-__all__ = ["PendingJoin", "PendingJoins"]
+__all__ = ["PendingJoin", "PendingJoins", "Recent"]
 
 
 class PendingJoin:
@@ -67,6 +69,11 @@ class PendingJoins:
         """Who waits for ``room``: a snapshot."""
         return list(self._rooms.get(room, ()))
 
+    def include(self, room: str, members: Iterable[WsMember]) -> bool:
+        """Whether all of ``members`` are in ``room`` only by joins that wait."""
+        waiting = self._rooms.get(room, {})
+        return all(member in waiting and waiting[member].added for member in members)
+
     def settle(self, room: str, member: WsMember, error: Exception | None) -> bool:
         """End the entry, if there is one.
 
@@ -93,3 +100,23 @@ class PendingJoins:
 
     def __bool__(self) -> bool:
         return bool(self._rooms)
+
+
+class Recent:
+    """The ids that were added last."""
+
+    __slots__ = ("_ids", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        """Keep at most ``limit``."""
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._limit = limit
+
+    def add(self, id: str) -> None:
+        """Keep ``id``; the oldest goes, if there are too many."""
+        self._ids[id] = None
+        if len(self._ids) > self._limit:
+            self._ids.popitem(last=False)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._ids

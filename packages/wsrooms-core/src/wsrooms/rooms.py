@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from contextvars import Context
 from functools import partial
@@ -28,7 +27,7 @@ from wsrooms.errors import (
     TransportUnavailable,
 )
 from wsrooms.hub import Hub
-from wsrooms.joins import PendingJoins
+from wsrooms.joins import PendingJoins, Recent
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
@@ -46,9 +45,6 @@ __all__ = ["Rooms"]
 
 WISH_AGAIN = 1.0
 """Seconds after which a channel that was refused, and still has members, is asked for again."""
-
-GONE_SENDERS = 1000
-"""Members that have gone whose echoes are still known, where the transport may echo."""
 
 
 class Rooms:
@@ -90,8 +86,9 @@ class Rooms:
         self._server_channel = FINISHED
         self._context = Context()
         self._log = SeldomLog(self._logger)
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone = Recent(1000)  # senders whose echoes are still known, where a bus may echo
         self._again: dict[str, asyncio.TimerHandle] = {}  # when refused channels are wished again
+        self._lapsed: set[str] = set()  # channels of members that hear no other instance
         self.foreign: int = 0
         self.echoes: int = 0
         self.gaps: int = 0
@@ -151,9 +148,8 @@ class Rooms:
         )
         pending.receipts.append(receipt)
         if self._overdue(link):
-            self._fail(
-                connection, room, TransportUnavailable("the bus is down; the join was undone")
-            )
+            down = TransportUnavailable("the bus is down; the join was undone")
+            self._fail(connection, room, down)
         else:
             self._wish(channel)
         if not receipt.done and pending.timer is None:
@@ -172,8 +168,8 @@ class Rooms:
         return (now if down is None else down) + self._join_timeout
 
     def _overdue(self, link: BusLink) -> bool:
-        down = link.down_since is not None
-        return down and self._deadline(link) <= asyncio.get_running_loop().time()
+        down = link.down_since
+        return down is not None and down + self._join_timeout <= asyncio.get_running_loop().time()
 
     def leave(self, connection: WsMember, room: str) -> Receipt:
         """Take ``connection`` out of ``room`` at once; leaving twice changes nothing.
@@ -197,9 +193,7 @@ class Rooms:
             self._pending.settle(room, connection, ConnectionGone(connection.id))
             self._discard(connection, room)
         if self.link is not None and self.link.may_echo:
-            self._gone[connection.id] = None
-            if len(self._gone) > GONE_SENDERS:
-                self._gone.popitem(last=False)
+            self._gone.add(connection.id)
         return FINISHED
 
     def connections(self, room: str) -> frozenset[WsMember]:
@@ -217,7 +211,8 @@ class Rooms:
     def _discard(self, connection: WsMember, room: str) -> None:
         self.fanout.members_change(room)
         if self._hub.discard(room, connection) and self.link is not None:
-            self.link.unsubscribe(room_channel(room))
+            self._lapsed.discard(channel := room_channel(room))
+            self.link.unsubscribe(channel)
 
     def _fail(self, connection: WsMember, room: str, error: Exception) -> None:
         """A pending join has failed: undo it."""
@@ -226,13 +221,8 @@ class Rooms:
             self._discard(connection, room)
 
     def _expire(self, connection: WsMember, room: str) -> None:
-        self._fail(
-            connection,
-            room,
-            TransportUnavailable(
-                f"joining {room!r} was not confirmed within {self._join_timeout:g} s and is undone"
-            ),
-        )
+        told = f"joining {room!r} was not confirmed within {self._join_timeout:g} s and is undone"
+        self._fail(connection, room, TransportUnavailable(told))
 
     def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
         """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
@@ -347,9 +337,8 @@ class Rooms:
             async with asyncio.timeout(timeout):
                 await self._server_channel
         except TimeoutError:
-            raise TransportUnavailable(
-                f"the server-wide channel was not confirmed within {timeout:g} s"
-            ) from None
+            told = f"the server-wide channel was not confirmed within {timeout:g} s"
+            raise TransportUnavailable(told) from None
 
     def _all(self) -> Collection[WsMember]:
         return () if self.everybody is None else self.everybody()
@@ -369,9 +358,8 @@ class Rooms:
             message = read_payload(payload)
         except ForeignPayload as error:
             self.foreign += 1
-            self._log.error(
-                "foreign", "dropped a payload on %s that is no message: %s", channel, error
-            )
+            told = "dropped a payload on %s that is no message: %s"
+            self._log.error("foreign", told, channel, error)
             return
         if (exclude := message.excludeId) is not None and self._is_own_echo(exclude, members):
             self.echoes += 1
@@ -413,23 +401,35 @@ class Rooms:
 
     def subscribed(self, channel: str) -> None:
         """The transport confirmed ``channel``: its joins are done."""
-        room = room_of(channel)
-        if room is None:
+        if channel in self._lapsed:
+            self._lapsed.discard(channel)
+            self.gap(Gap(None, None, None))
+        if (room := room_of(channel)) is None:
             self._server_channel.settle()
-            return
-        self._pending.confirm(room)
+        else:
+            self._pending.confirm(room)
+
+    def lapsed(self, channel: str) -> None:
+        """Whoever had been confirmed hears nothing: to be told when there is a subscription."""
+        room, joins = room_of(channel), self._pending
+        new = (
+            joins.include(room, self._hub.members(room)) if room else not self._server_channel.done
+        )
+        if not new:
+            self._lapsed.add(channel)
 
     def refused(self, channel: str, error: TransportError) -> None:
         """The transport will not have ``channel``: its joins are undone."""
         room = room_of(channel)
         if room is None:
             self._log.error(channel, "no server-wide broadcasts of other instances: %s", error)
+            self._lapsed.add(channel)
             self._server_channel.settle(error)
-            self._wish_again(channel)
-            return
+            return self._wish_again(channel)
         for member in self._pending.members(room):
             self._fail(member, room, error)
         if room in self._hub:  # those whose joins had been confirmed before
+            self._lapsed.add(channel)
             self._log.error("a room", "members of %r hear no other instance: %s", room, error)
             self._wish_again(channel)
 

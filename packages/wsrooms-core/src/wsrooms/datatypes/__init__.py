@@ -11,9 +11,12 @@ import sys
 import typing
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Annotated, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
+
+from wsrooms.datatypes.defaults import completer_for
+from wsrooms.datatypes.pieces import Note, field_types, has_fields, pieces_of
 
 if typing.TYPE_CHECKING:
     from msgspec import Raw
@@ -88,6 +91,16 @@ def _validator(type_: Any) -> Validator[Any]:
 
 
 def _make(type_: Any) -> Validator[Any]:
+    try:
+        return _made(type_)
+    except RecursionError:
+        raise TypeError(
+            f"{type_} names itself with no class between, which msgspec cannot follow: "
+            "declare a class"
+        ) from None
+
+
+def _made(type_: Any) -> Validator[Any]:
     if "pydantic" in sys.modules:
         found = _Found()
         found.look(type_)
@@ -96,9 +109,22 @@ def _make(type_: Any) -> Validator[Any]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
     # A message_parser may make such an object itself, so converting one is well.
     opaque = isinstance(type_, type) and _fits_nothing(type_)
-    return Validator(
+    return _completed(
+        type_,
         partial(_refuse_opaque, type_) if opaque else decoder.decode,
         lambda data: msgspec.convert(data, type_),
+    )
+
+
+def _completed(
+    type_: Any, decode: Callable[[bytes | Raw], Any], convert: Callable[[object], Any]
+) -> Validator[Any]:
+    """A validator by msgspec, whose dataclasses have all their fields."""
+    complete = completer_for(type_)
+    if complete is None:
+        return Validator(decode, convert)
+    return Validator(
+        lambda document: complete(decode(document)), lambda data: complete(convert(data))
     )
 
 
@@ -137,7 +163,7 @@ def _make_with_pydantic(type_: Any, found: _Found) -> Validator[Any]:
             except TypeError:
                 raise error from None  # a Struct is in it, or an attrs class
         else:
-            return Validator(mixed.decode, mixed.convert)
+            return _completed(type_, mixed.decode, mixed.convert)
     else:
         whole = Pydantic(type_)
     return Validator(whole.decode, whole.convert)
@@ -160,40 +186,22 @@ class _Found:
 
     def look(self, type_: Any) -> None:
         """Look through ``type_`` and all that it names."""
-        type_ = getattr(type_, "__value__", type_)  # of a `type` statement
-        type_ = getattr(type_, "__supertype__", type_)  # of a NewType
-        origin = typing.get_origin(type_)
-        if origin is Annotated:
-            origin, *metadata = typing.get_args(type_)
-            self.rules = self.rules or any(map(_is_pydantics, metadata))
-            self.look(origin)
-        elif origin is not None:
-            for part in (origin, *typing.get_args(type_)):
-                self.look(part)
-        elif isinstance(type_, type) and type_ not in self._seen:
-            self._seen.add(type_)
-            self._look_at_class(type_)
+        for piece in pieces_of(type_):
+            if isinstance(piece, Note):
+                self.rules = self.rules or _is_pydantics(piece.metadata)
+            elif isinstance(piece, type) and piece not in self._seen:
+                self._seen.add(piece)
+                self._look_at_class(piece)
 
     def _look_at_class(self, cls: type) -> None:
         if _is_model(cls):
             self.models = True
         elif _is_pydantics(cls):
             self.rules = True
-        elif _has_fields(cls):
+        elif has_fields(cls):
             self.others = True
-            try:
-                fields = typing.get_type_hints(cls, include_extras=True)
-            except Exception:  # noqa: BLE001 - names that cannot be found: its library will tell
-                return
-            for field in fields.values():
+            for field in field_types(cls).values():
                 self.look(field)
-
-
-def _has_fields(cls: type) -> bool:
-    marks = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "__required_keys__")
-    return any(hasattr(cls, mark) for mark in marks) or (
-        issubclass(cls, tuple) and hasattr(cls, "_fields")
-    )
 
 
 def _is_model(cls: type) -> bool:

@@ -23,6 +23,12 @@ MAX_ERRORS = 1000
 """Errors of one message of which the first is named: pydantic cannot tell it alone, and to
 tell all of a hostile megabyte would keep the loop for seconds."""
 
+MEMBERS = 50
+"""Errors of which it is asked whether they are of the same union as the first one."""
+
+WAYS = 200
+"""Turnings that are tried on the way to what an error is about, beside the straight one."""
+
 SHOWN = 100
 """Characters of a client's name of a field that an error repeats."""
 
@@ -92,6 +98,8 @@ class Mixed:
             return self._decoder.decode(document)
         except msgspec.ValidationError as error:
             raise _joined(error) from None
+        except _Broken as broken:
+            raise broken.error from None
 
     def convert(self, data: object) -> Any:
         """Make the object that ``data`` says."""
@@ -99,6 +107,8 @@ class Mixed:
             return msgspec.convert(data, self._type, dec_hook=self._from_python)
         except msgspec.ValidationError as error:
             raise _joined(error) from None
+        except _Broken as broken:
+            raise broken.error from None
 
     def _from_json(self, cls: type, data: Any) -> Any:
         # Encoded again, because what JSON may say for a date or a set is not what Python may.
@@ -106,12 +116,16 @@ class Mixed:
             return _validated_json(self._of(cls), msgspec.json.encode(data), data)
         except msgspec.ValidationError as error:
             raise _InnerError(str(error)) from None
+        except (TypeError, ValueError) as error:
+            raise _Broken(error) from None
 
     def _from_python(self, cls: type, data: Any) -> Any:
         try:
             return _validated(self._of(cls), data)
         except msgspec.ValidationError as error:
             raise _InnerError(str(error)) from None
+        except (TypeError, ValueError) as error:
+            raise _Broken(error) from None
 
     def _of(self, cls: type) -> pydantic.TypeAdapter[Any]:
         adapter = self._adapters.get(cls)
@@ -122,6 +136,17 @@ class Mixed:
 
 class _InnerError(ValueError):
     """What pydantic says of a part; msgspec adds where that part is."""
+
+
+class _Broken(Exception):
+    """A validator's own mistake, which msgspec would take for one of the data.
+
+    Attributes:
+        error: What it raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 def dump(thing: Any) -> Any:
@@ -171,41 +196,76 @@ def _told(error: pydantic.ValidationError, data: object) -> str:
         return f"{error.error_count()} values do not fit"
     errors = error.errors(include_url=False, include_context=False)
     first = errors[0]
-    kind, steps = first["type"], first["loc"]
+    kind, steps, came = first["type"], first["loc"], first["input"]
     if kind == "json_invalid":  # it is JSON: msgspec has read it
         raise RecursionError
-    path = _json_path(steps, data)
-    if kind == "missing" and isinstance(steps[-1], str):
-        what = f"Object missing required field `{_shortened(steps[-1])}`"
-    elif kind in _UNKNOWN:
+    if kind == "missing" and steps and not isinstance(came, list | tuple):
+        name = _last_name(steps)
+        path = _json_path(steps[: -len(name)], data, came)
+        field = _shortened(name[0]) + "".join(map(_written, name[1:]))
+        what = f"Object missing required field `{field}`"
+    elif kind in _UNKNOWN and steps:
         what = f"Object contains unknown field `{_shortened(steps[-1])}`"
-        path = _json_path(steps[:-1], data)
+        path = _json_path(steps, data, came)[:-1]
     elif kind in _EXPECTED:
+        path = _json_path(steps, data, came)
         # The members of a union each have their say.
         expected = dict.fromkeys(
             _EXPECTED[other["type"]]
-            for other in errors
-            if other["type"] in _EXPECTED and _json_path(other["loc"], data) == path
+            for other in errors[:MEMBERS]
+            if other["type"] in _EXPECTED and _json_path(other["loc"], data, other["input"]) == path
         )
-        what = f"Expected `{' | '.join(expected)}`, got `{_json_type(first['input'])}`"
+        what = f"Expected `{' | '.join(expected)}`, got `{_json_type(came)}`"
     else:
+        path = _json_path(steps, data, came)
         what = first["msg"]
-    return what if path == "$" else f"{what} - at `{path}`"
+    return f"{what} - at `${''.join(path)}`" if path else what
 
 
-def _json_path(steps: Sequence[int | str], data: object) -> str:
-    """The way through ``data``; what pydantic adds to it, such as a union's member, is left out."""
-    path = "$"
-    for step in steps:
-        if isinstance(data, dict) and step in data:
-            data = cast("dict[object, object]", data)[step]
-            name = str(step)
-            path += f".{name}" if name.isidentifier() else f"[{json.dumps(name[:SHOWN])}]"
-        elif isinstance(data, list | tuple) and isinstance(step, int):
-            items = cast("Sequence[object]", data)
-            data = items[step] if step < len(items) else None
-            path += f"[{step}]"
-    return path
+def _json_path(steps: Sequence[int | str], data: object, came: object) -> list[str]:
+    """The way through ``data`` to what ``came``.
+
+    What pydantic adds to it, such as the member of a union, is left out. A field may have
+    the name of such a member (``{"type": "text", "text": "hi"}``), so ways without some of
+    the steps are tried too: best is one that leads to what came, by the last step.
+    """
+    best: list[str] = []
+    rank = (False, False, -1)
+    ways: list[tuple[int, object, list[str], bool]] = [(0, data, [], False)]
+    for _ in range(len(steps) + WAYS):
+        if not ways or rank == (True, True, len(steps)):
+            break
+        at, here, path, by_last = ways.pop()
+        if at == len(steps):
+            found = (here == came, by_last, len(path))
+            if found > rank:
+                best, rank = path, found
+            continue
+        step = steps[at]
+        if isinstance(here, dict) and step in here:
+            ways.append((at + 1, here, path, False))
+            value = cast("dict[object, object]", here)[step]
+            ways.append((at + 1, value, [*path, _written(str(step))], True))
+        elif isinstance(here, list | tuple) and isinstance(step, int):
+            items = cast("Sequence[object]", here)
+            item = items[step] if step < len(items) else None
+            ways.append((at + 1, item, [*path, _written(step)], True))
+        else:
+            ways.append((at + 1, here, path, False))
+    return best
+
+
+def _last_name(steps: Sequence[int | str]) -> Sequence[int | str]:
+    """The end of ``steps`` that says which field it is: its name, or an AliasPath."""
+    start = max((at for at, step in enumerate(steps) if isinstance(step, str)), default=0)
+    return steps[start:]
+
+
+def _written(step: int | str) -> str:
+    """``step`` as a JSON path has it."""
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if step.isidentifier() else f"[{json.dumps(step[:SHOWN])}]"
 
 
 def _shortened(name: int | str) -> str:

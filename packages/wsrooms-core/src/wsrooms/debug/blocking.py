@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
@@ -38,6 +39,9 @@ def _described(fn: Callable[..., object]) -> str:
 class LoopWatch:
     """Times what runs on the loop, and names what takes over ``LIMIT`` seconds.
 
+    It is made on the loop's thread. What other threads call keeps nobody waiting but
+    themselves, so it is not timed: a push from a thread is encoded there, by hooks and all.
+
     Attributes:
         on_blocked: Called once for each time, logged or not.
     """
@@ -46,6 +50,7 @@ class LoopWatch:
         """Tell ``log``, at most once a minute for each function."""
         self.on_blocked: Callable[[], None] = lambda: None
         self._log = log
+        self._home = threading.get_ident()
         self._inside = 0.0
 
     def function(self, fn: Callable[P, object], what: str) -> Callable[P, Any]:
@@ -66,6 +71,8 @@ class LoopWatch:
 
     def _timed(self, fn: Callable[P, object], label: str) -> Callable[P, Any]:
         def timed(*args: P.args, **kwargs: P.kwargs) -> object:
+            if threading.get_ident() != self._home:
+                return fn(*args, **kwargs)
             started, outer = self.begin()
             try:
                 result = fn(*args, **kwargs)

@@ -339,18 +339,19 @@ async def open_client(
             socket_bytes=socket_bytes,
             latency=latency,
         )
+        client = None
         try:
             connection = await _accepted(line, server_end, door, connect_timeout)
-        except BaseException:
-            pipe.client.abort()
-            raise
-        client = Client(door, line, pipe, side, connection)
-        client._on_send = on_send
-        try:
+            client = Client(door, line, pipe, side, connection)
+            client._on_send = on_send
             yield client
         finally:
-            await client.close()
-            door.instance.watchers.pop(connection.id, None)
+            if client is None:
+                pipe.client.abort()
+            else:
+                await client.close()
+            if server_end.connection is not None:
+                door.instance.watchers.pop(server_end.connection.id, None)
 
 
 async def _accepted(

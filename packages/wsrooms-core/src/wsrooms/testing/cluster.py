@@ -21,6 +21,7 @@ from wsrooms.testing.virtual import VirtualTimeLoop
 from wsrooms.transports import Gap, TaggedTransport
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self
 
@@ -34,10 +35,17 @@ T = TypeVar("T")
 SETTLE_TIMEOUT = 5.0
 """Seconds of the loop that handlers may run until the cluster has settled."""
 
+VIRTUAL_TIMEOUT = 60.0
+"""Likewise on virtual time, where what the bus takes counts too."""
+
 LOOK_AGAIN = 0.001
 """Seconds until it looks again, where a handler waits for something."""
 
-FAST_TURNS = 100
+LOOK_AGAIN_LATER = 0.05
+"""Likewise on virtual time."""
+
+FAST_TURNS = 30
+"""Turns in which it looks in each."""
 
 
 class ClusterClient(RecordedClient):
@@ -58,6 +66,16 @@ class ClusterClient(RecordedClient):
         """Cut its socket without a word."""
         self.ending()
         self.client.abort()
+
+    def vanish(self) -> None:
+        """Let nothing arrive any more, in either direction, and tell nobody."""
+        self.ending()
+        self.client.cut()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, and has not begun to go."""
+        return not self._ending and not self._ended
 
     def pause_reading(self) -> None:
         """Take nothing from the socket any more."""
@@ -180,6 +198,10 @@ class Cluster:
     def _gap(self, name: str, gap: Gap) -> None:
         self.history.gap(name, gap.room, gap.publisher, gap.missing)
 
+    def runs(self, index: int) -> bool:
+        """Whether an instance runs."""
+        return self._replicas[index] is not None
+
     def _running(self, index: int) -> _Replica:
         try:
             replica = self._replicas[index]
@@ -196,8 +218,8 @@ class Cluster:
         if replica is None:
             return
         await self.until(replica.app.close())
-        await self.until(replica.stack.aclose())
-        self._ended(index, replica, "its instance was closed")
+        await self._forget(replica, "its instance was closed")
+        self.history.crashed(f"i{index}")
 
     async def crash(self, index: int) -> None:
         """End an instance as a kill does: its links break, its hooks and handlers do no more.
@@ -217,14 +239,12 @@ class Cluster:
         for socket in replica.door.server.sockets():
             if isinstance(socket, PipeTransport):
                 socket.reset()
-        self._ended(index, replica, "its instance crashed")
-        await self.until(replica.stack.aclose())
+        await self._forget(replica, "its instance crashed")
 
-    def _ended(self, index: int, replica: _Replica, note: str) -> None:
+    async def _forget(self, replica: _Replica, note: str) -> None:
+        await self.until(replica.stack.aclose())
         for client in replica.recorded.values():
             client.ended(note)
-        if note != "its instance crashed":
-            self.history.crashed(f"i{index}")
 
     async def restart(self, index: int) -> None:
         """Start an instance that has crashed or was stopped, with nothing of its old state."""
@@ -239,8 +259,17 @@ class Cluster:
     ) -> Client:
         """A client of instance ``index``, which is closed with the cluster."""
         replica = self._running(index)
-        context = open_client(replica.app, path, headers)
-        return await self.until(replica.stack.enter_async_context(context))
+        return await self._open(index, replica, open_client(replica.app, path, headers))
+
+    async def _open(
+        self, index: int, replica: _Replica, opening: AbstractAsyncContextManager[Client]
+    ) -> Client:
+        async with contextlib.AsyncExitStack() as stack:
+            client = await self.until(stack.enter_async_context(opening))
+            if self._replicas[index] is not replica:
+                raise ValueError(f"instance {index} ended meanwhile")
+            replica.stack.push_async_exit(stack.pop_all())
+        return client
 
     async def connect_recorded(
         self,
@@ -287,7 +316,7 @@ class Cluster:
             latency=latency,
         )
         try:
-            client = await self.until(replica.stack.enter_async_context(context))
+            client = await self._open(index, replica, context)
         except BaseException as error:
             recording.ended(repr(error))
             raise
@@ -328,16 +357,19 @@ class Cluster:
     async def advance(self, seconds: float) -> None:
         """Let that much time pass on the bus, and everything be handled that happens meanwhile."""
         await self.bus.advance(seconds)
-        await self._quiet(until_idle=False)
+        async with asyncio.timeout(SETTLE_TIMEOUT):
+            await self._quiet(until_idle=False)
 
     async def until(self, waited_for: Awaitable[T]) -> T:
         """Let time pass on the bus until ``waited_for`` is done; return its result."""
+        if not self.bus.schedule.is_own:
+            return await waited_for
         task = asyncio.ensure_future(_result_of(waited_for))
         schedule = self.bus.schedule
         try:
             await schedule.turn()
             while not task.done():
-                if schedule.is_own and schedule.planned and self.bus.in_flight:
+                if schedule.planned and self.bus.in_flight:
                     await schedule.next_moment()
                 else:
                     await asyncio.wait([task], timeout=LOOK_AGAIN)
@@ -347,31 +379,42 @@ class Cluster:
             raise
         return task.result()
 
-    async def settle(self) -> None:
+    async def settle(self, timeout: float | None = None) -> None:
         """Let time pass on the bus until nothing is in flight anywhere.
 
         Handlers are waited for, but not those that wait for a bus that is broken.
 
+        Args:
+            timeout: Seconds of the loop; by default 5, and a minute on virtual time.
+
         Raises:
-            TimeoutError: Handlers still ran after 5 seconds.
+            TimeoutError: Something was still in flight then, or a handler ran.
         """
-        while True:
-            await self.bus.settle()
-            await self._quiet(until_idle=not self.bus.broken)
-            if not self.bus.in_flight:
-                break
+        if timeout is None:
+            timeout = SETTLE_TIMEOUT if self.bus.schedule.is_own else VIRTUAL_TIMEOUT
+        async with asyncio.timeout(timeout):
+            while True:
+                await self.bus.settle()
+                await self._quiet(until_idle=not self.bus.broken)
+                if not self.bus.in_flight:
+                    break
         self.history.settled()
 
     async def _quiet(self, *, until_idle: bool) -> None:
         quiet = turns = 0
-        async with asyncio.timeout(SETTLE_TIMEOUT):
-            while quiet < QUIET_TURNS:
-                await asyncio.sleep(0 if quiet or turns < FAST_TURNS else LOOK_AGAIN)
-                turns += 1
-                quiet = quiet + 1 if self._is_quiet(until_idle=until_idle) else 0
+        look_again = LOOK_AGAIN if self.bus.schedule.is_own else LOOK_AGAIN_LATER
+        while quiet < QUIET_TURNS:
+            await asyncio.sleep(0 if quiet or turns < FAST_TURNS else look_again)
+            turns += 1
+            quiet = quiet + 1 if self._is_quiet(until_idle=until_idle) else 0
 
     def _is_quiet(self, *, until_idle: bool) -> bool:
-        return all(
+        return not any(
+            client.client._pipe.client.in_flight  # also of those that their instance has given up
+            for replica in self._replicas
+            if replica is not None
+            for client in replica.recorded.values()
+        ) and all(
             is_quiet(replica.door.instance, replica.door.server, idle=until_idle)
             for replica in self._replicas
             if replica is not None

@@ -49,7 +49,8 @@ class History:
     - *lost*: joined means joined. A message that was sent after a join was confirmed is
       received, unless the client left or disconnected before it can have arrived, or
       its loss was reported on that instance afterwards: by an exact gap of that room and
-      publisher, or by ``Gap(None, None, None)``. It must have arrived by the next
+      publisher, or by ``Gap(None, None, None)``; an instance that ended before its broken
+      link worked again need not have reported anything. It must have arrived by the next
       ``settled``, and before any later message of its publisher to that room.
       A message that another client of the instance received is lost for good: no gap
       excuses that, and none excuses the loss of what was sent on the instance itself.
@@ -70,13 +71,14 @@ class History:
     - *left over*: whatever the run itself found at the end.
 
     What nobody can detect: numbers show a loss only between two messages of a publisher that
-    an instance heard while it had members in the room. The last one before those leave, or
-    before the publisher dies, shows none, and the first one after a join is like one that came
-    before it. The verdict holds such a loss against the fleet all the same, unless the run
-    says with ``dropped`` that it lost so many messages there itself. So a run sends, once
-    everything is healed, a last message from every instance to every room, waits until those
-    have arrived, and only then ends. Likewise nobody can tell what a publisher that died had
-    sent without an answer: such sends have no ``sent``, and nobody need have received them.
+    an instance heard while it had members in the room, and its link. The last one before
+    those leave, or before the publisher dies, shows none, and the first one after a join is
+    like one that came before it. The verdict holds such a loss against the fleet all the
+    same, unless the run says with ``dropped`` that it lost so many messages there itself. So
+    a run sends, once everything is healed, a last message from every instance to every room,
+    waits until those have arrived, and only then ends. Likewise nobody can tell what a
+    publisher that died had sent without an answer: such sends have no ``sent``, and nobody
+    need have received them.
     """
 
     def __init__(
@@ -154,6 +156,10 @@ class History:
     def resumed(self, client: Id) -> None:
         """A client reads again."""
         self._add("resumed", client=client)
+
+    def lossy(self, client: Id) -> None:
+        """What is sent to a client may be dropped, as ``WsLimits.slow_client`` says."""
+        self._add("lossy", client=client)
 
     def join(self, client: Id, room: str) -> None:
         """A join begins; the answers of one client and room come in the order of its joins."""

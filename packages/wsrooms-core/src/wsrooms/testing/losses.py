@@ -73,6 +73,8 @@ class _Losses:
 
     def _missed_by(self, client: Client, room: str | None) -> list[_Missed]:
         timeline = self._timeline
+        if client.lossy:
+            return []
         got = client.got
         return [
             _Missed(send, client, stay)
@@ -139,14 +141,15 @@ class _Losses:
         run, room, publisher = key
         gaps = self._exact.get(key, [])
         violations: list[Violation] = []
-        certain = sorted(missed, key=_at)
+        excused = [send for send in missed if self._excused(run, send)]
+        certain = sorted(missed.keys() - set(excused), key=_at)
         possible = self._possible(key, missed) if gaps else []
         hidden = self._timeline.dropped.get(key, 0) - sum(gap.missing or 0 for gap in gaps)
         unseen: list[Send] = []
         if certain and hidden > 0:
             unseen = self._without_numbers(key, certain)[:hidden]
             certain = [send for send in certain if send not in unseen]
-            possible = sorted([*possible, *unseen], key=_at)
+        possible = sorted([*possible, *excused, *unseen], key=_at)
         used_certain = used_possible = 0
         for gap in gaps:
             assert gap.missing is not None
@@ -168,7 +171,7 @@ class _Losses:
                     shown += [send.at, send.done]
                 excerpt = self._timeline.excerpt(shown)
                 violations.append(Violation("false alarm", sentence, excerpt))
-        silent = [send for send in certain[used_certain:] if not self._excused(run, send)]
+        silent = certain[used_certain:]
         if silent:
             violations.append(self._silent(key, missed, silent, gaps))
         return violations
@@ -188,10 +191,13 @@ class _Losses:
             if sends[message].run == publisher and sends[message].room == room
         ]
         times = self._listening(run, room, lingers=False)
+        vague = [gap.at for gap in self._vague.get(run, ())]
         hidden: list[Send] = []
         for send in missed:
             first, last = _around(times, send.at)
-            before = any(_precedes(other, send) and got >= first for other, got in known)
+            # Numbers may begin anew after a link was lost.
+            first = max([first, *(at for at in vague if at < send.at)])
+            before = any(_precedes(other, send) and other.at >= first for other, _ in known)
             after = any(
                 _precedes(send, other) and (last is None or got <= last) for other, got in known
             )
@@ -200,10 +206,27 @@ class _Losses:
         return hidden
 
     def _excused(self, run: Run, send: Send) -> bool:
-        """Whether the instance reported, later, that it may have missed anything at all."""
-        return any(
+        """Whether the instance reported, later, that it may have missed anything at all.
+
+        Or it ended before its broken link worked again, so that it could not.
+        """
+        gaps = self._vague.get(run, ())
+        if any(
             gap.at > send.at and gap.room in (None, send.room) and gap.publisher in (None, send.run)
-            for gap in self._vague.get(run, ())
+            for gap in gaps
+        ):
+            return True
+        timeline = self._timeline
+        end = timeline.ends.get(run)
+        if end is None or send.done is None:
+            return False
+        arrived = timeline.next_settled(send.done)
+        latest = end if arrived is None else arrived
+        reported = max((gap.at for gap in gaps), default=run.start)
+        return any(
+            reported < broken < min(end, latest)
+            for broken, instance in timeline.outages
+            if instance in (None, run.instance)
         )
 
     def _possible(self, key: Key, certain: dict[Send, _Missed]) -> list[Send]:
@@ -235,7 +258,8 @@ class _Losses:
         ]
 
     def _was_heard_of(self, send: Send, times: list[tuple[int, int | None]]) -> bool:
-        arrived = self._timeline.next_settled(send.at if send.done is None else send.done)
+        # What failed may wait for a link, and go out all the same.
+        arrived = None if send.done is None else self._timeline.next_settled(send.done)
         return any(
             (arrived is None or first <= arrived) and (last is None or last >= send.at)
             for first, last in times

@@ -108,6 +108,7 @@ class RecordedClient:
         self._send = send
         self._calls: dict[str, _Call] = {}
         self._ids = itertools.count(1)
+        self._ending = False
         self._ended = False
 
     # What it does
@@ -150,11 +151,13 @@ class RecordedClient:
     def _next_message(self) -> str:
         return f"{self.name}:{next(self._ids)}"
 
-    def _call(self, kind: str, room: str | None, message: Id | None = None) -> Receipt:
+    def _call(
+        self, kind: str, room: str | None, message: Id | None = None, event: str = ""
+    ) -> Receipt:
         id = f"{PREFIX}{next(self._ids)}"
         call = self._calls[id] = _Call(kind, room, message, Receipt())
         sent: dict[str, Any] = {
-            "event": PREFIX + kind,
+            "event": PREFIX + (event or kind),
             "path": "/" if room is None else room,
             "id": id,
         }
@@ -224,7 +227,8 @@ class RecordedClient:
 
     def ending(self) -> None:
         """The client begins to end its connection."""
-        if not self._ended:
+        if not self._ended and not self._ending:
+            self._ending = True
             self.history.disconnect(self.name)
 
     def ended(self, note: str = "") -> None:

@@ -58,22 +58,28 @@ def stage_of(app: WsApp, instance: Instance | None) -> Stage:
     stage = Stage(instance)
     if held is None or held is instance:
         # What this test holds, others find; once nobody holds it, it is as if it had not been.
-        life.stand_in = _Found(stage, life.stand_in)
+        if not isinstance(life.stand_in, _Held):
+            life.stand_in = _Held()
+        life.stand_in.add(stage)
     return stage
 
 
-class _Found:
-    """The instance of a stage, as long as that is held, or that of an older one."""
+class _Held:
+    """The instance of the latest stage that somebody holds, if anybody holds one."""
 
-    def __init__(self, stage: Stage, older: Callable[[], Instance | None]) -> None:
-        self._stage = weakref.ref(stage)
-        self._older = older if older() is not None else None
+    def __init__(self) -> None:
+        self._stages: list[weakref.ref[Stage]] = []
+
+    def add(self, stage: Stage) -> None:
+        """A test holds ``stage``."""
+        self._stages = [held for held in self._stages if held() is not None]
+        self._stages.append(weakref.ref(stage))
 
     def __call__(self) -> Instance | None:
-        stage = self._stage()
-        if stage is not None:
-            return stage.instance
-        return None if self._older is None else self._older()
+        for held in reversed(self._stages):
+            if (stage := held()) is not None:
+                return stage.instance
+        return None
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

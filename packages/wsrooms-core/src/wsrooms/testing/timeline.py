@@ -195,6 +195,7 @@ class Client:
         "gone",
         "got",
         "id",
+        "lossy",
         "rooms",
         "run",
         "stalls",
@@ -208,6 +209,7 @@ class Client:
         self.ending: int | None = None
         self.gone: int | None = None
         self.stalls: list[tuple[int, int | None]] = []
+        self.lossy = False
         self.rooms: dict[str, Membership] = {}
         self.got: dict[Id, int] = {}
         """The messages that it received, and when first."""
@@ -308,6 +310,7 @@ class Timeline:
         self.dropped: dict[tuple[Run, str | None, Run], int] = {}
         """How many messages of a publisher to a room the run lost on the way to an instance."""
         self.outages: list[tuple[int, Id | None]] = []
+        self.ends: dict[Run, int] = {}
         self.settled: list[int] = []
         self.left_over: list[int] = []
         self._runs: dict[Id, Run] = {}
@@ -352,7 +355,15 @@ class Timeline:
                 self._client(record, at).call(at, record)
             case "leave" | "left" | "leave_unknown":
                 self._client(record, at).call(at, record)
-            case "connect" | "connected" | "disconnect" | "disconnected" | "stalled" | "resumed":
+            case (
+                "connect"
+                | "connected"
+                | "disconnect"
+                | "disconnected"
+                | "stalled"
+                | "resumed"
+                | "lossy"
+            ):
                 self._read_client(at, record)
             case "settled":
                 self.settled.append(at)
@@ -386,10 +397,13 @@ class Timeline:
                 client.ends(at)
             case "disconnected":
                 client.ended(at)
+            case "lossy":
+                client.lossy = True
             case "stalled":
-                client.stalls.append((at, None))
+                if not client.stalls or client.stalls[-1][1] is not None:
+                    client.stalls.append((at, None))
             case _:
-                if client.stalls:
+                if client.stalls and client.stalls[-1][1] is None:
                     client.stalls[-1] = (client.stalls[-1][0], at)
 
     def _read_instance(self, at: int, record: Record) -> None:
@@ -426,9 +440,11 @@ class Timeline:
 
     def _end(self, instance: Id, at: int) -> None:
         run = self._runs.pop(instance, None)
+        if run is not None:
+            self.ends[run] = at
         for client in self.clients.values():
-            if client.run == run and client.gone is None:
-                client.ended(at)
+            if client.run == run:
+                client.ends(at)  # it may still read what had reached its own socket
 
     # Questions
 

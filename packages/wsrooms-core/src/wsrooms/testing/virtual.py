@@ -219,7 +219,11 @@ def _in_order(tasks: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
 
 def _who_waits(loop: asyncio.AbstractEventLoop) -> str:
     told = "nothing is ready, no timer runs and no thread works, so this would wait for ever:"
-    return "\n".join([told, *map(_where, _in_order(asyncio.all_tasks(loop)))])
+    outside = (
+        "on virtual time nobody waits for a subprocess, a socket or a thread that asyncio has "
+        "not started: what needs one is tested with asyncio.run()"
+    )
+    return "\n".join([told, *map(_where, _in_order(asyncio.all_tasks(loop))), outside])
 
 
 def _where(task: asyncio.Task[Any]) -> str:

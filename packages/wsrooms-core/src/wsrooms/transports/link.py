@@ -13,16 +13,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol
 
 from wsrooms.errors import (
     OutcomeUnknown,
     TransportClosed,
     TransportError,
-    TransportUnavailable,
 )
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
+from wsrooms.transports.calls import (
+    as_exception,
+    as_transport_error,
+    cancelled_by_us,
+    is_pending,
+    wait_for_end,
+)
 from wsrooms.transports.outbox import Outbox, Outgoing
 from wsrooms.transports.protocols import (
     Gap,
@@ -56,6 +62,10 @@ class LinkEvents(Protocol):
 
     def refused(self, channel: str, error: TransportError) -> None:
         """The transport will not subscribe; the wish is gone."""
+        ...
+
+    def lapsed(self, channel: str) -> None:
+        """A subscription was given up that is still wished: it is asked for once more."""
         ...
 
     def gap(self, gap: Gap) -> None:
@@ -140,7 +150,7 @@ class BusLink:
         if not isinstance(self.transport, SupportsLifecycle):
             return
         try:
-            await _wait(self.transport.start)
+            await wait_for_end(self.transport.start)
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
             told = as_transport_error(error)
             if not keep_trying:
@@ -157,7 +167,7 @@ class BusLink:
         while True:
             await asyncio.sleep(next(delays))
             try:
-                await _wait(transport.start)
+                await wait_for_end(transport.start)
                 break
             except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
                 self._events.state_changed("down", str(as_transport_error(error)))
@@ -196,7 +206,7 @@ class BusLink:
     async def _in_time(self, call: Callable[[], object], until: float) -> None:
         """Make a last call to the transport; it is logged if it fails or will not end."""
         loop = asyncio.get_running_loop()
-        task = loop.create_task(_wait(call), name="wsrooms last call")
+        task = loop.create_task(wait_for_end(call), name="wsrooms last call")
         try:
             await asyncio.wait([task], timeout=until - loop.time())
         finally:
@@ -250,7 +260,7 @@ class BusLink:
             except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the join's error
                 self._refuse(entry, self._untraced(error))
                 return
-            if _pending(call):
+            if is_pending(call):
                 entry.task = asyncio.get_running_loop().create_task(
                     self._subscribing(entry, call, self._outages),
                     name=f"wsrooms subscribe {entry.name}",
@@ -271,7 +281,7 @@ class BusLink:
         except Exception:
             self._logger.exception("unsubscribing %s failed", entry.name)
             call = None
-        if _pending(call):
+        if is_pending(call):
             entry.task = asyncio.get_running_loop().create_task(
                 self._unsubscribing(entry, call),
                 name=f"wsrooms unsubscribe {entry.name}",
@@ -287,15 +297,17 @@ class BusLink:
                 await call
         except (Exception, asyncio.CancelledError) as failure:
             entry.task = None
-            if _cancelled_by_us(failure):
+            if cancelled_by_us(failure):
                 raise
             if limit.expired():
                 # Each join has a deadline of its own: whoever still waits gets a fresh try.
+                if entry.wish is not None:
+                    self._events.lapsed(entry.name)
                 self._take_back(entry)
             elif outages != self._outages:
                 self._reconcile(entry)  # it says nothing of the line that there is now
             else:
-                self._refuse(entry, _as_exception(failure))
+                self._refuse(entry, as_exception(failure))
             return
         entry.task = None
         if entry.wish is None or (outages != self._outages and not self.keeps_log):
@@ -308,7 +320,7 @@ class BusLink:
             async with asyncio.timeout(self._confirm_timeout):
                 await call
         except (Exception, asyncio.CancelledError) as failure:
-            if _cancelled_by_us(failure):
+            if cancelled_by_us(failure):
                 raise
             self._logger.exception("unsubscribing %s failed", entry.name)
         finally:
@@ -382,7 +394,7 @@ class BusLink:
             return self._failed(as_transport_error(self._untraced(error)))
         if isinstance(call, Receipt):
             return call._told_to(self._events.publish_failed)
-        if not _pending(call):
+        if not is_pending(call):
             return FINISHED
         receipt = Receipt(on_unseen=self._events.publish_failed)
         now = asyncio.get_running_loop().time()
@@ -431,15 +443,15 @@ class BusLink:
             async with limit:
                 if call is None:
                     call = self.transport.publish(message.channel, message.payload)
-                if _pending(call):
+                if is_pending(call):
                     await call
         except (Exception, asyncio.CancelledError) as failure:
-            if _cancelled_by_us(failure):
+            if cancelled_by_us(failure):
                 raise
             if limit.expired():
                 told = f"a publish on {message.channel} was not confirmed in {MAX_AGE:g} s"
                 return OutcomeUnknown(told)
-            return as_transport_error(self._untraced(_as_exception(failure)))
+            return as_transport_error(self._untraced(as_exception(failure)))
         return None
 
     def _failed(self, error: TransportError) -> Receipt:
@@ -460,41 +472,3 @@ class BusLink:
         """The transport's own counters, and what waits here."""
         own = self.transport.stats() if isinstance(self.transport, SupportsStats) else {}
         return {"outbox": len(self._outbox), "outbox_bytes": self._outbox.size, **own}
-
-
-def as_transport_error(error: Exception) -> TransportError:
-    """``error``, or a ``TransportUnavailable`` that was caused by it."""
-    if isinstance(error, TransportError):
-        return error
-    wrapped = TransportUnavailable(f"{type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _as_exception(failure: BaseException) -> Exception:
-    """What a transport raised; its own CancelledError, of a future it gave up, as an error."""
-    if isinstance(failure, Exception):
-        return failure
-    return TransportUnavailable("the transport gave the call up")
-
-
-def _cancelled_by_us(failure: BaseException) -> bool:
-    """Whether this task was cancelled, and not merely something that it awaited."""
-    task = asyncio.current_task()
-    return (
-        isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    )
-
-
-def _pending(call: object) -> TypeGuard[Awaitable[None]]:
-    """Whether a method of the transport is still to be awaited; sync ones may return anything."""
-    if isinstance(call, Receipt):
-        return not call.done or call.error is not None
-    return hasattr(call, "__await__")
-
-
-async def _wait(call: Callable[[], object]) -> None:
-    """Call a sync or async method to its end."""
-    result = call()
-    if _pending(result):
-        await result
