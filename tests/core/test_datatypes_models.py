@@ -202,11 +202,18 @@ def test_a_long_name_of_a_client_is_cut() -> None:
     for type_, data in (
         (Forbids, {"items": [], long: 1}),
         (dict[str, Item], {"a " + long: 1}),
+        (dict[str, Item], {long: 1}),
     ):
         with pytest.raises(msgspec.ValidationError) as caught:
             validator_for(type_).decode(json.dumps(data).encode())
         assert "xxx" in str(caught.value)
         assert len(str(caught.value)) < 200
+
+
+def test_a_long_tag_of_a_client_is_cut() -> None:
+    with pytest.raises(msgspec.ValidationError, match="Input tag 'xxx") as caught:
+        validator_for(Content).decode(json.dumps({"type": "x" * 5000}).encode())
+    assert len(str(caught.value)) <= 1000
 
 
 def test_a_megabyte_of_errors_is_counted_and_not_written_out() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import UNSET
 
-from wsrooms import Gap, PermissionDenied, TransportUnavailable
+from wsrooms import ConnectionGone, Gap, PermissionDenied, TransportUnavailable
 from wsrooms.rooms import Rooms
 from wsrooms.transports import SERVER_CHANNEL
 
@@ -26,6 +26,7 @@ class Member:
     def __init__(self, id: str) -> None:
         self.id = id
         self.rooms: set[str] = set()
+        self.closed = False
 
     def send(
         self, event: str, path: str, data: object = UNSET, params: object | None = None
@@ -128,6 +129,23 @@ async def test_where_nobody_had_been_confirmed_nothing_was_missed(
     await eventually(lambda: len(broker.asked) >= 2)
     broker.answer()
     await joined
+
+    assert gaps == []
+
+
+async def test_whoever_has_closed_and_waits_for_on_disconnect_is_not_told(
+    rooms: Rooms, broker: Broker, gaps: list[Gap], eventually: Eventually
+) -> None:
+    member = Member("m")
+    joined = rooms.join(member, "r")
+    member.closed = True
+    rooms._pending.settle("r", member, ConnectionGone("m"))
+    with pytest.raises(ConnectionGone):
+        await joined
+    await eventually(lambda: len(broker.asked) == 2)
+    broker.answer()
+    assert rooms.link is not None
+    await eventually(lambda: rooms.link is not None and rooms.link.ready("ws:room:r"))
 
     assert gaps == []
 

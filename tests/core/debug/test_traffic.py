@@ -324,6 +324,18 @@ async def test_a_reply_that_nobody_asked_for_is_a_warning_once(
     assert line.startswith("replied to A with the id 'x', which it has not sent: ")
 
 
+async def test_after_a_thousand_requests_no_reply_is_thought_wrong(
+    chat: WsApp, connect: Connect, log: Log
+) -> None:
+    async with chat.serving() as address:
+        peer = await connect(address)
+        for _ in range(1001):
+            await peer.call("join", "/chat/a")
+        [client] = chat.server.connections()
+        client.reply(1, "it was asked for, long ago")
+    assert log.lines(logging.WARNING) == []
+
+
 @pytest.mark.parametrize(
     ("message", "line"),
     [
@@ -359,6 +371,7 @@ def test_what_was_told_long_ago_is_told_again() -> None:
     once = Once(2)
     assert [once.first(thing) for thing in "aabca"] == [True, False, True, True, True]
     assert not once.knows("b")
+    assert not once.knows_all
 
 
 async def test_broadcasts_work_as_they_do_without_debug(chat: WsApp, connect: Connect) -> None:

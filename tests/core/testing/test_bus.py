@@ -75,6 +75,19 @@ async def test_a_confirmed_subscription_hears_every_later_message_in_order_once(
     assert not bus.lost
 
 
+async def test_a_link_that_is_not_there_is_told_with_those_that_are(
+    bus: SimulatedBus, ends: list[End]
+) -> None:
+    there = "0 is 'i0', 1 is 'i1'"
+    with pytest.raises(ValueError, match=f"no transport 'two': {there}"):
+        bus.cut("two")
+    for break_one in (bus.cut, bus.heal, lambda to: bus.lose(1, to=to)):
+        with pytest.raises(IndexError, match=f"no transport 2: {there}"):
+            break_one(2)
+    with pytest.raises(IndexError, match="none has been made"):
+        SimulatedBus().cut(0)
+
+
 async def test_without_tags_it_echoes(bus: SimulatedBus) -> None:
     transport = bus.transport()
     heard: list[str] = []

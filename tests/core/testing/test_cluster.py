@@ -66,6 +66,12 @@ async def test_a_message_to_an_instance_that_is_cut_off_is_lost_and_told(app: Ws
         assert (await bob.receive())["data"] == "heard"
 
 
+async def test_an_instance_that_is_not_there_is_told(app: WsApp) -> None:
+    async with Cluster(app, n=2) as cluster:
+        with pytest.raises(IndexError, match="no instance 2: the last one is 1"):
+            await cluster.connect(2)
+
+
 async def test_a_join_waits_until_the_bus_confirms_it(app: WsApp) -> None:
     async with Cluster(app) as cluster:
         ann = await cluster.connect(0)

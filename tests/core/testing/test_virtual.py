@@ -82,6 +82,27 @@ def test_work_in_a_thread_is_waited_for_and_takes_no_virtual_time() -> None:
 # The end
 
 
+def test_a_thread_that_waits_for_the_loop_is_not_waited_for_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wsrooms.testing.virtual.PATIENCE", 0.05)
+    hours: list[float] = []
+
+    async def hour() -> None:
+        await asyncio.sleep(3600)
+        hours.append(asyncio.get_running_loop().time())
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            await asyncio.to_thread(
+                lambda: asyncio.run_coroutine_threadsafe(hour(), loop).result(30)
+            )
+
+    run(main())
+    assert hours == [3600, 7200]
+
+
 def test_a_wait_for_what_can_never_happen_is_told_with_the_place() -> None:
     async def forever() -> None:
         await asyncio.Event().wait()

@@ -70,9 +70,13 @@ class PendingJoins:
         return list(self._rooms.get(room, ()))
 
     def include(self, room: str, members: Iterable[WsMember]) -> bool:
-        """Whether all of ``members`` are in ``room`` only by joins that wait."""
+        """Whether all of ``members`` that still listen are in ``room`` only by joins that wait."""
         waiting = self._rooms.get(room, {})
-        return all(member in waiting and waiting[member].added for member in members)
+        return all(
+            # One that has closed waits for nothing, and is a member until on_disconnect has run.
+            getattr(member, "closed", False) or (member in waiting and waiting[member].added)
+            for member in members
+        )
 
     def settle(self, room: str, member: WsMember, error: Exception | None) -> bool:
         """End the entry, if there is one.

@@ -429,7 +429,7 @@ class Rooms:
         for member in self._pending.members(room):
             self._fail(member, room, error)
         if room in self._hub:  # those whose joins had been confirmed before
-            self._lapsed.add(channel)
+            self.lapsed(channel)
             self._log.error("a room", "members of %r hear no other instance: %s", room, error)
             self._wish_again(channel)
 

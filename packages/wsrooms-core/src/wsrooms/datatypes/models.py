@@ -218,7 +218,7 @@ def _told(error: pydantic.ValidationError, data: object) -> str:
         what = f"Expected `{' | '.join(expected)}`, got `{_json_type(came)}`"
     else:
         path = _json_path(steps, data, came)
-        what = first["msg"]
+        what = first["msg"][: 10 * SHOWN]  # which may repeat a tag, however long it is
     return f"{what} - at `${''.join(path)}`" if path else what
 
 
@@ -265,7 +265,8 @@ def _written(step: int | str) -> str:
     """``step`` as a JSON path has it."""
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if step.isidentifier() else f"[{json.dumps(step[:SHOWN])}]"
+    step = step[:SHOWN]
+    return f".{step}" if step.isidentifier() else f"[{json.dumps(step)}]"
 
 
 def _shortened(name: int | str) -> str:

@@ -54,6 +54,8 @@ class Once:
     """Says of each of the last thousand things whether it is new."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
+        self.knows_all: bool = True
+        """Whether it remembers all that it was told."""
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self._limit = limit
 
@@ -64,6 +66,7 @@ class Once:
         self._seen[thing] = None
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
+            self.knows_all = False
         return True
 
     def knows(self, thing: Hashable) -> bool:
@@ -141,7 +144,9 @@ class LoudCodec:
         return frame
 
     def _check_id(self, id: object) -> None:
-        if not self.asked.knows(id) and self._once.first("id"):
+        # Of so many that some are forgotten, a late answer is as likely as a wrong id.
+        unknown = self.asked.knows_all and not self.asked.knows(id)
+        if unknown and self._once.first("id"):
             self._instance.logger.warning(
                 "replied to %s with the id %.200r, which it has not sent: a client drops what "
                 "answers no request; use the id of a message, connection.send() needs none",

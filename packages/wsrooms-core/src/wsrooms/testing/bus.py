@@ -172,6 +172,10 @@ class SimulatedBus:
             which: Whose link.
             told: Whether the transport notices at once; else the link is half-open: nothing
                 arrives, and nobody knows until ``watchdog`` seconds have passed.
+
+        Raises:
+            IndexError: There is no link of this number.
+            ValueError: There is none of this name.
         """
         for transport in self._which(which):
             self._broken(transport.name, "cut" if told else "cut silently")
@@ -256,11 +260,26 @@ class SimulatedBus:
         if which is None:
             return self.transports
         if isinstance(which, int):
-            return [self.transports[which]]
-        return [transport for transport in self.transports if transport.name == which]
+            return [self._numbered(which)]
+        named = [transport for transport in self.transports if transport.name == which]
+        if not named:
+            raise ValueError(f"there is no transport {which!r}: {self._there()}")
+        return named
+
+    def _numbered(self, index: int) -> SimulatedTransport:
+        try:
+            return self.transports[index]
+        except IndexError:
+            raise IndexError(f"there is no transport {index}: {self._there()}") from None
+
+    def _there(self) -> str:
+        names = ", ".join(
+            f"{number} is {each.name!r}" for number, each in enumerate(self.transports)
+        )
+        return names or "none has been made"
 
     def _fault(self, kind: FaultKind, count: int, chance: float, to: Which) -> None:
-        name = self.transports[to].name if isinstance(to, int) else to
+        name = self._numbered(to).name if isinstance(to, int) else to
         self._faults.setdefault(kind, []).append(_Fault(count, chance, name))
 
     def _happens(self, kind: FaultKind, to: str) -> bool:

@@ -280,6 +280,8 @@ def connect_client(
     headers: Mapping[str, str] | None = None,
     *,
     options: ServerOptions | None = None,
+    encode: Callable[[dict[str, Any]], str | bytes] | None = None,
+    decode: Callable[[str | bytes], Any] | None = None,
 ) -> AbstractAsyncContextManager[Client]:
     """Connect to ``app`` inside an ``async with`` block, with real frames and no port.
 
@@ -293,13 +295,16 @@ def connect_client(
             the Host is ``localhost``.
         options: How the app would listen: ``path``, ``subprotocols`` and ``http_handler``
             of :class:`~wsrooms.ServerOptions` count.
+        encode: For an app with a ``message_parser``: what its clients make of a message,
+            which is a dict; a str is sent in a text frame, bytes in a binary one.
+        decode: For an app with a ``message_serializer``: what its clients make of a frame.
 
     Raises:
         Disconnected: The handshake was refused (``status`` is the HTTP one), or on_connect
             refused the connection (``code`` and ``reason`` are those of its CLOSE).
         TimeoutError: on_connect has not ended after 5 seconds.
     """
-    return open_client(app, path, headers, options=options)
+    return open_client(app, path, headers, options=options, encode=encode, decode=decode)
 
 
 @contextlib.asynccontextmanager
@@ -309,6 +314,8 @@ async def open_client(
     headers: Mapping[str, str] | None = None,
     *,
     options: ServerOptions | None = None,
+    encode: Callable[[dict[str, Any]], str | bytes] | None = None,
+    decode: Callable[[str | bytes], Any] | None = None,
     on_send: Callable[[dict[str, Any]], None] | None = None,
     on_receive: Callable[[Any], None] | None = None,
     socket_bytes: int = SOCKET_BYTES,
@@ -322,6 +329,8 @@ async def open_client(
         path: As there.
         headers: As there.
         options: As there.
+        encode: As there.
+        decode: As there.
         on_send: Told of every message before it is sent.
         on_receive: Told of every message as it arrives, replies of calls included.
         socket_bytes: What the socket holds in each direction.
@@ -330,7 +339,7 @@ async def open_client(
     """
     async with app._visited({} if options is None else options) as door:
         side = ClientSide(path, (headers or {}).items())
-        line = Line(side, _decode, on_receive)
+        line = Line(side, decode or _decode, on_receive)
         server_end = door.accept()
         pipe = Pipe(
             line,
@@ -344,6 +353,7 @@ async def open_client(
             connection = await _accepted(line, server_end, door, connect_timeout)
             client = Client(door, line, pipe, side, connection)
             client._on_send = on_send
+            client._encode = encode or _as_text
             yield client
         finally:
             if client is None:

@@ -203,7 +203,11 @@ class Cluster:
         return self._replicas[index] is not None
 
     def _running(self, index: int) -> _Replica:
-        replica = self._replicas[index]
+        try:
+            replica = self._replicas[index]
+        except IndexError:
+            last = len(self._replicas) - 1
+            raise IndexError(f"there is no instance {index}: the last one is {last}") from None
         if replica is None:
             raise ValueError(f"instance {index} does not run")
         return replica

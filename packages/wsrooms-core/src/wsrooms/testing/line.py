@@ -138,7 +138,18 @@ class Line(asyncio.Protocol):
             self._end(Disconnected(event.code, event.reason))
 
     def _received(self, payload: str | bytes) -> None:
-        message = self._decode(payload)
+        try:
+            message = self._decode(payload)
+        except Exception as error:  # noqa: BLE001 - it is the end of this client, which says so
+            self._end(
+                Disconnected(
+                    GONE,
+                    f"this client cannot decode what the server sent ({error}): where the app "
+                    "has a message_serializer, give connect_client() its decode",
+                )
+            )
+            self.transport.abort()
+            return
         if self._on_message is not None:
             self._on_message(message)
         id = message.get("id") if isinstance(message, dict) else None

@@ -144,9 +144,9 @@ class _Losses:
         excused = [send for send in missed if self._excused(run, send)]
         certain = sorted(missed.keys() - set(excused), key=_at)
         possible = self._possible(key, missed) if gaps else []
-        hidden = self._timeline.dropped.get(key, 0) - sum(gap.missing or 0 for gap in gaps)
+        hidden = self._timeline.dropped.get(key, 0)
         unseen: list[Send] = []
-        if certain and hidden > 0:
+        if certain and hidden:
             unseen = self._without_numbers(key, certain)[:hidden]
             certain = [send for send in certain if send not in unseen]
         possible = sorted([*possible, *excused, *unseen], key=_at)
@@ -190,7 +190,7 @@ class _Losses:
             for message, at in heard.items()
             if sends[message].run == publisher and sends[message].room == room
         ]
-        times = self._listening(run, room, lingers=False)
+        times = self._staying(run, room)
         vague = [gap.at for gap in self._vague.get(run, ())]
         hidden: list[Send] = []
         for send in missed:
@@ -243,18 +243,27 @@ class _Losses:
             and self._was_heard_of(send, times)
         ]
 
-    def _listening(
-        self, run: Run, room: str | None, *, lingers: bool = True
-    ) -> list[tuple[int, int | None]]:
-        """When the instance may have had members in ``room``; ``lingers`` adds until it settled."""
+    def _listening(self, run: Run, room: str | None) -> list[tuple[int, int | None]]:
+        """When the instance may have listened to ``room``: with a member, and until it settled."""
         timeline = self._timeline
         if room is None:
             return [(run.start, None)]
         return [
-            (first, timeline.next_settled(last) if lingers and last is not None else last)
+            (first, None if last is None else timeline.next_settled(last))
             for client in timeline.clients.values()
             if client.run == run and room in client.rooms
             for first, last in client.rooms[room].possible
+        ]
+
+    def _staying(self, run: Run, room: str | None) -> list[tuple[int, int | None]]:
+        """When the instance certainly had members in ``room``."""
+        if room is None:
+            return [(run.start, None)]
+        return [
+            (stay.start, stay.end)
+            for client in self._timeline.clients.values()
+            if client.run == run
+            for stay in client.stays(room)
         ]
 
     def _was_heard_of(self, send: Send, times: list[tuple[int, int | None]]) -> bool:

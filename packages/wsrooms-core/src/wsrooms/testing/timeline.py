@@ -209,7 +209,7 @@ class Client:
         self.ending: int | None = None
         self.gone: int | None = None
         self.stalls: list[tuple[int, int | None]] = []
-        self.lossy = False
+        self.lossy: bool = False
         self.rooms: dict[str, Membership] = {}
         self.got: dict[Id, int] = {}
         """The messages that it received, and when first."""

@@ -26,6 +26,12 @@ T = TypeVar("T")
 RESOLUTION = time.get_clock_info("monotonic").resolution
 """How much too early asyncio lets a timer ring."""
 
+PATIENCE = 5.0
+"""Real seconds after which a thread that has not returned is taken to wait for the loop."""
+
+GLANCE = 0.01
+"""Real seconds that such a thread is given after each step of the clock."""
+
 CANCELLED = 60.0
 """Virtual seconds that cancelled tasks have to end."""
 
@@ -41,9 +47,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock jumps to the next timer whenever nothing is ready.
 
     The clock begins at 0. Work in threads (``asyncio.to_thread``, ``run_in_executor``)
-    takes real time and no virtual time: while any is under way the clock stands still.
-    Threads of another kind are not waited for. Real sockets are served when they are
-    ready, but no timer waits for them: this loop is for what stays in the process.
+    takes real time and no virtual time: while any is under way the clock stands still, for
+    five real seconds; a thread that takes longer is taken to wait for something that the
+    loop does later, such as a receipt. Threads of another kind are not waited for. Real
+    sockets are served when they are ready, but no timer waits for them: this loop is for
+    what stays in the process.
 
     Where nothing is ready, no timer runs and no thread works, it raises :class:`Deadlock`.
 
@@ -57,8 +65,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Make a loop; with ``seed`` connections and instances get the same ids in every run."""
         self._now = 0.0
         self._threads = 0
+        self._awaited = False  # whether a thread waits for time to pass
         self.wsrooms_random = None if seed is None else random.Random(seed)
-        super().__init__(_NoWaiting(self._let_pass))
+        super().__init__(_NoWaiting(self._patience, self._let_pass))
 
     def time(self) -> float:
         """Seconds of virtual time since the loop was made."""
@@ -75,6 +84,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Call ``func`` in a thread; the clock stands still until it has returned."""
         future = super().run_in_executor(executor, func, *args)
         self._threads += 1
+        self._awaited = False
         future.add_done_callback(self._thread_done)
         return future
 
@@ -88,32 +98,49 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _thread_done(self, _: object) -> None:
         self._threads -= 1
+        self._awaited = False
 
-    def _let_pass(self, seconds: float | None) -> bool:
-        """Let that much time pass at once; False where something real has to be waited for."""
-        if self._threads:
-            return False
+    def _patience(self, seconds: float | None) -> float | None:
+        """For how long something real is waited for before ``seconds`` pass; None: for ever."""
+        if not self._threads:
+            return 0.0
+        if seconds is None:
+            return None
+        return GLANCE if self._awaited else PATIENCE
+
+    def _let_pass(self, seconds: float | None) -> None:
+        """Let that much time pass at once."""
         if seconds is None:
             raise Deadlock(_who_waits(self))
+        self._awaited = self._threads > 0
         self._now += seconds
         if self._now + RESOLUTION == self._now:
             # Months from the start asyncio would take a timer of just now for one of later.
             self._now = math.nextafter(self._now, math.inf)
-        return True
 
 
 class _NoWaiting(selectors.BaseSelector):
     """Looks at what is ready, and where nothing is lets time pass in place of waiting."""
 
-    def __init__(self, let_pass: Callable[[float | None], bool]) -> None:
+    def __init__(
+        self,
+        patience: Callable[[float | None], float | None],
+        let_pass: Callable[[float | None], None],
+    ) -> None:
         self._real = selectors.DefaultSelector()
+        self._patience = patience
         self._let_pass = let_pass
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        return [] if self._let_pass(timeout) else self._real.select(None)
+        patience = self._patience(timeout)
+        if patience != 0:
+            ready = self._real.select(patience)
+        if not ready and patience is not None:
+            self._let_pass(timeout)
+        return ready
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
