@@ -376,7 +376,7 @@ async def test_a_killed_transport_says_and_hears_nothing_more(
     one, other = ends
     bus.delay(1.0, direction="up")
     waiting = one.publish("on its way")
-    one.plain.kill()
+    one.plain._kill()
     after = one.publish("after")
     to_the_dead = other.publish("to the dead")
     await bus.settle()
