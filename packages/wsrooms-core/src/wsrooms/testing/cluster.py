@@ -67,8 +67,8 @@ class ClusterClient(RecordedClient):
         self.ending()
         self.client.abort()
 
-    def vanish(self) -> None:
-        """Let nothing arrive any more, in either direction, and tell nobody."""
+    def cut(self) -> None:
+        """Let nothing arrive any more, on either side, and tell neither."""
         self.ending()
         self.client.cut()
 
