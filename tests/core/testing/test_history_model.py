@@ -137,6 +137,15 @@ def hush(history: History, random: Random) -> set[str]:
     return {"lost"}
 
 
+def hush_until_the_link_breaks(history: History, random: Random) -> set[str]:
+    """A link that is lost later is no excuse for what was lost while it worked."""
+    expected = hush(history, random)
+    history.settled()
+    history.outage("i0", "cut")
+    history.gap("i0", None, None, None)
+    return expected
+
+
 def cry_wolf(history: History, random: Random) -> set[str]:
     history.gap("i0", random.choice(("red", "blue")), "p-i1", 10_000)
     return {"false alarm"}
@@ -144,7 +153,18 @@ def cry_wolf(history: History, random: Random) -> set[str]:
 
 @pytest.mark.parametrize(
     "mutate",
-    [lose, duplicate, forge, misdirect, echo, intrude, reorder, hush, cry_wolf],
+    [
+        lose,
+        duplicate,
+        forge,
+        misdirect,
+        echo,
+        intrude,
+        reorder,
+        hush,
+        hush_until_the_link_breaks,
+        cry_wolf,
+    ],
 )
 @given(history=runs, seed=st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None)

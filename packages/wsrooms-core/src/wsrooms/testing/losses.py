@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from wsrooms.testing.records import Id, Violation
@@ -43,6 +44,7 @@ class _Losses:
                 self._exact.setdefault((gap.run, gap.room, gap.publisher), []).append(gap)
             else:
                 self._vague.setdefault(gap.run, []).append(gap)
+        self._breaks: dict[Key, tuple[list[int], list[int], list[float]]] = {}
         self._latest: dict[tuple[Client, Stay, Run, str | None], int] = {}
 
     def judge(self) -> list[Violation]:
@@ -210,19 +212,13 @@ class _Losses:
         return hidden
 
     def _excused(self, run: Run, send: Send) -> bool:
-        """Whether the instance reported, later, that it may have missed anything at all.
+        """Whether the instance reported, later, that it may have missed it.
 
         Or it ended before its broken link worked again, so that it could not.
         """
-        gaps = self._vague.get(run, ())
-        if any(
-            gap.at > send.at
-            and gap.room in (None, send.room)
-            and gap.publisher in (None, send.run)
-            and self._explains(gap, run, send)
-            for gap in gaps
-        ):
+        if self._vaguely_told((run, send.room, send.run), send):
             return True
+        gaps = self._vague.get(run, ())
         timeline = self._timeline
         end = timeline.ends.get(run)
         if end is None or send.done is None:
@@ -232,29 +228,55 @@ class _Losses:
         reported = max((gap.at for gap in gaps), default=run.start)
         return any(reported < broken < min(end, latest) for broken in self._outages_of(run))
 
-    def _explains(self, gap: Reported, run: Run, send: Send) -> bool:
-        """Whether ``send`` can have been lost by what ``gap`` reports.
+    def _vaguely_told(self, key: Key, send: Send) -> bool:
+        """Whether a later vague gap can be about ``send``.
 
-        Not if it must have arrived before the link broke, nor if the link had been mended: the
-        instance has settled, and heard what the same publisher sent to that room before.
+        It is about what was on its way when a link broke, or was sent before it was mended.
         """
-        timeline = self._timeline
-        broken = [at for at in self._outages_of(run) if at < gap.at]
-        if not broken:
+        gaps, broken, mended = self._breaks_of(key)
+        first = bisect_right(gaps, send.at)
+        if first == len(gaps):
+            return False
+        if not broken or broken[0] > gaps[first]:
             return True  # nobody has told when its link was lost
-        arrived = None if send.done is None else timeline.next_settled(send.done)
-        heard = self._heard.get(run, set())
-        return any(
-            not (
-                (settled := timeline.next_settled(at)) is not None
-                and any(
-                    other.run == send.run and other.message in heard and _precedes(other, send)
-                    for other in timeline.sent_between(send.room, settled, send.at)
-                )
-            )
-            for at in broken
-            if arrived is None or at < arrived
-        )
+        arrived = None if send.done is None else self._timeline.next_settled(send.done)
+        last = gaps[-1] if arrived is None else min(arrived, gaps[-1])
+        index = bisect_left(broken, last) - 1
+        return index >= 0 and send.at < mended[index]
+
+    def _breaks_of(self, key: Key) -> tuple[list[int], list[int], list[float]]:
+        """The vague gaps about what ``key`` says, what broke the link, and when it was mended.
+
+        A link is known to be mended once the instance has settled and then heard another
+        message of that publisher in that room.
+        """
+        known = self._breaks.get(key)
+        if known is not None:
+            return known
+        run, room, publisher = key
+        timeline = self._timeline
+        gaps = [
+            gap.at
+            for gap in self._vague.get(run, ())
+            if gap.room in (None, room) and gap.publisher in (None, publisher)
+        ]
+        names = self._heard.get(run, set())
+        heard = [
+            send
+            for send in timeline.by_room.get(room, [])
+            if send.run == publisher and send.message in names and send.done is not None
+        ]
+        soonest = [math.inf]  # when one had been taken, of those that were sent from there on
+        for send in reversed(heard):
+            soonest.append(min(soonest[-1], send.done or 0))
+        soonest.reverse()
+        broken = self._outages_of(run)
+        settled = [timeline.next_settled(at) for at in broken]
+        mended = [
+            math.inf if at is None else soonest[bisect_right(heard, at, key=_at)] for at in settled
+        ]
+        known = self._breaks[key] = gaps, broken, mended
+        return known
 
     def _outages_of(self, run: Run) -> list[int]:
         """When the link of an instance was broken, in any of its runs."""
