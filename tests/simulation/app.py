@@ -108,7 +108,7 @@ def make_app(options: Options, say: Saying) -> WsApp:
 
     async def impatient() -> None:
         try:
-            async with asyncio.timeout(0.2137):
+            async with asyncio.timeout(0.2):
                 await use_ws_rooms().join()
         except TimeoutError:
             raise WsError(408, "gave up") from None

@@ -423,6 +423,8 @@ def _message_type(fn: Callable[..., object]) -> Any:
 
 
 def _may_be_message(annotation: type) -> bool:
+    if annotation is Any:  # it is a class since Python 3.11
+        return True
     try:
         return issubclass(WsMessage, annotation)
     except TypeError:  # a protocol with attributes, which tells nothing of classes

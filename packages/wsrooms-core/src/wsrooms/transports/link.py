@@ -227,6 +227,19 @@ class BusLink:
 
     # Subscriptions
 
+    @property
+    def deadline(self) -> float:
+        """Until when a confirmation that is asked for now may take: an outage counts in full."""
+        down = self.down_since
+        since = asyncio.get_running_loop().time() if down is None else down
+        return since + self._confirm_timeout
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the transport has been down for so long that nobody waits for it any more."""
+        down = self.down_since is not None
+        return down and self.deadline <= asyncio.get_running_loop().time()
+
     def ready(self, channel: str) -> bool:
         """Whether a member that joins now misses nothing that is published from now on."""
         entry = self._channels.get(channel)
