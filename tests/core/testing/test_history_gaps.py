@@ -200,3 +200,19 @@ def test_a_gap_accounts_first_for_what_nothing_else_accounts_for(history: Told) 
     history.gap("i0", "red", "p1", 1)
 
     assert history.check() == []
+
+
+def test_gaps_of_other_losses_do_not_account_for_what_the_run_lost_itself(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.received("ann", 1, "red")
+    history.outage("i0", "cut")
+    history.say(2, "red")
+    history.gap("i0", None, None, None)
+    history.gap("i0", "red", "p1", 1)
+    history.say(3, "red")
+    history.received("ann", 3, "red")
+    history.say(4, "red")
+    history.dropped("i0", "red", "i1")
+
+    assert history.check() == []

@@ -49,7 +49,14 @@ def receipts(history: History) -> list[int]:
     ]
 
 
+def lossy(history: History) -> bool:
+    """Whether the run lost messages itself, so that one more may be excused as one of them."""
+    return any(record.kind == "dropped" for record in history)
+
+
 def lose(history: History, random: Random) -> set[str]:
+    if lossy(history):
+        return set()
     del history.records[random.choice(receipts(history))]
     return {"lost"}
 
@@ -70,7 +77,7 @@ def misdirect(history: History, random: Random) -> set[str]:
     at = random.choice(receipts(history))
     record = history.records[at]
     history.records[at] = record._replace(room="blue" if record.room == "red" else "red")
-    return {"lost", "wrong room"}
+    return {"wrong room"} if lossy(history) else {"lost", "wrong room"}
 
 
 def echo(history: History, random: Random) -> set[str]:

@@ -144,9 +144,9 @@ class _Losses:
         excused = [send for send in missed if self._excused(run, send)]
         certain = sorted(missed.keys() - set(excused), key=_at)
         possible = self._possible(key, missed) if gaps else []
-        hidden = self._timeline.dropped.get(key, 0) - sum(gap.missing or 0 for gap in gaps)
+        hidden = self._timeline.dropped.get(key, 0)
         unseen: list[Send] = []
-        if certain and hidden > 0:
+        if certain and hidden:
             unseen = self._without_numbers(key, certain)[:hidden]
             certain = [send for send in certain if send not in unseen]
         possible = sorted([*possible, *excused, *unseen], key=_at)
