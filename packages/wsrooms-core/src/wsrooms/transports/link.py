@@ -39,6 +39,7 @@ from wsrooms.transports.protocols import (
     TransportState,
     WsBroadcastTransport,
 )
+from wsrooms.transports.tagged import TaggedTransport
 
 if TYPE_CHECKING:
     import logging
@@ -117,7 +118,8 @@ class BusLink:
         self._logger = logger
         self._channels: dict[str, _Channel] = {}
         limits = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES}
-        on_lost = getattr(transport, "lost", None)
+        # No attribute of that name will do: somebody's class may count with it.
+        on_lost = transport.lost if isinstance(transport, TaggedTransport) else None
         self._outbox = Outbox(**limits, max_age=MAX_AGE, on_lost=on_lost)
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
