@@ -304,7 +304,7 @@ class Storm:
     async def _fall_silent(self) -> None:
         client = self._somebody()
         if client is not None:
-            client.vanish()
+            client.cut()
 
     async def _a_while(self, receipt: Receipt) -> None:
         try:

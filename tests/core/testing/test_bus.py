@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -102,7 +102,7 @@ async def test_without_tags_it_echoes(bus: SimulatedBus) -> None:
 async def test_what_takes_time_arrives_when_that_has_passed(
     bus: SimulatedBus, ends: list[End]
 ) -> None:
-    bus.delay(1.0, direction="down")
+    bus.delay(1.0)
     one, other = ends
     published = one.publish("x")
     await bus.advance(0.9)
@@ -113,8 +113,21 @@ async def test_what_takes_time_arrives_when_that_has_passed(
     assert bus.now == pytest.approx(1.1)
 
 
+@pytest.mark.parametrize(("direction", "seconds"), [("up", 3.0), ("down", 3.0), ("both", 6.0)])
+async def test_a_message_takes_the_delay_of_each_way_it_goes(
+    bus: SimulatedBus, ends: list[End], direction: Literal["up", "down", "both"], seconds: float
+) -> None:
+    bus.delay(3.0, direction=direction)
+    ends[0].publish("x")
+    await bus.advance(seconds - 0.1)
+    assert ends[1].heard == []
+
+    await bus.advance(0.2)
+    assert ends[1].heard == ["x"]
+
+
 async def test_with_jitter_nothing_overtakes(bus: SimulatedBus, ends: list[End]) -> None:
-    bus.delay(0.1, jitter=5.0)
+    bus.delay(0.1, jitter=5.0, direction="both")
     for number in range(20):
         ends[0].publish(str(number))
     await bus.settle()
@@ -197,7 +210,7 @@ async def test_what_the_broker_took_and_could_not_answer_comes_twice_and_is_drop
     bus: SimulatedBus, ends: list[End]
 ) -> None:
     one, other = ends
-    bus.delay(1.0, which=0, direction="down")
+    bus.delay(1.0, which=0)
     one.publish("x")
     await bus.advance(0.5)  # the broker has it, and its answer is on the way
     bus.cut(0)
@@ -346,11 +359,11 @@ async def test_a_transport_starts_only_where_there_is_a_broker(bus: SimulatedBus
 async def test_close_sends_what_waits_and_leaves_no_subscription(
     bus: SimulatedBus, ends: list[End]
 ) -> None:
-    bus.delay(5.0)
+    bus.delay(5.0, direction="both")
     published = ends[0].publish("x")
     await ends[0].tagged.close()
     await published
-    bus.delay(0.0)
+    bus.heal()
     await bus.settle()
 
     assert ends[1].heard == ["x"]
@@ -361,9 +374,9 @@ async def test_a_killed_transport_says_and_hears_nothing_more(
     bus: SimulatedBus, ends: list[End]
 ) -> None:
     one, other = ends
-    bus.delay(1.0)
+    bus.delay(1.0, direction="up")
     waiting = one.publish("on its way")
-    one.plain.kill()
+    one.plain._kill()
     after = one.publish("after")
     to_the_dead = other.publish("to the dead")
     await bus.settle()
@@ -393,7 +406,7 @@ def test_on_virtual_time_the_loop_s_clock_moves_it() -> None:
         await one.start()
         await other.start()
         await other.subscribe("a", heard.append)
-        bus.delay(5.0)
+        bus.delay(5.0, direction="both")
         await one.publish("a", "x")
         await bus.settle()
         assert isinstance(asyncio.get_running_loop(), VirtualTimeLoop)

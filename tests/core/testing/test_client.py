@@ -244,6 +244,19 @@ async def test_a_server_that_does_not_answer_is_cut_off(chat: WsApp) -> None:
         await other.call("join", "/chat/1")
 
 
+async def test_who_goes_on_sending_on_a_broken_socket_is_not_warned_of_it(
+    chat: WsApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect_client(chat) as ann:
+        ann.abort()
+        for _ in range(20):
+            ann.send("message", "/chat/1", "hello")
+        with pytest.raises(Disconnected):
+            await ann.receive()
+
+    assert caplog.messages == []
+
+
 async def test_after_an_abort_the_server_sees_no_close(chat: WsApp) -> None:
     codes: list[int | None] = []
     chat.on_disconnect(lambda: codes.append(use_ws_connection().close_code))

@@ -75,7 +75,7 @@ async def test_an_instance_that_is_not_there_is_told(app: WsApp) -> None:
 async def test_a_join_waits_until_the_bus_confirms_it(app: WsApp) -> None:
     async with Cluster(app) as cluster:
         ann = await cluster.connect(0)
-        cluster.bus.delay(2.0)
+        cluster.bus.delay(4.0)
         answer = asyncio.ensure_future(ann.call("join", "/chat/a"))
         await cluster.advance(3.9)
         assert not answer.done()
@@ -86,7 +86,7 @@ async def test_a_join_waits_until_the_bus_confirms_it(app: WsApp) -> None:
 
 async def test_until_lets_time_pass_for_one_call(app: WsApp) -> None:
     async with Cluster(app) as cluster:
-        cluster.bus.delay(10.0)
+        cluster.bus.delay(20.0)
         ann = await cluster.connect(0)
 
         assert await cluster.until(ann.call("join", "/chat/a")) == {"joined": True}
@@ -163,7 +163,7 @@ async def test_what_a_crashed_instance_had_not_sent_is_lost_without_a_violation(
         ann, bob = [await cluster.connect_recorded(index) for index in range(2)]
         for each in (ann, bob):
             await each.join("/r")
-        cluster.bus.delay(1.0)
+        cluster.bus.delay(1.0, direction="up")
         said = ann.say("/r")
         await cluster.advance(0.5)
         await cluster.crash(0)
@@ -226,7 +226,7 @@ async def test_every_fault_of_the_bus_is_reported_as_the_history_demands(app: Ws
         clients = [await cluster.connect_recorded(index % 3) for index in range(6)]
         for each in clients:
             await each.join("/r")
-        cluster.bus.delay(0.01, jitter=0.2)
+        cluster.bus.delay(0.01, jitter=0.2, direction="both")
         cluster.bus.lose(chance=0.2)
         cluster.bus.duplicate(chance=0.2)
         cluster.bus.reorder(chance=0.2)
@@ -335,7 +335,7 @@ def test_on_virtual_time_two_runs_of_one_seed_are_the_same() -> None:
             clients = [await cluster.connect_recorded(index % 2) for index in range(4)]
             for each in clients:
                 await each.join("/r")
-            cluster.bus.delay(0.5, jitter=1.0)
+            cluster.bus.delay(0.5, jitter=1.0, direction="both")
             cluster.bus.lose(chance=0.3)
             for _ in range(10):
                 for each in clients:

@@ -273,3 +273,17 @@ def test_of_a_lossy_client_only_what_it_receives_is_judged(history: Told) -> Non
 
     history.received("ann", 2, "red")
     assert history.rules() == ["duplicate"]
+
+
+def test_a_client_receives_nothing_that_was_sent_after_its_instance_was_gone(
+    history: Told,
+) -> None:
+    history.open("ann", "i0", "red")
+    history.crashed("i0")
+    history.say(1, "red")
+    history.received("ann", 1, "red")
+    history.disconnected("ann")
+
+    (violation,) = history.check()
+    assert violation.rule == "zombie"
+    assert violation.sentence == ("ann received message 1, which was sent after i0 was gone")

@@ -216,3 +216,66 @@ def test_gaps_of_other_losses_do_not_account_for_what_the_run_lost_itself(histor
     history.dropped("i0", "red", "i1")
 
     assert history.check() == []
+
+
+def test_a_lost_link_accounts_for_nothing_that_must_have_arrived_before_it_broke(
+    history: Told,
+) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.settled()
+    history.outage("i0", "cut")
+    history.gap("i0", None, None, None)
+
+    assert history.rules() == ["lost"]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_lost_link_accounts_for_nothing_after_the_instance_has_heard_again(
+    history: Told, heard: bool
+) -> None:
+    history.open("ann", "i0", "red")
+    history.outage("i0", "cut")
+    history.settled()
+    history.say(1, "red")
+    if heard:
+        history.received("ann", 1, "red")
+    history.say(2, "red")
+    history.settled()
+    history.outage("i0", "cut")
+    history.gap("i0", None, None, None)
+
+    assert history.rules() == (["lost"] if heard else [])
+
+
+def test_without_an_outage_a_lost_link_accounts_for_all_that_was_lost(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.settled()
+    history.gap("i0", None, None, None)
+
+    assert history.check() == []
+
+
+@pytest.mark.parametrize("missing", [0, -1])
+def test_a_gap_of_nothing_is_a_false_alarm_and_makes_room_for_no_other(
+    history: Told, missing: int
+) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.received("ann", 1, "red")
+    history.gap("i0", "red", "p1", missing)
+    history.gap("i0", "red", "p1", 1)
+
+    assert history.rules() == ["false alarm", "false alarm"]
+
+
+def test_what_the_run_lost_of_an_instance_that_has_ended_counts_as_its(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.say(1, "red")
+    history.received("ann", 1, "red")
+    history.say(2, "red")
+    history.crashed("i1")
+    history.dropped("i0", "red", "i1")
+
+    assert history.check() == []

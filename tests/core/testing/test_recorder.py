@@ -84,6 +84,33 @@ async def test_real_sockets_can_be_recorded(app: WsApp) -> None:
     assert [record.kind for record in history].count("received") == 1
 
 
+async def test_the_end_of_a_client_of_another_library_is_told_to_whoever_waits() -> None:
+    history = History()
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+
+    class Breaking:
+        def send(self, event: str, path: str, data: Any = UNSET, *, id: Any = None) -> None:
+            sent.put_nowait({"id": id, "data": None})
+
+        async def receive(self, timeout: float = 1.0) -> dict[str, Any]:
+            answer: dict[str, Any] = await sent.get()
+            if answer["id"] != "wsrooms.testing.1":
+                raise ConnectionError("the socket broke")
+            return answer
+
+    async with recorded(history, Breaking(), name="ann", instance="i0") as ann:
+        for _ in range(2):  # a call that waits, and one after the end
+            with pytest.raises(Disconnected, match="the socket broke"):
+                await ann.join("/r")
+
+    assert [record.kind for record in history][-4:] == [
+        "disconnected",
+        "join_unknown",
+        "join",
+        "join_unknown",
+    ]
+
+
 async def test_an_error_is_the_answer_of_the_call_and_a_failure_in_the_history(
     app: WsApp,
 ) -> None:

@@ -94,7 +94,7 @@ class SimulatedBus:
                 transports of brokers do, "awaitables" is what a plain class does.
         """
         self.random: random.Random = random.Random(seed)
-        self.schedule: Schedule = Schedule(clock)
+        self._schedule: Schedule = Schedule(clock)
         self.watchdog = watchdog
         self.remembers = remembers
         self.answers: Literal["receipts", "awaitables"] = answers
@@ -117,10 +117,10 @@ class SimulatedBus:
         transport = SimulatedTransport(self, name)
         for number, other in enumerate(self.transports):
             if other.name == name:
-                if other.started:
+                if other._started:
                     raise ValueError(f"{name} has a transport, which has not ended")
                 self.transports[number] = transport
-                transport.reachable = other.reachable
+                transport._reachable = other._reachable
                 return transport
         self.transports.append(transport)
         return transport
@@ -134,29 +134,29 @@ class SimulatedBus:
     @property
     def now(self) -> float:
         """The time of the bus."""
-        return self.schedule.now
+        return self._schedule.now
 
     @property
     def in_flight(self) -> bool:
         """Whether anything moves without further help: messages, confirmations, reconnects."""
-        return self.schedule.moving > 0 or any(
-            transport.recovering for transport in self.transports
+        return self._schedule.moving > 0 or any(
+            transport._recovering for transport in self.transports
         )
 
     @property
     def broken(self) -> bool:
         """Whether any link does not work, or may not do what it should."""
-        return bool(self._faults) or any(not transport.works for transport in self.transports)
+        return bool(self._faults) or any(not transport._works for transport in self.transports)
 
     async def advance(self, seconds: float) -> None:
         """Let that much time pass on the bus."""
-        await self.schedule.advance(seconds)
+        await self._schedule.advance(seconds)
 
     async def settle(self) -> None:
         """Let time pass until nothing is in flight."""
-        await self.schedule.turn()
-        while self.in_flight and self.schedule.planned:
-            await self.schedule.next_moment()
+        await self._schedule.turn()
+        while self.in_flight and self._schedule.planned:
+            await self._schedule.next_moment()
 
     # What a test breaks
 
@@ -179,21 +179,21 @@ class SimulatedBus:
         """
         for transport in self._which(which):
             self._broken(transport.name, "cut" if told else "cut silently")
-            transport.reachable = False
-            transport.sever(told=told)
+            transport._reachable = False
+            transport._sever(told=told)
 
     def crash(self, *, told: bool = True) -> None:
         """Kill the broker: as if every link were cut."""
         self._broken(None, "the broker was killed")
         self.running = False
         for transport in self.transports:
-            transport.sever(told=told)
+            transport._sever(told=told)
 
     def restart(self) -> None:
         """Start the broker again; all transports connect."""
         self.running = True
         for transport in self.transports:
-            transport.recover()
+            transport._recover()
 
     def delay(
         self,
@@ -201,21 +201,22 @@ class SimulatedBus:
         *,
         jitter: float = 0.0,
         which: Which = None,
-        direction: Literal["up", "down", "both"] = "both",
+        direction: Literal["up", "down", "both"] = "down",
     ) -> None:
-        """Let everything take time, on the way to the broker ("up") or from it.
+        """Let everything take time: by default a message, and an answer, ``seconds``.
 
         Args:
             seconds: How long at least.
             jitter: How much more at most, by chance; nothing overtakes all the same.
             which: On whose links.
-            direction: Which way.
+            direction: On the way from the broker ("down"), to it ("up"), or both: then a
+                message is on its way twice as long.
         """
         for transport in self._which(which):
             if direction != "down":
-                transport.up = Delay(seconds, jitter)
+                transport._up = Delay(seconds, jitter)
             if direction != "up":
-                transport.down = Delay(seconds, jitter)
+                transport._down = Delay(seconds, jitter)
 
     def lose(self, count: int = 0, *, chance: float = 0.0, to: Which = None) -> None:
         """Lose the next ``count`` messages, or each with a ``chance``, on the way to ``to``."""
@@ -244,11 +245,11 @@ class SimulatedBus:
     def heal(self, which: Which = None) -> None:
         """Repair the link of an instance; without one, everything."""
         for transport in self._which(which):
-            transport.reachable = True
-            transport.up = transport.down = Delay()
+            transport._reachable = True
+            transport._up = transport._down = Delay()
             for faults in self._faults.values():
                 faults[:] = [fault for fault in faults if fault.to not in (None, transport.name)]
-            transport.recover()
+            transport._recover()
         if which is None:
             self._faults.clear()
             self._late = 0.0
@@ -298,43 +299,43 @@ class SimulatedBus:
 
     # The broker; called by the transports
 
-    def forget(self, transport: SimulatedTransport) -> None:
+    def _forget(self, transport: SimulatedTransport) -> None:
         """A link is gone, and all that came over it."""
         for channel in list(self._subscribers):
-            self.unsubscribe(transport, channel)
+            self._unsubscribe(transport, channel)
 
-    def unsubscribe(self, transport: SimulatedTransport, channel: str) -> None:
+    def _unsubscribe(self, transport: SimulatedTransport, channel: str) -> None:
         """End a subscription."""
         subscribers = self._subscribers.get(channel, {})
         subscribers.pop(transport, None)
         if not subscribers:
             self._subscribers.pop(channel, None)
 
-    def subscribe(
+    def _subscribe(
         self, transport: SimulatedTransport, channel: str, answer: asyncio.Future[None]
     ) -> None:
         """Make a subscription, and confirm it."""
         if self._happens("refuse", transport.name):
             error = PermissionDenied(channel, "the simulated broker refuses it")
-            transport.receive(lambda: transport.answered(answer, error))
+            transport._receive(lambda: transport._answered(answer, error))
             return
-        self._subscribers.setdefault(channel, {})[transport] = transport.connection
+        self._subscribers.setdefault(channel, {})[transport] = transport._connection
         if self._happens("never confirm", transport.name):
             return
-        transport.receive(lambda: transport.confirmed(channel, answer), self._late)
+        transport._receive(lambda: transport._confirmed(channel, answer), self._late)
 
-    def publish(self, publisher: SimulatedTransport, message: Message) -> None:
+    def _publish(self, publisher: SimulatedTransport, message: Message) -> None:
         """Take a message, say so, and hand it to every subscriber."""
         message.arrived = True
-        publisher.receive(lambda: publisher.taken(message))
+        publisher._receive(lambda: publisher._taken(message))
         subscribers = self._subscribers.get(message.channel, {})
         for transport in list(subscribers):
             if transport is publisher:
-                transport.receive(lambda: publisher.deliver(message))
+                transport._receive(lambda: publisher._deliver(message))
             else:
                 self._hand(transport, publisher, message)
         for transport in self.transports:
-            if message.channel in transport.missed and transport not in subscribers:
+            if message.channel in transport._missed and transport not in subscribers:
                 self.lost[Lost(transport.name, message.channel, publisher.name)] += 1
 
     def _hand(
@@ -352,7 +353,7 @@ class SimulatedBus:
             return
         if self._happens("reorder", receiver.name):
             self._held[key] = message
-            self.schedule.at(self.now + HELD, lambda: self._release(receiver, key, message))
+            self._schedule.at(self.now + HELD, lambda: self._release(receiver, key, message))
             return
         self._on_its_way(receiver, key, message)
         if self._happens("duplicate", receiver.name):
@@ -367,7 +368,7 @@ class SimulatedBus:
         def gone() -> None:
             self.lost[key] += 1
 
-        receiver.receive(lambda: receiver.deliver(message), lost=gone)
+        receiver._receive(lambda: receiver._deliver(message), lost=gone)
 
     def _dropped(self, key: Lost, *, counted: bool = True) -> None:
         self.lost[key] += counted

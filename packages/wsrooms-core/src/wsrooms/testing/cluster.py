@@ -67,8 +67,8 @@ class ClusterClient(RecordedClient):
         self.ending()
         self.client.abort()
 
-    def vanish(self) -> None:
-        """Let nothing arrive any more, in either direction, and tell nobody."""
+    def cut(self) -> None:
+        """Let nothing arrive any more, on either side, and tell neither."""
         self.ending()
         self.client.cut()
 
@@ -229,7 +229,7 @@ class Cluster:
         """
         replica = self._running(index)
         self._replicas[index] = None
-        self.bus.transports[index].kill()
+        self.bus.transports[index]._kill()
         self.history.crashed(f"i{index}")
         for session in list(replica.door.instance.sessions):
             if isinstance(session, Session):
@@ -362,10 +362,10 @@ class Cluster:
 
     async def until(self, waited_for: Awaitable[T]) -> T:
         """Let time pass on the bus until ``waited_for`` is done; return its result."""
-        if not self.bus.schedule.is_own:
+        if not self.bus._schedule.is_own:
             return await waited_for
         task = asyncio.ensure_future(_result_of(waited_for))
-        schedule = self.bus.schedule
+        schedule = self.bus._schedule
         try:
             await schedule.turn()
             while not task.done():
@@ -391,7 +391,7 @@ class Cluster:
             TimeoutError: Something was still in flight then, or a handler ran.
         """
         if timeout is None:
-            timeout = SETTLE_TIMEOUT if self.bus.schedule.is_own else VIRTUAL_TIMEOUT
+            timeout = SETTLE_TIMEOUT if self.bus._schedule.is_own else VIRTUAL_TIMEOUT
         async with asyncio.timeout(timeout):
             while True:
                 await self.bus.settle()
@@ -402,7 +402,7 @@ class Cluster:
 
     async def _quiet(self, *, until_idle: bool) -> None:
         quiet = turns = 0
-        look_again = LOOK_AGAIN if self.bus.schedule.is_own else LOOK_AGAIN_LATER
+        look_again = LOOK_AGAIN if self.bus._schedule.is_own else LOOK_AGAIN_LATER
         while quiet < QUIET_TURNS:
             await asyncio.sleep(0 if quiet or turns < FAST_TURNS else look_again)
             turns += 1

@@ -49,7 +49,8 @@ class History:
     - *lost*: joined means joined. A message that was sent after a join was confirmed is
       received, unless the client left or disconnected before it can have arrived, or
       its loss was reported on that instance afterwards: by an exact gap of that room and
-      publisher, or by ``Gap(None, None, None)``; an instance that ended before its broken
+      publisher, or by ``Gap(None, None, None)``, unless the run settled between the loss and
+      every ``outage`` that the report can be about; an instance that ended before its broken
       link worked again need not have reported anything. It must have arrived by the next
       ``settled``, and before any later message of its publisher to that room.
       A message that another client of the instance received is lost for good: no gap
@@ -58,7 +59,8 @@ class History:
       receives it: as sent where one send had ended before the other began or both are
       of one ``by``, and the same for all clients otherwise.
     - *duplicate*, *echo* (to the excluded client), *zombie* (after a leave or a failed join
-      is known, before a join was begun, after the end), *forged* (never sent), *too early*
+      is known, before a join was begun, after the end, or sent after its instance was gone),
+      *forged* (never sent), *too early*
       (before it was sent), *wrong room*.
     - *false alarm*: a gap that reports more than can have been missed. What was not
       received by any client of the instance, was sent before the report, and was on its

@@ -191,8 +191,10 @@ class Line(asyncio.Protocol):
             self.transport.resume_reading()
 
     def flush(self) -> None:
-        """Write what the protocol has to say."""
+        """Write what the protocol has to say; on a socket that closes, nothing."""
         for data in self._side.data_to_send():
+            if self.transport.is_closing():
+                continue  # asyncio would warn whoever goes on writing
             if data:
                 self.transport.write(data)
             else:

@@ -38,7 +38,7 @@ class _Losses:
         self._vague: dict[Run, list[Reported]] = {}
         for gap in timeline.gaps:
             if gap.publisher is not None and gap.missing is not None:
-                if not timeline.knows(gap.room):
+                if gap.missing < 1 or not timeline.knows(gap.room):
                     continue
                 self._exact.setdefault((gap.run, gap.room, gap.publisher), []).append(gap)
             else:
@@ -61,6 +61,10 @@ class _Losses:
         for at in timeline.strange_gaps:
             told = "a gap names a publisher that never started"
             violations.append(Violation("false alarm", told, timeline.excerpt([at])))
+        for gap in timeline.gaps:
+            if gap.missing is not None and gap.missing < 1:
+                told = f"{gap.run.instance} reported {gap.missing} messages as missing"
+                violations.append(Violation("false alarm", told, timeline.excerpt([gap.at])))
         for key in dict.fromkeys((*missed, *self._exact)):
             violations += self._account(key, missed.get(key, {}))
         lossy = {run for run, _, _ in missed}
@@ -212,7 +216,10 @@ class _Losses:
         """
         gaps = self._vague.get(run, ())
         if any(
-            gap.at > send.at and gap.room in (None, send.room) and gap.publisher in (None, send.run)
+            gap.at > send.at
+            and gap.room in (None, send.room)
+            and gap.publisher in (None, send.run)
+            and self._explains(gap, run, send)
             for gap in gaps
         ):
             return True
@@ -223,11 +230,35 @@ class _Losses:
         arrived = timeline.next_settled(send.done)
         latest = end if arrived is None else arrived
         reported = max((gap.at for gap in gaps), default=run.start)
+        return any(reported < broken < min(end, latest) for broken in self._outages_of(run))
+
+    def _explains(self, gap: Reported, run: Run, send: Send) -> bool:
+        """Whether ``send`` can have been lost by what ``gap`` reports.
+
+        Not if it must have arrived before the link broke, nor if the link had been mended: the
+        instance has settled, and heard what the same publisher sent to that room before.
+        """
+        timeline = self._timeline
+        broken = [at for at in self._outages_of(run) if at < gap.at]
+        if not broken:
+            return True  # nobody has told when its link was lost
+        arrived = None if send.done is None else timeline.next_settled(send.done)
+        heard = self._heard.get(run, set())
         return any(
-            reported < broken < min(end, latest)
-            for broken, instance in timeline.outages
-            if instance in (None, run.instance)
+            not (
+                (settled := timeline.next_settled(at)) is not None
+                and any(
+                    other.run == send.run and other.message in heard and _precedes(other, send)
+                    for other in timeline.sent_between(send.room, settled, send.at)
+                )
+            )
+            for at in broken
+            if arrived is None or at < arrived
         )
+
+    def _outages_of(self, run: Run) -> list[int]:
+        """When the link of an instance was broken, in any of its runs."""
+        return [at for at, name in self._timeline.outages if name in (None, run.instance)]
 
     def _possible(self, key: Key, certain: dict[Send, _Missed]) -> list[Send]:
         """What else the instance may have missed, and so may have reported."""
@@ -295,11 +326,7 @@ class _Losses:
 
     def _without_outage(self, run: Run, gaps: list[Reported]) -> list[Violation]:
         """Vague gaps of an instance that has lost nothing, and whose link nobody broke."""
-        broken = [
-            at
-            for at, instance in self._timeline.outages
-            if instance is None or instance == run.instance
-        ]
+        broken = self._outages_of(run)
         return [
             Violation(
                 "false alarm",

@@ -110,6 +110,7 @@ class RecordedClient:
         self._ids = itertools.count(1)
         self._ending = False
         self._ended = False
+        self._note = ""
 
     # What it does
 
@@ -164,6 +165,8 @@ class RecordedClient:
         if message is not None:
             sent["data"] = message
         try:
+            if self._ended:
+                raise Disconnected(1006, self._note)
             self._send(sent)
         except WsRoomsError as error:  # the connection is over, and nobody has said so yet
             del self._calls[id]
@@ -236,6 +239,7 @@ class RecordedClient:
         if self._ended:
             return
         self._ended = True
+        self._note = note
         self.history.disconnected(self.name, note)
         calls, self._calls = self._calls, {}
         for call in calls.values():
@@ -257,7 +261,8 @@ async def recorded(
 
     Args:
         history: Where to write.
-        client: Whatever has ``send`` and ``receive`` as :class:`~wsrooms.testing.Client` has.
+        client: Whatever has ``send`` and ``receive`` as :class:`~wsrooms.testing.Client` has;
+            what ``receive`` raises is the end of its connection.
         name: Its id in the history.
         instance: The one that it is connected to.
     """
@@ -275,6 +280,8 @@ async def recorded(
                 recording.take(await client.receive(FOREVER))
         except Disconnected as error:
             recording.ended(str(error))
+        except Exception as error:  # noqa: BLE001 - of another library; who waits is told of it
+            recording.ended(repr(error))
 
     reading = asyncio.get_running_loop().create_task(pump(), name=f"recorder of {name}")
     try:

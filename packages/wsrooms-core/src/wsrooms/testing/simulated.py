@@ -53,21 +53,16 @@ class SimulatedTransport:
 
     Attributes:
         name: How the bus calls the instance.
-        reachable: Whether its way to the broker works.
-        connection: The number of its connection to the broker; a new one for each.
-        up: How long the way to the broker takes.
-        down: How long the way back takes.
-        missed: The channels that a lost link had subscribed, and that are not subscribed again.
     """
 
     def __init__(self, bus: SimulatedBus, name: str) -> None:
         self._bus = bus
         self.name = name
-        self.reachable: bool = True
-        self.connection: int = 0
-        self.up: Delay = Delay()
-        self.down: Delay = Delay()
-        self.missed: set[str] = set()
+        self._reachable: bool = True
+        self._connection: int = 0
+        self._up: Delay = Delay()
+        self._down: Delay = Delay()
+        self._missed: set[str] = set()
         self._up_until = self._down_until = 0.0
         self._started = False
         self._killed = False
@@ -91,7 +86,7 @@ class SimulatedTransport:
         Raises:
             TransportUnavailable: The broker is down, or its link is cut.
         """
-        self.connection += 1
+        self._connection += 1
         self._started = True
         self._killed = False
         if not self._open:
@@ -108,7 +103,7 @@ class SimulatedTransport:
         for message in outbox:
             if self._connected and self._alive:
                 if not message.arrived:
-                    self._bus.publish(self, message)
+                    self._bus._publish(self, message)
                 message.receipt.settle()
             else:
                 message.receipt.settle(TransportClosed("the transport has closed"))
@@ -116,10 +111,10 @@ class SimulatedTransport:
         self._fail_asked(TransportClosed("the transport has closed"))
         self._handlers.clear()
         self._subscribed.clear()
-        self.missed.clear()
+        self._missed.clear()
         self._link_lost = False
 
-    def kill(self) -> None:
+    def _kill(self) -> None:
         """As if its process had been killed: nothing goes out or comes in any more, unanswered."""
         self._started = False
         self._killed = True
@@ -127,7 +122,7 @@ class SimulatedTransport:
         self._handlers.clear()
         self._subscribed.clear()
         self._asked.clear()
-        self.missed.clear()
+        self._missed.clear()
         self._link_lost = False
         self._drop_connection()
 
@@ -150,7 +145,7 @@ class SimulatedTransport:
             message.receipt.settle(OutboxFull(MAX_MESSAGES, "messages"))
         else:
             self._outbox.append(message)
-            self._bus.schedule.at(message.deadline, lambda: self._expire(message), moving=False)
+            self._bus._schedule.at(message.deadline, lambda: self._expire(message), moving=False)
             if self._connected:
                 self._send(message)
         return message.receipt if self._bus.answers == "receipts" else _plain(message.receipt)
@@ -170,7 +165,7 @@ class SimulatedTransport:
         elif self._connected:
             self._ask(channel, answer)
         elif not self._bus.remembers:
-            self.answered(answer, TransportUnavailable("the simulated link is down"))
+            self._answered(answer, TransportUnavailable("the simulated link is down"))
         return answer
 
     def unsubscribe(self, channel: str) -> None:
@@ -179,9 +174,9 @@ class SimulatedTransport:
         self._subscribed.pop(channel, None)
         for answer, asked in list(self._asked.items()):
             if asked == channel:
-                self.answered(answer, TransportUnavailable("unsubscribed meanwhile"))
+                self._answered(answer, TransportUnavailable("unsubscribed meanwhile"))
         if self._connected:
-            self._send_up(lambda: self._bus.unsubscribe(self, channel))
+            self._send_up(lambda: self._bus._unsubscribe(self, channel))
         self._restored(channel)
 
     def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None:
@@ -209,20 +204,15 @@ class SimulatedTransport:
 
     @property
     def _open(self) -> bool:
-        return self.reachable and self._bus.running
+        return self._reachable and self._bus.running
 
     @property
-    def started(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._started
-
-    @property
-    def works(self) -> bool:
+    def _works(self) -> bool:
         """Whether its link works; it has none before start and after close."""
         return not self._started or (self._connected and self._alive)
 
     @property
-    def recovering(self) -> bool:
+    def _recovering(self) -> bool:
         """Whether it will be connected again without further help."""
         return self._started and self._open and not (self._connected and self._alive)
 
@@ -235,48 +225,48 @@ class SimulatedTransport:
             self._send(message)
 
     def _drop_connection(self) -> None:
-        self.connection += 1
+        self._connection += 1
         self._connected = self._alive = False
-        self._bus.forget(self)
+        self._bus._forget(self)
 
-    def sever(self, *, told: bool) -> None:
+    def _sever(self, *, told: bool) -> None:
         """The link has died."""
         if not self._started or not self._connected:
             return
         if told:
-            self._notice(self.connection)
+            self._notice(self._connection)
         elif self._alive:
             self._alive = False
-            connection = self.connection
+            connection = self._connection
             due = self._bus.now + self._bus.watchdog
-            self._bus.schedule.at(due, lambda: self._notice(connection), moving=False)
+            self._bus._schedule.at(due, lambda: self._notice(connection), moving=False)
 
     def _notice(self, connection: int) -> None:
         """It is known that the link has died."""
-        if connection != self.connection or not self._started:
+        if connection != self._connection or not self._started:
             return
         self._drop_connection()
-        self.missed.update(self._subscribed)
+        self._missed.update(self._subscribed)
         self._subscribed.clear()
-        self._link_lost = self._link_lost or bool(self.missed)
+        self._link_lost = self._link_lost or bool(self._missed)
         if not self._bus.remembers:
             self._fail_asked(TransportUnavailable("the simulated link was lost"))
         if self._tell_state is not None:
             self._tell_state("down", "the simulated link was lost")
-        self.recover()
+        self._recover()
 
-    def recover(self) -> None:
+    def _recover(self) -> None:
         """Connect again, if that is possible and nothing is connected."""
-        if not self.recovering or self._connected:
+        if not self._recovering or self._connected:
             return
-        connection = self.connection
+        connection = self._connection
         due = self._bus.now + self._bus.random.uniform(0.0, RECONNECT)
-        self._bus.schedule.at(due, lambda: self._reconnect(connection))
+        self._bus._schedule.at(due, lambda: self._reconnect(connection))
 
     def _reconnect(self, connection: int) -> None:
-        if connection != self.connection or not self.recovering:
+        if connection != self._connection or not self._recovering:
             return
-        self.connection += 1
+        self._connection += 1
         self._reconnects += 1
         self._connect()
         if self._tell_state is not None:
@@ -284,16 +274,16 @@ class SimulatedTransport:
         self._restored("")
 
     def _send_up(self, arrive: Callable[[], None]) -> None:
-        connection = self.connection
+        connection = self._connection
 
         def arrived() -> None:
-            if connection == self.connection and self._alive:
+            if connection == self._connection and self._alive:
                 arrive()
 
-        self._up_until = max(self._up_until, self._bus.now + self._takes(self.up))
-        self._bus.schedule.at(self._up_until, arrived)
+        self._up_until = max(self._up_until, self._bus.now + self._takes(self._up))
+        self._bus._schedule.at(self._up_until, arrived)
 
-    def receive(
+    def _receive(
         self,
         arrive: Callable[[], None],
         late: float = 0.0,
@@ -301,16 +291,16 @@ class SimulatedTransport:
         lost: Callable[[], None] | None = None,
     ) -> None:
         """Something is on its way from the broker; if the link dies first, call ``lost``."""
-        connection = self.connection
+        connection = self._connection
 
         def arrived() -> None:
-            if connection == self.connection and self._alive:
+            if connection == self._connection and self._alive:
                 arrive()
             elif lost is not None:
                 lost()
 
-        self._down_until = max(self._down_until, self._bus.now + self._takes(self.down))
-        self._bus.schedule.at(self._down_until + late, arrived)
+        self._down_until = max(self._down_until, self._bus.now + self._takes(self._down))
+        self._bus._schedule.at(self._down_until + late, arrived)
 
     def _takes(self, delay: Delay) -> float:
         if not delay.jitter:
@@ -322,9 +312,9 @@ class SimulatedTransport:
     def _send(self, message: Message) -> None:
         self._resent += message.tried
         message.tried = True
-        self._send_up(lambda: self._bus.publish(self, message))
+        self._send_up(lambda: self._bus._publish(self, message))
 
-    def taken(self, message: Message) -> None:
+    def _taken(self, message: Message) -> None:
         """The broker has taken it."""
         if message in self._outbox:
             self._outbox.remove(message)
@@ -337,7 +327,7 @@ class SimulatedTransport:
                 TransportUnavailable(f"not published within {MAX_AGE:g} s: the bus is slow or down")
             )
 
-    def deliver(self, message: Message) -> None:
+    def _deliver(self, message: Message) -> None:
         """A message has arrived."""
         handler = self._handlers.get(message.channel)
         if handler is None:
@@ -350,9 +340,9 @@ class SimulatedTransport:
     # Subscriptions
 
     def _ask(self, channel: str, answer: asyncio.Future[None]) -> None:
-        self._send_up(lambda: self._bus.subscribe(self, channel, answer))
+        self._send_up(lambda: self._bus._subscribe(self, channel, answer))
 
-    def answered(self, answer: asyncio.Future[None], error: TransportError | None = None) -> None:
+    def _answered(self, answer: asyncio.Future[None], error: TransportError | None = None) -> None:
         """A subscription is made, or is not."""
         if self._asked.pop(answer, None) is None or answer.done():
             return
@@ -361,21 +351,21 @@ class SimulatedTransport:
         else:
             answer.set_exception(error)
 
-    def confirmed(self, channel: str, answer: asyncio.Future[None]) -> None:
+    def _confirmed(self, channel: str, answer: asyncio.Future[None]) -> None:
         """The broker has confirmed a subscription."""
         if channel in self._handlers:
             self._subscribed[channel] = None
             self._restored(channel)
-        self.answered(answer)
+        self._answered(answer)
 
     def _fail_asked(self, error: TransportError) -> None:
         for answer in list(self._asked):
-            self.answered(answer, error)
+            self._answered(answer, error)
 
     def _restored(self, channel: str) -> None:
         """One channel less is missed; once none is, tell that the link had been lost."""
-        self.missed.discard(channel)
-        if self._link_lost and not self.missed and self._connected:
+        self._missed.discard(channel)
+        if self._link_lost and not self._missed and self._connected:
             self._link_lost = False
             if self._tell_gap is not None:
                 self._tell_gap(Gap(None, None, None))

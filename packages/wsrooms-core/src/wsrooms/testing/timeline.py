@@ -331,6 +331,13 @@ class Timeline:
             run = self._runs[instance] = Run(instance, at)
         return run
 
+    def _latest_run(self, instance: Id | None, at: int) -> Run:
+        if instance not in self._runs:
+            for run in reversed(self.ends):
+                if run.instance == instance:
+                    return run
+        return self._run(instance, at)
+
     def _client(self, record: Record, at: int) -> Client:
         client = None if record.client is None else self.clients.get(record.client)
         if client is None:
@@ -355,15 +362,9 @@ class Timeline:
                 self._client(record, at).call(at, record)
             case "leave" | "left" | "leave_unknown":
                 self._client(record, at).call(at, record)
-            case (
-                "connect"
-                | "connected"
-                | "disconnect"
-                | "disconnected"
-                | "stalled"
-                | "resumed"
-                | "lossy"
-            ):
+            case "connect" | "connected" | "disconnect" | "disconnected":
+                self._read_client(at, record)
+            case "stalled" | "resumed" | "lossy":
                 self._read_client(at, record)
             case "settled":
                 self.settled.append(at)
@@ -425,7 +426,7 @@ class Timeline:
             self._end(record.instance, at)
             return
         if record.kind == "dropped":
-            publisher = self._run(record.publisher, at)
+            publisher = self._latest_run(record.publisher, at)  # it may be gone by now
             key = (self._run(record.instance, at), record.room, publisher)
             self.dropped[key] = self.dropped.get(key, 0) + (record.missing or 0)
             return

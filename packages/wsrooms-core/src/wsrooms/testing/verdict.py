@@ -67,6 +67,10 @@ class _Received:
             return self._broken("echo", f"{who}, from which it was excluded", about)
         key = (send.run, room)
         self.sequences.setdefault(key, {}).setdefault(client, []).append(send)
+        ended = timeline.ends.get(client.run)
+        if ended is not None and send.at > ended:
+            gone = f", which was sent after {client.run.instance} was gone"
+            return self._broken("zombie", who + gone, [*about, ended])
         if (why := _why_not(client, room, at)) is not None:
             told = timeline.told_of_client(client, room)
             return self._broken("zombie", f"{who} in {_place(room)}{why}", [*about, *told])
