@@ -16,7 +16,7 @@ from wsrooms import (
     use_ws_rooms,
     use_ws_server,
 )
-from wsrooms.testing.recorder import PREFIX, SAID
+from wsrooms.testing.fleet.recorder import PREFIX, SAID
 
 if TYPE_CHECKING:
     from random import Random

@@ -17,7 +17,7 @@ from wsrooms import (
     use_ws_message,
 )
 from wsrooms.testing import Client, Disconnected, connect_client, line, run
-from wsrooms.testing.client import open_client
+from wsrooms.testing.clients.client import open_client
 
 pytestmark = pytest.mark.every_loop
 
