@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from wsrooms import TransportUnavailable
+from wsrooms import Receipt, TransportUnavailable
 from wsrooms.rooms import Rooms
 
 
@@ -68,6 +68,66 @@ async def test_whoever_else_awaits_a_cancelled_join_is_told_that_it_was_undone()
         with pytest.raises(TransportUnavailable, match="cancelled"):
             await second
     assert member.rooms == set()
+    assert manager.link is not None
+    await manager.link.close(1)
+
+
+async def waits(receipt: Receipt) -> None:
+    await receipt
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another join", "left and joined again"])
+async def test_a_join_cancelled_in_the_turn_that_confirms_it_is_undone_unless_claimed_anew(
+    meanwhile: str,
+) -> None:
+    manager = Rooms(Silent())
+    member = Member("m")
+    waiting = asyncio.create_task(waits(manager.join(member, "/r")))
+    await asyncio.sleep(0)
+    manager.subscribed("ws:room:/r")
+    waiting.cancel()
+    if meanwhile == "another join":
+        manager.join(member, "/r")
+    elif meanwhile == "left and joined again":
+        manager.leave(member, "/r")
+        manager.join(member, "/r")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert member.rooms == (set() if meanwhile == "nothing" else {"/r"})
+    assert manager.link is not None
+    await manager.link.close(1)
+
+
+async def test_a_join_that_two_await_stays_if_one_is_cancelled_in_the_turn_that_confirms_it() -> (
+    None
+):
+    manager = Rooms(Silent())
+    member = Member("m")
+    receipt = manager.join(member, "/r")
+    first, second = asyncio.create_task(waits(receipt)), asyncio.create_task(waits(receipt))
+    await asyncio.sleep(0)
+    manager.subscribed("ws:room:/r")
+    first.cancel()
+    async with asyncio.timeout(5):
+        await second
+    assert first.cancelled()
+    assert member.rooms == {"/r"}
+    assert manager.link is not None
+    await manager.link.close(1)
+
+
+async def test_what_is_confirmed_is_remembered_for_one_turn_only() -> None:
+    manager = Rooms(Silent())
+    member = Member("m")
+    waiting = asyncio.create_task(waits(manager.join(member, "/r")))
+    await asyncio.sleep(0)
+    manager.subscribed("ws:room:/r")
+    assert manager._pending.confirmed
+    async with asyncio.timeout(5):
+        await waiting
+    await asyncio.sleep(0)
+    assert not manager._pending.confirmed
+    assert member.rooms == {"/r"}
     assert manager.link is not None
     await manager.link.close(1)
 

@@ -155,14 +155,27 @@ async def test_without_a_word_about_it_cancelling_only_ends_the_await() -> None:
     await wait(receipt)
 
 
-async def test_what_is_confirmed_already_is_not_taken_back() -> None:
+async def test_whoever_is_cancelled_in_the_turn_of_the_outcome_gives_up_what_was_confirmed() -> (
+    None
+):
+    cancelled: list[Receipt] = []
+    for error in (None, ValueError()):
+        receipt = Receipt(on_cancel=cancelled.append)
+        task = await waiting(receipt)
+        receipt.settle(error)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [each.error for each in cancelled] == [None]  # a failure leaves nothing to give up
+
+
+async def test_what_its_awaiter_has_been_told_is_not_taken_back() -> None:
     cancelled: list[Receipt] = []
     receipt = Receipt(on_cancel=cancelled.append)
     task = await waiting(receipt)
     receipt.settle()
+    await task
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
     assert cancelled == []
 
 

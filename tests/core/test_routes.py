@@ -376,7 +376,11 @@ def test_what_is_built_in_has_no_place() -> None:
 def test_a_place_outside_of_the_current_folder_is_told_in_full(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    assert place_of(nothing) == f"{__file__}:{nothing.__code__.co_firstlineno}"
+    gone.rmdir()  # then there is none
     assert place_of(nothing) == f"{__file__}:{nothing.__code__.co_firstlineno}"
 
 

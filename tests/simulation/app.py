@@ -16,7 +16,7 @@ from wsrooms import (
     use_ws_rooms,
     use_ws_server,
 )
-from wsrooms.testing.recorder import PREFIX, SAID
+from wsrooms.testing.fleet.recorder import PREFIX, SAID
 
 if TYPE_CHECKING:
     from random import Random
@@ -108,7 +108,7 @@ def make_app(options: Options, say: Saying) -> WsApp:
 
     async def impatient() -> None:
         try:
-            async with asyncio.timeout(0.2137):
+            async with asyncio.timeout(0.2):
                 await use_ws_rooms().join()
         except TimeoutError:
             raise WsError(408, "gave up") from None

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.app import LOBBY, ROOMS, Options, make_app
 from wsrooms import Receipt, WsRoomsError
 from wsrooms.testing import Cluster
-from wsrooms.testing.recorder import SAID
+from wsrooms.testing.fleet.recorder import SAID
 
 if TYPE_CHECKING:
-    from wsrooms.testing.cluster import ClusterClient
-    from wsrooms.testing.records import Id
+    from wsrooms.testing.fleet.cluster import ClusterClient
+    from wsrooms.testing.history.records import Id
 
 __all__ = ["STEPS", "Storm"]
 

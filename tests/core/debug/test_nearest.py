@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 import pytest
 
 from wsrooms.debug import nearest
@@ -88,3 +90,18 @@ def test_names_are_compared_to_a_length_and_no_more_than_a_number_of_them(
 def test_a_param_in_the_spelling_of_another_framework_is_told(pattern: str, told: str) -> None:
     routes = [("say", "/"), ("join", pattern)]
     assert foreign_params(routes) == (f", where {told}" if told else "")
+
+
+def test_only_few_of_many_rooms_are_compared_to_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[float] = []
+
+    class Counted(SequenceMatcher[str]):
+        def ratio(self) -> float:
+            compared.append(ratio := super().ratio())
+            return ratio
+
+    monkeypatch.setattr("wsrooms.debug.nearest.SequenceMatcher", Counted)
+    assert like_rooms("item", [f"user-{number}" for number in range(1000)]) == []
+    assert compared == [], "none has the letters"
+    assert len(like_rooms("lobbi", [f"lobby{'!' * (number % 2)}" for number in range(1000)])) == 3
+    assert len(compared) == 20

@@ -271,6 +271,27 @@ async def test_with_a_transport_nobody_can_know_who_is_in_a_room(
         assert len(log.lines(logging.WARNING)) == 1
 
 
+async def test_looking_for_what_was_meant_takes_a_twentieth_of_the_time_at_most(
+    chat: WsApp, connect: Connect, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+
+    def slow(room: str, rooms: object) -> list[str]:
+        now[0] += 0.06
+        return ["/chat/general"]
+
+    monkeypatch.setattr(traffic, "monotonic", lambda: now[0])
+    monkeypatch.setattr(traffic, "spelt_otherwise", slow)
+    async with chat.serving() as address:
+        await (await connect(address)).call("join", "/chat/general")
+        for event in ("first", "too soon"):
+            chat.room("/chat/General").broadcast(event, 1)
+        now[0] += 1
+        chat.room("/chat/General").broadcast("second", 1)
+    told = [line.split()[0] for line in log.lines(logging.WARNING)]
+    assert told == ["'first'", "'second'"]
+
+
 async def test_past_so_many_rooms_none_is_thought_unused(
     chat: WsApp, connect: Connect, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,9 @@ from wsrooms import (
     use_ws_connection,
     use_ws_message,
 )
-from wsrooms.testing import Client, Disconnected, connect_client, line, run
-from wsrooms.testing.client import open_client
+from wsrooms.testing import Client, Disconnected, connect_client, run
+from wsrooms.testing.clients import line
+from wsrooms.testing.clients.client import open_client
 
 pytestmark = pytest.mark.every_loop
 
@@ -330,13 +331,13 @@ async def test_a_send_can_be_awaited_until_the_server_has_read(chat: WsApp) -> N
 async def test_a_send_that_is_not_read_fails_in_time_or_with_the_connection(
     chat: WsApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsrooms.testing.client.TIMEOUT", 0.05)
+    monkeypatch.setattr("wsrooms.testing.clients.client.TIMEOUT", 0.05)
     async with open_client(chat, socket_bytes=20_000) as ann:
         for _ in range(40):
             ann.send("wait", "/chat/1", "x" * 10_000)
         with pytest.raises(TimeoutError, match="the server has not read"):
             await ann.send("wait", "/chat/1")
-        monkeypatch.setattr("wsrooms.testing.client.TIMEOUT", 100.0)
+        monkeypatch.setattr("wsrooms.testing.clients.client.TIMEOUT", 100.0)
         last = ann.send("wait", "/chat/1")
         ann.abort()
         with pytest.raises(Disconnected):

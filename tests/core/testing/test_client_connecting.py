@@ -15,7 +15,7 @@ from wsrooms import (
     use_ws_connection,
 )
 from wsrooms.testing import Disconnected, connect_client
-from wsrooms.testing.client import open_client
+from wsrooms.testing.clients.client import open_client
 
 pytestmark = pytest.mark.every_loop
 

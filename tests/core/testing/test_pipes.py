@@ -7,7 +7,7 @@ import contextvars
 from typing import TYPE_CHECKING, cast
 
 from wsrooms.testing import run
-from wsrooms.testing.pipes import SOCKET_BYTES, Pipe, PipeTransport
+from wsrooms.testing.clients.pipes import SOCKET_BYTES, Pipe, PipeTransport
 
 if TYPE_CHECKING:
     import pytest

@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 import pytest
 
-from wsrooms.testing.pipes import Pipe, PipeTransport
+from wsrooms.testing.clients.pipes import Pipe, PipeTransport
 
 DEADLINE = 5.0
 MUCH = b"x" * 8_000_000

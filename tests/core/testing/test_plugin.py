@@ -62,3 +62,11 @@ def test_without_an_option_each_test_has_a_seed_of_its_own(run_tests: Path) -> N
 def test_the_plugin_is_found_by_its_entry_point() -> None:
     project = Path(pytest_wsrooms.__file__).parents[2] / "pyproject.toml"
     assert 'pytest_wsrooms = "pytest_wsrooms"' in project.read_text("utf-8")
+
+
+def test_a_pytest_older_than_7_loads_it_too() -> None:
+    source = Path(pytest_wsrooms.__file__).parents[1]
+    old = "import pytest; del pytest.StashKey, pytest.Stash, pytest.Parser; import pytest_wsrooms"
+    subprocess.run(
+        [sys.executable, "-c", old], env={**os.environ, "PYTHONPATH": str(source)}, check=True
+    )

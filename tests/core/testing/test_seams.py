@@ -19,7 +19,7 @@ from wsrooms.testing import (
     connect_client,
     prepare_test_ws_message_context,
 )
-from wsrooms.testing.quiet import is_quiet, until_quiet
+from wsrooms.testing.clients.quiet import is_quiet, until_quiet
 from wsrooms.turns import Turns
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The pytest plugin of wsrooms: a seed for tests that draw something.
 
 A package of its own beside ``wsrooms``, because pytest loads it in every project where
-wsrooms is installed: it imports nothing of wsrooms, and whoever does not use it does not
-notice it. All of ``wsrooms.testing`` works without it.
+wsrooms is installed: it imports nothing of wsrooms, works with an old pytest too, and
+whoever does not use it does not notice it. All of ``wsrooms.testing`` works without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pytest
 
 __all__ = ["pytest_addoption", "pytest_runtest_makereport", "wsrooms_seed"]
 
-_SEED: pytest.StashKey[int] = pytest.StashKey()
+# Where a test's seed is kept: every pytest has it (a stash only those from 7.0 on), and a
+# JUnit report shows it.
+_SEED = "wsrooms_seed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +39,7 @@ def wsrooms_seed(request: pytest.FixtureRequest) -> int:
     """
     given: int | None = request.config.getoption("--wsrooms-seed")
     seed = secrets.randbelow(2**32) if given is None else given
-    request.node.stash[_SEED] = seed
+    request.node.user_properties.append((_SEED, seed))
     return seed
 
 
@@ -46,6 +48,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Show the seed where a test that has one fails."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
-    seed = item.stash.get(_SEED, None)
-    if seed is not None and report.failed:
-        report.sections.append(("wsrooms", f"run it again with --wsrooms-seed={seed}"))
+    seeds = [value for name, value in item.user_properties if name == _SEED]
+    if seeds and report.failed:
+        report.sections.append(("wsrooms", f"run it again with --wsrooms-seed={seeds[-1]}"))

@@ -47,10 +47,12 @@ class PendingJoin:
 class PendingJoins:
     """All joins of an instance that are not confirmed, by room and member."""
 
-    __slots__ = ("_rooms",)
+    __slots__ = ("_rooms", "confirmed")
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[WsMember, PendingJoin]] = {}
+        self.confirmed: dict[tuple[str, WsMember], PendingJoin] = {}
+        """Those of this turn of the loop that one caller awaits, who may be cancelled yet."""
 
     def open(self, room: str, member: WsMember, *, added: bool) -> PendingJoin:
         """The entry of ``member`` in ``room``, made if there is none."""
@@ -85,6 +87,8 @@ class PendingJoins:
             Whether its join had made ``member`` one. The caller then undoes that,
             if the join has failed.
         """
+        if self.confirmed:
+            self.confirmed.pop((room, member), None)
         waiting = self._rooms.get(room)
         pending = None if waiting is None else waiting.pop(member, None)
         if waiting is None or pending is None:
@@ -94,10 +98,29 @@ class PendingJoins:
         pending.settle(error)
         return pending.added
 
-    def confirm(self, room: str) -> None:
-        """The transport has confirmed ``room``: all who wait for it are done."""
-        for pending in self._rooms.pop(room, {}).values():
+    def confirm(self, room: str) -> bool:
+        """The transport has confirmed ``room``: all who wait for it are done.
+
+        Returns:
+            Whether some of them are in :attr:`confirmed`, to be cleared in the next turn.
+        """
+        for member, pending in self._rooms.pop(room, {}).items():
+            if pending.added and len(pending.receipts) == 1 and pending.receipts[0]._awaited_once:
+                self.confirmed[room, member] = pending
             pending.settle(None)
+        return bool(self.confirmed)
+
+    def unclaim(self, room: str, member: WsMember, receipt: Receipt) -> bool:
+        """Whoever awaited ``receipt`` was cancelled in the turn in which it was confirmed.
+
+        Returns:
+            Whether nobody else has joined or left meanwhile, so that the join is undone.
+        """
+        pending = self.confirmed.get((room, member))
+        if pending is None or receipt not in pending.receipts:
+            return False
+        del self.confirmed[room, member]
+        return True
 
     def __len__(self) -> int:
         return sum(map(len, self._rooms.values()))

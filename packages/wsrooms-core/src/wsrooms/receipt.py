@@ -55,8 +55,9 @@ class Receipt:
         """Make an open receipt.
 
         Args:
-            on_cancel: Called when an awaiting task is cancelled before the
-                outcome is known: it takes back what the receipt stands for.
+            on_cancel: Called when an awaiting task is cancelled before it has been told
+                the outcome: it takes back what the receipt stands for. The receipt may
+                have been confirmed in that very turn of the loop.
             on_unseen: Called with the error of a failed receipt that is
                 thrown away without anybody having looked.
         """
@@ -111,6 +112,11 @@ class Receipt:
         else:
             self._callbacks.append(callback)
 
+    @property
+    def _awaited_once(self) -> bool:
+        """Whether one caller, and no other, waits for the outcome."""
+        return len(self._callbacks) == 1
+
     def _told_to(self, on_unseen: Callable[[Exception], None]) -> Receipt:
         """Let ``on_unseen`` know of a failure, unless the maker has said who should."""
         if self._on_unseen is None and not (self.done and self.error is None):
@@ -139,15 +145,19 @@ class Receipt:
                 with contextlib.suppress(RuntimeError):  # that loop has closed meanwhile
                     loop.call_soon_threadsafe(arrive)
 
+            on_cancel = self._on_cancel
             self._when_done(wake)
             if self._is_done():  # by another thread, between the check and the append
                 arrive()
             try:
                 yield from future
             except asyncio.CancelledError:
-                if self._on_cancel is not None and not self.done:
-                    self._on_cancel(self)
+                # Also if it was confirmed in this very turn: whoever awaits will not know.
+                if on_cancel is not None and self.error is None:
+                    on_cancel(self)
                 raise
+            finally:
+                del on_cancel  # the frame may live on in a traceback
         self._look()
         if self.error is not None:
             raise self.error

@@ -130,6 +130,8 @@ class Rooms:
                 raise TooManyRooms(limit)
             self._hub.add(room, connection)
             self.fanout.members_change(room)
+        elif self._pending.confirmed:  # one more claim: no cancel of the other undoes it
+            self._pending.confirmed.pop((room, connection), None)
         link = self.link
         if link is None:
             return FINISHED
@@ -147,7 +149,7 @@ class Rooms:
             on_unseen=partial(self.failed_unseen, "a join"),
         )
         pending.receipts.append(receipt)
-        if self._overdue(link):
+        if link.overdue:
             down = TransportUnavailable("the bus is down; the join was undone")
             self._fail(connection, room, down)
         else:
@@ -155,21 +157,13 @@ class Rooms:
         if not receipt.done and pending.timer is None:
             # Even a cancelled timer would keep the message's context until it is due.
             pending.timer = asyncio.get_running_loop().call_at(
-                self._deadline(link), self._expire, connection, room, context=self._context
+                link.deadline, self._expire, connection, room, context=self._context
             )
         if receipt.done and receipt.error is None:
             return FINISHED
         if self.on_pending is not None:
             self.on_pending(receipt)
         return receipt
-
-    def _deadline(self, link: BusLink) -> float:
-        now, down = asyncio.get_running_loop().time(), link.down_since
-        return (now if down is None else down) + self._join_timeout
-
-    def _overdue(self, link: BusLink) -> bool:
-        down = link.down_since
-        return down is not None and down + self._join_timeout <= asyncio.get_running_loop().time()
 
     def leave(self, connection: WsMember, room: str) -> Receipt:
         """Take ``connection`` out of ``room`` at once; leaving twice changes nothing.
@@ -226,6 +220,8 @@ class Rooms:
 
     def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
         """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
+        if self._pending.unclaim(room, connection, receipt):
+            self._discard(connection, room)
         pending = self._pending.get(room, connection)
         if pending is None or receipt not in pending.receipts:
             return
@@ -406,8 +402,8 @@ class Rooms:
             self.gap(Gap(None, None, None))
         if (room := room_of(channel)) is None:
             self._server_channel.settle()
-        else:
-            self._pending.confirm(room)
+        elif (joins := self._pending).confirm(room):
+            asyncio.get_running_loop().call_soon(joins.confirmed.clear, context=self._context)
 
     def lapsed(self, channel: str) -> None:
         """Whoever had been confirmed hears nothing: to be told when there is a subscription."""

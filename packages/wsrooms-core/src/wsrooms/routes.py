@@ -7,6 +7,7 @@ signature are told where the function is declared.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -293,8 +294,9 @@ def place_of(fn: Callable[..., object]) -> str | None:
     if code is None:
         return None
     path: str = code.co_filename
-    below = os.path.join(os.getcwd(), "")
-    return f"{path.removeprefix(below)}:{code.co_firstlineno}"
+    with contextlib.suppress(OSError):  # the current folder may have been deleted
+        path = path.removeprefix(os.path.join(os.getcwd(), ""))
+    return f"{path}:{code.co_firstlineno}"
 
 
 def _invalid(fn: Callable[..., object], reason: str) -> InvalidHandler:
@@ -423,6 +425,8 @@ def _message_type(fn: Callable[..., object]) -> Any:
 
 
 def _may_be_message(annotation: type) -> bool:
+    if annotation is Any:  # it is a class since Python 3.11
+        return True
     try:
         return issubclass(WsMessage, annotation)
     except TypeError:  # a protocol with attributes, which tells nothing of classes

@@ -22,6 +22,9 @@ NAMES = 1000
 LENGTH = 200
 """So many characters of a name at most are compared."""
 
+COMPARED = 20
+"""So many names at most are compared to the letter, of those that have the same letters."""
+
 LIKE = 0.8
 """From which ratio on a room is like another one."""
 
@@ -62,12 +65,24 @@ def spelt_otherwise(room: str, rooms: Iterable[str]) -> list[str]:
 
 def like_rooms(room: str, rooms: Iterable[str]) -> list[str]:
     """The rooms whose names are like ``room``, and not by being of one kind: another number."""
-    near = [
-        (_alike(room, other), other)
-        for other in islice(rooms, NAMES)
-        if _without_digits(other) != _without_digits(room)
-    ]
-    best = sorted((pair for pair in near if pair[0] >= LIKE), key=lambda pair: -pair[0])
+    plain = _without_digits(room)
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(room[:LENGTH].casefold())
+    near: list[tuple[float, str]] = []
+    compared = 0
+    for other in islice(rooms, NAMES):
+        matcher.set_seq1(other[:LENGTH].casefold())
+        # The quick ones are never below the ratio, and spare it for nearly all.
+        if matcher.real_quick_ratio() < LIKE or matcher.quick_ratio() < LIKE:
+            continue
+        if _without_digits(other) == plain:
+            continue
+        compared += 1
+        if (alike := matcher.ratio()) >= LIKE:
+            near.append((alike, other))
+        if compared == COMPARED:
+            break
+    best = sorted(near, key=lambda pair: -pair[0])
     return [other for _, other in best[:TOLD]]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
@@ -36,6 +37,9 @@ __all__ = ["LoudRooms", "LoudSession", "Once", "frame_text", "seen"]
 
 REMEMBERED = 1000
 """So many mistakes are remembered, so that each is told once."""
+
+LOOKING = 0.05
+"""Seconds of each second for which it is looked for what was meant by rooms where nobody was."""
 
 ROOMS = 100_000
 """So many rooms are remembered as having had a member; past that none is thought unused."""
@@ -251,6 +255,8 @@ class LoudRooms(Rooms):
         super().__init__(*args, **options)
         self._once = Once()
         self._used: set[str] | None = set()
+        self._looked = 0.0
+        self._second = 0.0
 
     def join(self, connection: WsMember, room: str) -> Receipt:
         """As rooms."""
@@ -307,6 +313,14 @@ class LoudRooms(Rooms):
         """
         if self._used is None or room in self._used:
             return
+        began = monotonic()
+        if began - self._second >= 1:
+            self._second, self._looked = began, 0.0
+        if self._looked < LOOKING:
+            self._look_for_another(room, event)
+            self._looked += monotonic() - began
+
+    def _look_for_another(self, room: str, event: str) -> None:
         rooms = self._hub.rooms()
         what = f"{shown(event)!r} was broadcast to room {shown(room)!r}, where nobody ever was"
         if meant := spelt_otherwise(room, rooms):

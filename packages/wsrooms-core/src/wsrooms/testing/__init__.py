@@ -6,19 +6,19 @@ port; :class:`Cluster` runs several instances on a bus that a test can break; :f
 runs a coroutine on virtual time; :class:`History` judges what a run saw.
 """
 
-from wsrooms.testing.bus import Lost, SimulatedBus
-from wsrooms.testing.client import Client, connect_client
-from wsrooms.testing.cluster import Cluster, ClusterClient
-from wsrooms.testing.contexts import (
+from wsrooms.testing.clients.client import Client, connect_client
+from wsrooms.testing.clients.line import Disconnected
+from wsrooms.testing.fleet.bus import Lost, SimulatedBus
+from wsrooms.testing.fleet.cluster import Cluster, ClusterClient
+from wsrooms.testing.fleet.recorder import RecordedClient, recorded, recorded_routes
+from wsrooms.testing.fleet.simulated import SimulatedTransport
+from wsrooms.testing.handlers.contexts import (
     HandlerContext,
     prepare_test_ws_connection_context,
     prepare_test_ws_message_context,
 )
-from wsrooms.testing.history import History
-from wsrooms.testing.line import Disconnected
-from wsrooms.testing.recorder import RecordedClient, recorded, recorded_routes
-from wsrooms.testing.records import HistoryViolated, Record, Violation
-from wsrooms.testing.simulated import SimulatedTransport
+from wsrooms.testing.history.history import History
+from wsrooms.testing.history.records import HistoryViolated, Record, Violation
 from wsrooms.testing.virtual import Deadlock, VirtualTimeLoop, run
 
 __all__ = [

@@ -39,6 +39,7 @@ from wsrooms.transports.protocols import (
     TransportState,
     WsBroadcastTransport,
 )
+from wsrooms.transports.tagged import TaggedTransport
 
 if TYPE_CHECKING:
     import logging
@@ -117,7 +118,8 @@ class BusLink:
         self._logger = logger
         self._channels: dict[str, _Channel] = {}
         limits = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES}
-        on_lost = getattr(transport, "lost", None)
+        # No attribute of that name will do: somebody's class may count with it.
+        on_lost = transport.lost if isinstance(transport, TaggedTransport) else None
         self._outbox = Outbox(**limits, max_age=MAX_AGE, on_lost=on_lost)
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
@@ -226,6 +228,19 @@ class BusLink:
             self._logger.error("%s of %r does not end", task.get_name(), self.transport)
 
     # Subscriptions
+
+    @property
+    def deadline(self) -> float:
+        """Until when a confirmation that is asked for now may take: an outage counts in full."""
+        down = self.down_since
+        since = asyncio.get_running_loop().time() if down is None else down
+        return since + self._confirm_timeout
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the transport has been down for so long that nobody waits for it any more."""
+        down = self.down_since is not None
+        return down and self.deadline <= asyncio.get_running_loop().time()
 
     def ready(self, channel: str) -> bool:
         """Whether a member that joins now misses nothing that is published from now on."""

@@ -16,9 +16,9 @@ from msgspec import UNSET, Raw
 
 from wsrooms.client import ClientSide
 from wsrooms.errors import WsError
-from wsrooms.testing.line import Disconnected, Line
-from wsrooms.testing.pipes import SOCKET_BYTES, Pipe
-from wsrooms.testing.quiet import until_quiet
+from wsrooms.testing.clients.line import Disconnected, Line
+from wsrooms.testing.clients.pipes import SOCKET_BYTES, Pipe
+from wsrooms.testing.clients.quiet import until_quiet
 from wsrooms.wire import encode_data
 
 if TYPE_CHECKING:

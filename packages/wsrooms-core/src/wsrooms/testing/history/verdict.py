@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from wsrooms.testing.losses import judge_losses
-from wsrooms.testing.ordering import judge_order
-from wsrooms.testing.records import Record, Rule, Violation
-from wsrooms.testing.timeline import Client, Send, Timeline
+from wsrooms.testing.history.losses import judge_losses
+from wsrooms.testing.history.ordering import judge_order
+from wsrooms.testing.history.records import Record, Rule, Violation
+from wsrooms.testing.history.timeline import Client, Send, Timeline
 
 __all__ = ["judge"]
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wsrooms.errors import PermissionDenied
-from wsrooms.testing.schedule import Schedule
-from wsrooms.testing.simulated import Delay, Message, SimulatedTransport
+from wsrooms.testing.fleet.schedule import Schedule
+from wsrooms.testing.fleet.simulated import Delay, Message, SimulatedTransport
 from wsrooms.transports import room_of
 
 if TYPE_CHECKING:

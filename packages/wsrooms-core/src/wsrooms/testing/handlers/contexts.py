@@ -21,7 +21,7 @@ from wsrooms.handshake import WsRequest
 from wsrooms.inbound import Malformed, read_message
 from wsrooms.message import WsMessage
 from wsrooms.routes import Handler, compile_plan
-from wsrooms.testing.stage import Recorder, Stage, connect, stage_of
+from wsrooms.testing.handlers.stage import Recorder, Stage, connect, stage_of
 from wsrooms.wire import encode_data
 
 if TYPE_CHECKING:

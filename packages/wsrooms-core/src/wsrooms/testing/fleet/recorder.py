@@ -18,11 +18,11 @@ from wsrooms.composables import use_ws_message, use_ws_rooms, use_ws_server
 from wsrooms.errors import WsError, WsRoomsError
 from wsrooms.receipt import Receipt
 from wsrooms.routes import WsRoutes
-from wsrooms.testing.line import Disconnected
+from wsrooms.testing.clients.line import Disconnected
 
 if TYPE_CHECKING:
-    from wsrooms.testing.history import History
-    from wsrooms.testing.records import Id
+    from wsrooms.testing.history.history import History
+    from wsrooms.testing.history.records import Id
 
 __all__ = ["RecordedClient", "Speaking", "recorded", "recorded_routes"]
 

@@ -6,8 +6,8 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from wsrooms.testing.records import Id, Violation
-from wsrooms.testing.timeline import Client, Reported, Run, Send, Stay, Timeline
+from wsrooms.testing.history.records import Id, Violation
+from wsrooms.testing.history.timeline import Client, Reported, Run, Send, Stay, Timeline
 
 __all__ = ["judge_losses"]
 

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsrooms.session import Session
-from wsrooms.testing.bus import SimulatedBus
-from wsrooms.testing.client import Client, open_client
-from wsrooms.testing.history import History
-from wsrooms.testing.pipes import PipeTransport
-from wsrooms.testing.quiet import QUIET_TURNS, is_quiet
-from wsrooms.testing.recorder import ANNOUNCED, SAID, RecordedClient, recorded_routes
+from wsrooms.testing.clients.client import Client, open_client
+from wsrooms.testing.clients.pipes import PipeTransport
+from wsrooms.testing.clients.quiet import QUIET_TURNS, is_quiet
+from wsrooms.testing.fleet.bus import SimulatedBus
+from wsrooms.testing.fleet.recorder import ANNOUNCED, SAID, RecordedClient, recorded_routes
+from wsrooms.testing.history.history import History
 from wsrooms.testing.virtual import VirtualTimeLoop
 from wsrooms.transports import Gap, TaggedTransport
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from wsrooms.app import Door, WsApp
-    from wsrooms.testing.records import Id
+    from wsrooms.testing.history.records import Id
 
 __all__ = ["Cluster"]
 

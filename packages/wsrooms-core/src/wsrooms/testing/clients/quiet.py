@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from wsrooms.testing.pipes import PipeTransport
+from wsrooms.testing.clients.pipes import PipeTransport
 
 if TYPE_CHECKING:
     from wsrooms.instance import Instance

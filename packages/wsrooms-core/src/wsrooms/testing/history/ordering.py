@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from wsrooms.testing.records import Id, Violation
-from wsrooms.testing.timeline import Client, Send, Timeline
+from wsrooms.testing.history.records import Id, Violation
+from wsrooms.testing.history.timeline import Client, Send, Timeline
 
 __all__ = ["judge_order"]
 

@@ -12,7 +12,7 @@ from wsrooms.errors import OutboxFull, TransportClosed, TransportError, Transpor
 from wsrooms.transports import Gap, Receipt, TransportState, WsBroadcastTransport
 
 if TYPE_CHECKING:
-    from wsrooms.testing.bus import SimulatedBus
+    from wsrooms.testing.fleet.bus import SimulatedBus
 
 __all__ = ["Delay", "Message", "SimulatedTransport"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from wsrooms.testing.records import Id, Record
+    from wsrooms.testing.history.records import Id, Record
 
 __all__ = ["Client", "Membership", "Reported", "Run", "Send", "Stay", "Timeline"]
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
-from wsrooms.testing.records import KINDS, HistoryViolated, Id, Kind, Record, Violation
+from wsrooms.testing.history.records import KINDS, HistoryViolated, Id, Kind, Record, Violation
 
 __all__ = ["History"]
 
@@ -250,7 +250,7 @@ class History:
         Raises:
             ValueError: The records contradict themselves, as when an id is used twice.
         """
-        from wsrooms.testing.verdict import judge
+        from wsrooms.testing.history.verdict import judge
 
         return judge(self.records, settled=settled)
 

@@ -1,0 +1,9 @@
+"""Clients of an app without a port: the real server's frames, over a socket in memory.
+
+==========  ==================================================================
+``client``  what a test uses
+``line``    what it is behind its methods: one end that speaks WebSocket
+``pipes``   the socket: two transports of asyncio, connected to each other
+``quiet``   when nothing more will come
+==========  ==================================================================
+"""
