@@ -94,3 +94,22 @@ def test_orders_that_only_three_clients_together_contradict_break_the_order(
             history.received(client, message, "red")
 
     assert history.rules() == ["order"]
+
+
+def test_a_message_that_nobody_received_orders_those_before_and_after_it(history: Told) -> None:
+    history.open("ann", "i0", "red")
+    history.send(1, "red", instance="i1", by="bob")
+    history.send(2, "red", instance="i1", by="bob")
+    history.sent(2)
+    history.say(3, "red")
+    history.sent(1)
+    history.gap("i0", "red", "p1", 1)
+    history.received("ann", 3, "red")
+    history.received("ann", 1, "red")
+
+    (violation,) = history.check()
+    assert violation.rule == "order"
+    assert violation.sentence == (
+        "messages of i1 to room 'red' have no order that explains what was received: "
+        "1 was sent before 2; 2 was sent before 3; ann received 3 before 1"
+    )

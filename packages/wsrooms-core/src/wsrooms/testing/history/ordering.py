@@ -23,14 +23,16 @@ def judge_order(timeline: Timeline, sequences: Sequences) -> list[Violation]:
         sequences: What each client received of one instance and room, in its order.
     """
     violations: list[Violation] = []
-    for received in sequences.values():
+    for (run, room), received in sequences.items():
         found = [
             violation
             for client, sends in received.items()
             if (violation := _overtaken(timeline, client, sends)) is not None
         ]
         if not found and any(not _rising(sends) for sends in received.values()):
-            disagreement = _disagreement(timeline, received)
+            # Also those that nobody received: one may have been sent before them, and one after.
+            sends = [send for send in timeline.by_room.get(room, []) if send.run == run]
+            disagreement = _disagreement(timeline, sends, received)
             found = [] if disagreement is None else [disagreement]
         violations += found
     return violations
@@ -79,13 +81,14 @@ class _Edge(NamedTuple):
     client: Client | None
 
 
-def _disagreement(timeline: Timeline, received: Mapping[Client, list[Send]]) -> Violation | None:
+def _disagreement(
+    timeline: Timeline, everything: list[Send], received: Mapping[Client, list[Send]]
+) -> Violation | None:
     """Clients that saw messages in orders that no single order explains."""
     edges: dict[Send, list[_Edge]] = {}
     for client, sends in received.items():
         for before, after in pairwise(sends):
             edges.setdefault(before, []).append(_Edge(before, after, client))
-    everything = sorted({send for sends in received.values() for send in sends}, key=_at)
     for edge in _sent_in_order(everything):
         edges.setdefault(edge.before, []).append(edge)
     left = _without_order(everything, edges)
