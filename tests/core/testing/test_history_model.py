@@ -187,3 +187,26 @@ def test_a_hundred_thousand_records_are_judged_in_a_few_seconds() -> None:
     assert history.check() == []
 
     assert time.process_time() - began < 5
+
+
+def test_hundreds_of_outages_and_thousands_of_losses_are_judged_in_a_few_seconds() -> None:
+    history = History(clock=lambda: 0.0)
+    history.connect("ann", "i0")
+    history.connected("ann")
+    history.join("ann", "red")
+    history.joined("ann", "red")
+    for message in range(18_000):
+        if message % 30 == 10:
+            history.settled()
+            history.outage("i0", "cut")
+        history.send(message, "red", instance="i1")
+        history.sent(message)
+        if message % 30 < 10:
+            history.received("ann", message, "red")
+        if message % 30 == 29:
+            history.gap("i0", None, None, None)
+    began = time.process_time()
+
+    assert history.check() == []
+
+    assert time.process_time() - began < 5

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, permutations
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+
+from wsrooms.testing import History
 
 if TYPE_CHECKING:
     from tests.core.testing.told import Told
@@ -113,3 +117,63 @@ def test_a_message_that_nobody_received_orders_those_before_and_after_it(history
         "messages of i1 to room 'red' have no order that explains what was received: "
         "1 was sent before 2; 2 was sent before 3; ann received 3 before 1"
     )
+
+
+def calls(history: History, random: Random) -> set[tuple[str, str]]:
+    """Send some messages, several at a time; returns the pairs whose order is certain."""
+    certain: set[tuple[str, str]] = set()
+    waiting = [("abcde"[number], random.choice((None, "x", "y"))) for number in range(5)]
+    begun: list[tuple[str, str | None]] = []
+    open_calls: list[str] = []
+    done: set[str] = set()
+    while waiting or open_calls:
+        if waiting and (not open_calls or random.random() < 0.5):
+            message, by = waiting.pop(0)
+            history.send(message, "red", instance="i1", by=by)
+            certain |= {(one, message) for one in done}
+            certain |= {(one, message) for one, its in begun if its == by is not None}
+            begun.append((message, by))
+            open_calls.append(message)
+        else:
+            message = open_calls.pop(random.randrange(len(open_calls)))
+            if random.random() < 0.8:
+                history.sent(message)
+                done.add(message)
+            else:
+                history.send_unknown(message)
+    return certain
+
+
+def received(history: History, random: Random) -> set[tuple[str, str]]:
+    """Let clients receive what was sent, mostly in one order; returns the pairs that they saw."""
+    seen: set[tuple[str, str]] = set()
+    order = random.choice([list("abcde"), random.sample("abcde", 5)])
+    for client in ("ann", "bob")[: random.randint(1, 2)]:
+        mine = [message for message in order if random.random() < 0.7]
+        if random.random() < 0.3 and len(mine) > 1:
+            mine[:2] = mine[1::-1]
+        for message in mine:
+            history.received(client, message, "red")
+        seen |= set(pairwise(mine))
+    return seen
+
+
+def test_an_order_is_broken_exactly_where_no_order_of_all_messages_explains_it() -> None:
+    broken = 0
+    for seed in range(1000):
+        history, random = History(clock=lambda: 0.0), Random(seed)
+        for client in ("ann", "bob"):
+            history.connect(client, "i0")
+            history.connected(client)
+            history.join(client, "red")
+            history.joined(client, "red")
+        pairs = calls(history, random) | received(history, random)
+        explained = any(
+            all(order.index(one) < order.index(other) for one, other in pairs)
+            for order in permutations("abcde")
+        )
+        rules = {violation.rule for violation in history.check(settled=False)}
+        assert ("order" in rules) is not explained, f"seed {seed}"
+        broken += not explained
+
+    assert 200 < broken < 800
