@@ -126,6 +126,21 @@ async def test_a_message_takes_the_delay_of_each_way_it_goes(
     assert ends[1].heard == ["x"]
 
 
+async def test_what_is_lost_is_counted_by_deliveries_to_whoever_subscribed_first(
+    bus: SimulatedBus, ends: list[End]
+) -> None:
+    third = End(bus)
+    await third.tagged.start()
+    subscribed = third.subscribe()
+    await bus.settle()
+    await subscribed
+    bus.lose(1)
+    ends[0].publish("x")
+    await bus.settle()
+
+    assert (ends[1].heard, third.heard) == ([], ["x"])
+
+
 async def test_with_jitter_nothing_overtakes(bus: SimulatedBus, ends: list[End]) -> None:
     bus.delay(0.1, jitter=5.0, direction="both")
     for number in range(20):

@@ -219,7 +219,11 @@ class SimulatedBus:
                 transport._down = Delay(seconds, jitter)
 
     def lose(self, count: int = 0, *, chance: float = 0.0, to: Which = None) -> None:
-        """Lose the next ``count`` messages, or each with a ``chance``, on the way to ``to``."""
+        """Lose the next ``count`` deliveries, or each with a ``chance``, on the way to ``to``.
+
+        A message has a delivery for each other instance that has subscribed; without ``to``
+        they count in the order in which those did.
+        """
         self._fault("lose", count, chance, to)
 
     def duplicate(self, count: int = 0, *, chance: float = 0.0, to: Which = None) -> None:
