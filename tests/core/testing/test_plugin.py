@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,8 @@ def test_without_an_option_each_test_has_a_seed_of_its_own(run_tests: Path) -> N
 
 
 def test_the_plugin_is_found_by_its_entry_point() -> None:
-    project = Path(pytest_wsrooms.__file__).parents[2] / "pyproject.toml"
-    assert 'pytest_wsrooms = "pytest_wsrooms"' in project.read_text("utf-8")
+    [found] = entry_points(group="pytest11", name="pytest_wsrooms")
+    assert found.load() is pytest_wsrooms
 
 
 def test_a_pytest_older_than_7_loads_it_too() -> None:
