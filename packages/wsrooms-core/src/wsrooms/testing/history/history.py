@@ -114,7 +114,7 @@ class History:
         self._add("crashed", instance=instance)
 
     def outage(self, instance: Id | None = None, note: str = "") -> None:
-        """The run broke the link of ``instance`` (None: of all) to the others."""
+        """The run is about to break the link of ``instance`` (None: of all) to the others."""
         self._add("outage", instance=instance, note=note)
 
     def dropped(
