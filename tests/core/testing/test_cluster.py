@@ -72,6 +72,18 @@ async def test_an_instance_that_is_not_there_is_told(app: WsApp) -> None:
             await cluster.connect(2)
 
 
+async def test_a_client_of_a_block_of_its_own_ends_with_it_and_others_with_the_cluster(
+    app: WsApp,
+) -> None:
+    async with Cluster(app, n=2) as cluster:
+        async with cluster.connect(0) as ann, cluster.connect_recorded(1) as bob:
+            assert [len(each.server.connections()) for each in cluster.apps] == [1, 1]
+        assert ann.close_code == bob.client.close_code == 1000
+        assert [len(each.server.connections()) for each in cluster.apps] == [0, 0]
+        cat = await cluster.connect(1)
+    assert cat.close_code == 1001
+
+
 async def test_a_join_waits_until_the_bus_confirms_it(app: WsApp) -> None:
     async with Cluster(app) as cluster:
         ann = await cluster.connect(0)

@@ -7,6 +7,7 @@ runs a coroutine on virtual time; :class:`History` judges what a run saw.
 """
 
 from wsrooms.testing.clients.client import Client, connect_client
+from wsrooms.testing.clients.connecting import Connecting
 from wsrooms.testing.clients.line import Disconnected
 from wsrooms.testing.fleet.bus import Lost, SimulatedBus
 from wsrooms.testing.fleet.cluster import Cluster, ClusterClient
@@ -25,6 +26,7 @@ __all__ = [
     "Client",
     "Cluster",
     "ClusterClient",
+    "Connecting",
     "Deadlock",
     "Disconnected",
     "HandlerContext",

@@ -7,11 +7,12 @@ import contextlib
 import dataclasses
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsrooms.session import Session
 from wsrooms.testing.clients.client import Client, open_client
+from wsrooms.testing.clients.connecting import Connecting
 from wsrooms.testing.clients.pipes import PipeTransport
 from wsrooms.testing.clients.quiet import QUIET_TURNS, is_quiet
 from wsrooms.testing.fleet.bus import SimulatedBus
@@ -254,12 +255,19 @@ class Cluster:
 
     # Clients
 
-    async def connect(
+    def connect(
         self, index: int = 0, path: str = "/", headers: Mapping[str, str] | None = None
-    ) -> Client:
-        """A client of instance ``index``, which is closed with the cluster."""
-        replica = self._running(index)
-        return await self._open(index, replica, open_client(replica.app, path, headers))
+    ) -> Connecting[Client]:
+        """A client of instance ``index``; await it, or use it in ``async with``.
+
+        It is closed with the cluster, or with its own block.
+        """
+
+        def opening() -> Coroutine[Any, Any, Client]:
+            replica = self._running(index)
+            return self._open(index, replica, open_client(replica.app, path, headers))
+
+        return Connecting(opening)
 
     async def _open(
         self, index: int, replica: _Replica, opening: AbstractAsyncContextManager[Client]
@@ -271,7 +279,7 @@ class Cluster:
             replica.stack.push_async_exit(stack.pop_all())
         return client
 
-    async def connect_recorded(
+    def connect_recorded(
         self,
         index: int = 0,
         path: str = "/",
@@ -281,8 +289,8 @@ class Cluster:
         rooms: tuple[str, ...] = (),
         socket_bytes: int = 262_144,
         latency: float | Callable[[], float] = 0.0,
-    ) -> ClusterClient:
-        """A client whose calls and receipts are written into the history.
+    ) -> Connecting[ClusterClient]:
+        """A client whose calls and receipts are written into the history; as :meth:`connect`.
 
         Args:
             index: The instance.
@@ -293,6 +301,18 @@ class Cluster:
             socket_bytes: What its socket holds in each direction.
             latency: Seconds that bytes travel.
         """
+        socket = {"socket_bytes": socket_bytes, "latency": latency}
+        return Connecting(lambda: self._open_recorded(index, path, headers, name, rooms, socket))
+
+    async def _open_recorded(
+        self,
+        index: int,
+        path: str,
+        headers: Mapping[str, str] | None,
+        name: str | None,
+        rooms: tuple[str, ...],
+        socket: Mapping[str, Any],
+    ) -> ClusterClient:
         replica = self._running(index)
         name = f"c{next(self._names)}" if name is None else name
 
@@ -312,8 +332,7 @@ class Cluster:
             path,
             headers,
             on_receive=recording.take,
-            socket_bytes=socket_bytes,
-            latency=latency,
+            **socket,
         )
         try:
             client = await self._open(index, replica, context)
