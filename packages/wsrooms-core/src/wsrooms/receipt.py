@@ -113,9 +113,9 @@ class Receipt:
             self._callbacks.append(callback)
 
     @property
-    def _awaited_once(self) -> bool:
-        """Whether one caller, and no other, waits for the outcome."""
-        return len(self._callbacks) == 1
+    def _waiting(self) -> int:
+        """How many wait for the outcome."""
+        return len(self._callbacks)
 
     def _told_to(self, on_unseen: Callable[[Exception], None]) -> Receipt:
         """Let ``on_unseen`` know of a failure, unless the maker has said who should."""

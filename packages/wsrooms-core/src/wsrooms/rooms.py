@@ -402,8 +402,8 @@ class Rooms:
             self.gap(Gap(None, None, None))
         if (room := room_of(channel)) is None:
             self._server_channel.settle()
-        elif (joins := self._pending).confirm(room):
-            asyncio.get_running_loop().call_soon(joins.confirmed.clear, context=self._context)
+        elif fresh := (joins := self._pending).confirm(room):
+            asyncio.get_running_loop().call_soon(joins.told, fresh, context=self._context)
 
     def lapsed(self, channel: str) -> None:
         """Whoever had been confirmed hears nothing: to be told when there is a subscription."""
