@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from wsrooms import Receipt, TransportUnavailable
+from wsrooms.loopthread import LoopThread
 from wsrooms.rooms import Rooms
 
 
@@ -116,9 +117,7 @@ async def test_a_join_that_two_await_stays_if_one_is_cancelled_in_the_turn_that_
     await manager.link.close(1)
 
 
-async def test_a_join_is_undone_if_all_who_await_it_are_cancelled_in_the_turn_that_confirms_it() -> (
-    None
-):
+async def test_a_join_is_undone_if_all_who_await_it_are_cancelled_as_it_is_confirmed() -> None:
     manager = Rooms(Silent())
     member = Member("m")
     receipt = manager.join(member, "/r")
@@ -169,6 +168,45 @@ async def test_what_another_room_was_told_a_turn_earlier_keeps_no_cancelled_join
     await first
     assert early.rooms == {"/early"}
     assert late.rooms == set()
+    assert manager.link is not None
+    await manager.link.close(1)
+
+
+def gives_up(receipt: Receipt) -> None:
+    """Await ``receipt`` on a loop of this thread, for too short a time."""
+
+    async def main() -> None:
+        async with asyncio.timeout(0.01):
+            await receipt
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("made", ["here", "in that thread"])
+async def test_a_join_that_another_threads_loop_gives_up_is_undone_on_its_own(made: str) -> None:
+    manager = Rooms(Silent())
+    member = Member("m")
+    home = LoopThread(asyncio.get_running_loop())
+    undone: asyncio.Future[bool] = home.loop.create_future()
+
+    class Noting(set[str]):
+        def discard(self, element: object) -> None:
+            super().discard(str(element))
+            inside = home.inside
+            home.post(lambda: undone.set_result(inside))
+
+    member.rooms = Noting()
+    if made == "here":
+        await asyncio.to_thread(gives_up, manager.join(member, "/r"))
+    else:
+        await asyncio.to_thread(
+            lambda: gives_up(home.post_receipt(lambda: manager.join(member, "/r")))
+        )
+    async with asyncio.timeout(5):
+        assert await undone
+    assert member.rooms == set()
+    assert manager.receipts_failed == 0
     assert manager.link is not None
     await manager.link.close(1)
 

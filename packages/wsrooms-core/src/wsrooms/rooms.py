@@ -28,7 +28,7 @@ from wsrooms.errors import (
 )
 from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins, Recent
-from wsrooms.receipt import FINISHED, Receipt
+from wsrooms.receipt import FINISHED, Receipt, at_home
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
@@ -145,7 +145,7 @@ class Rooms:
     ) -> Receipt:
         pending = self._pending.open(room, connection, added=added)
         receipt = Receipt(
-            on_cancel=lambda cancelled: self._cancel(connection, room, cancelled),
+            on_cancel=at_home(partial(self._cancel, connection, room)),
             on_unseen=partial(self.failed_unseen, "a join"),
         )
         pending.receipts.append(receipt)
