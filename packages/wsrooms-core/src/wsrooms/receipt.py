@@ -167,7 +167,10 @@ class Receipt:
                 del on_cancel  # the frame may live on in a traceback
         self._look()
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # or error, trace, this frame and receipt would be a circle
 
     def result(self, timeout: float | None = None) -> None:
         """Wait for it in another thread than the loop's.
@@ -194,7 +197,10 @@ class Receipt:
                 raise TimeoutError(f"no outcome within {timeout} s")
         self._look()
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # or error, trace, this frame and receipt would be a circle
 
     def _is_done(self) -> bool:
         return self.done
