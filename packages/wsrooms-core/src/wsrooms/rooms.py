@@ -317,7 +317,8 @@ class Rooms:
     ) -> None:
         """Hear the server-wide channel, for all that ``everybody`` gives.
 
-        Returns when the transport has confirmed it; at once while it is down.
+        Returns when the transport has confirmed it; at once while it is down. What is
+        confirmed later than this ends is told as a gap: clients may be here by then.
 
         Raises:
             TransportError: It was refused, or not confirmed within ``timeout`` seconds.
@@ -328,11 +329,12 @@ class Rooms:
         self._server_channel = Receipt()
         self._wish(SERVER_CHANNEL)
         if not link.live:
-            return
+            return self._lapsed.add(SERVER_CHANNEL)
         try:
             async with asyncio.timeout(timeout):
                 await self._server_channel
         except TimeoutError:
+            self._lapsed.add(SERVER_CHANNEL)
             told = f"the server-wide channel was not confirmed within {timeout:g} s"
             raise TransportUnavailable(told) from None
 
