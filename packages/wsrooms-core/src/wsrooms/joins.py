@@ -49,12 +49,14 @@ class PendingJoin:
 class PendingJoins:
     """All joins of an instance that are not confirmed, by room and member."""
 
-    __slots__ = ("_rooms", "confirmed")
+    __slots__ = ("_rooms", "confirmed", "loop")
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[WsMember, PendingJoin]] = {}
         self.confirmed: dict[tuple[str, WsMember], PendingJoin] = {}
         """Those that were confirmed in this turn of the loop, whose awaits may be cancelled yet."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where joins wait; an await on another thread's loop is cancelled there."""
 
     def open(self, room: str, member: WsMember, *, added: bool) -> PendingJoin:
         """The entry of ``member`` in ``room``, made if there is none."""
@@ -108,11 +110,14 @@ class PendingJoins:
         """
         fresh = []
         for member, pending in self._rooms.pop(room, {}).items():
-            awaits = [receipt._waiting for receipt in pending.receipts]
-            if pending.added and all(awaits):  # whoever dropped a receipt cannot be cancelled
-                pending.claims = sum(awaits)
-                self.confirmed[room, member] = pending
-                fresh.append((room, member, pending))
+            if pending.added:
+                for receipt in pending.receipts:
+                    if not (waiting := receipt._waiting):
+                        break  # whoever dropped it cannot be cancelled, and keeps the room
+                    pending.claims += waiting
+                else:
+                    self.confirmed[room, member] = pending
+                    fresh.append((room, member, pending))
             pending.settle(None)
         return fresh
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
-__all__ = ["FINISHED", "Receipt", "at_home"]
+__all__ = ["FINISHED", "Receipt"]
 
 
 class Receipt:
@@ -58,7 +58,7 @@ class Receipt:
             on_cancel: Called when an awaiting task is cancelled before it has been told
                 the outcome: it takes back what the receipt stands for. The receipt may
                 have been confirmed in that very turn of the loop. It is called on the
-                thread of that task: see :func:`at_home`.
+                thread of that task.
             on_unseen: Called with the error of a failed receipt that is
                 thrown away without anybody having looked.
         """
@@ -217,24 +217,6 @@ class Receipt:
     def __repr__(self) -> str:
         state = "open" if not self.done else "confirmed" if self.error is None else "failed"
         return f"<Receipt {state}{'' if self.error is None else f': {self.error!r}'}>"
-
-
-def at_home(call: Callable[[Receipt], None]) -> Callable[[Receipt], None]:
-    """``call``, made on the loop that runs here now, also where another thread makes it."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:  # who has none shares nothing with other threads
-        return call
-    home = threading.get_ident()
-
-    def arrive(receipt: Receipt) -> None:
-        if threading.get_ident() == home:
-            call(receipt)
-            return
-        with contextlib.suppress(RuntimeError):  # that loop has closed meanwhile
-            loop.call_soon_threadsafe(call, receipt)
-
-    return arrive
 
 
 def _finished() -> Receipt:

@@ -28,7 +28,7 @@ from wsrooms.errors import (
 )
 from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins, Recent
-from wsrooms.receipt import FINISHED, Receipt, at_home
+from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
@@ -145,7 +145,7 @@ class Rooms:
     ) -> Receipt:
         pending = self._pending.open(room, connection, added=added)
         receipt = Receipt(
-            on_cancel=at_home(partial(self._cancel, connection, room)),
+            on_cancel=lambda cancelled: self._cancel(connection, room, cancelled),
             on_unseen=partial(self.failed_unseen, "a join"),
         )
         pending.receipts.append(receipt)
@@ -156,7 +156,8 @@ class Rooms:
             self._wish(channel)
         if not receipt.done and pending.timer is None:
             # Even a cancelled timer would keep the message's context until it is due.
-            pending.timer = asyncio.get_running_loop().call_at(
+            self._pending.loop = loop = asyncio.get_running_loop()
+            pending.timer = loop.call_at(
                 link.deadline, self._expire, connection, room, context=self._context
             )
         if receipt.done and receipt.error is None:
@@ -220,10 +221,13 @@ class Rooms:
 
     def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
         """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
-        if self._pending.unclaim(room, connection, receipt):
+        if (home := self._pending.loop) and home is not asyncio.get_running_loop():
+            with contextlib.suppress(RuntimeError):  # it has closed
+                home.call_soon_threadsafe(self._cancel, connection, room, receipt)
+            return
+        if (joins := self._pending).unclaim(room, connection, receipt):
             self._discard(connection, room)
-        pending = self._pending.get(room, connection)
-        if pending is None or receipt not in pending.receipts:
+        if (pending := joins.get(room, connection)) is None or receipt not in pending.receipts:
             return
         pending.receipts.remove(receipt)
         receipt.settle(TransportUnavailable(f"joining {room!r} was cancelled and is undone"))
@@ -317,8 +321,7 @@ class Rooms:
     ) -> None:
         """Hear the server-wide channel, for all that ``everybody`` gives.
 
-        Returns when the transport has confirmed it; at once while it is down. What is
-        confirmed later than this ends is told as a gap: clients may be here by then.
+        Returns when it is confirmed; at once while the transport is down. Later it is a gap.
 
         Raises:
             TransportError: It was refused, or not confirmed within ``timeout`` seconds.
@@ -385,9 +388,8 @@ class Rooms:
     def _is_own_echo(self, exclude_id: str, members: Iterable[WsMember]) -> bool:
         """Whether the transport handed us what we published.
 
-        The sender of a message is a connection of the instance that published
-        it, so an ``excludeId`` of ours says that it was us. Transports with
-        ``skips_own`` drop their own before that.
+        The sender of a message is a connection of the instance that published it, so an
+        ``excludeId`` of ours says that it was us. With ``skips_own`` it does not come to that.
         """
         if self.link is None or not self.link.may_echo:
             return False
