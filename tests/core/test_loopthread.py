@@ -139,6 +139,18 @@ def test_after_the_loop_has_closed_every_call_says_so(away: Home) -> None:
             call()
 
 
+def test_whoever_gives_up_a_call_of_a_loop_that_has_closed_is_only_cancelled(away: Home) -> None:
+    receipt = away.home.post_receipt(Receipt)
+    away.close()
+
+    async def main() -> None:
+        async with asyncio.timeout(0.01):
+            await receipt
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+
+
 def test_a_question_that_the_loop_did_not_live_to_answer_is_not_waited_for(
     away: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

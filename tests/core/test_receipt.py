@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 import weakref
@@ -299,6 +300,27 @@ def test_whoever_looks_at_the_outer_one_has_looked_at_the_inner_one() -> None:
             outer.result()
 
     assert dropped(make) == []
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_whoever_awaits_a_failure_keeps_nothing_until_garbage_is_collected(when: str) -> None:
+    failing = Receipt()
+    alive = weakref.ref(failing)
+    error = TransportUnavailable("an own one: it gets a trace")
+    if when == "before":
+        failing.settle(error)
+    else:
+        asyncio.get_running_loop().call_soon(failing.settle, error)
+    receipts = [failing]
+    del failing, error
+    gc.disable()
+    try:
+        with contextlib.suppress(TransportUnavailable):
+            await receipts.pop()
+        await asyncio.sleep(0)
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 # Threads

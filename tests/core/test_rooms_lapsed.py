@@ -167,6 +167,27 @@ async def test_whoever_left_before_it_was_made_again_is_not_told(
     assert gaps == []
 
 
+async def test_a_server_wide_channel_that_is_confirmed_after_the_start_is_told(
+    rooms: Rooms, broker: Broker, gaps: list[Gap], eventually: Eventually
+) -> None:
+    broker.tell_state("down", "not there yet")
+    await rooms.serve_everybody(lambda: (), 5.0)
+    broker.tell_state("up", None)
+    broker.answer()
+    await eventually(lambda: gaps)
+    assert gaps == [LINK_LOST]
+
+
+async def test_a_server_wide_channel_that_the_start_has_not_waited_for_is_told(
+    rooms: Rooms, broker: Broker, gaps: list[Gap], eventually: Eventually
+) -> None:
+    with pytest.raises(TransportUnavailable, match="server-wide"):
+        await rooms.serve_everybody(lambda: (), 0.01)
+    broker.answer()
+    await eventually(lambda: gaps)
+    assert gaps == [LINK_LOST]
+
+
 async def test_the_server_wide_channel_is_one_of_them_once_it_was_confirmed(
     rooms: Rooms, broker: Broker, gaps: list[Gap], eventually: Eventually
 ) -> None:

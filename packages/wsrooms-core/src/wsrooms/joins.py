@@ -27,14 +27,16 @@ class PendingJoin:
         added: Whether the first of them made it a member: undoing means leaving.
         receipts: One for each call of ``join``.
         timer: What ends them at the deadline.
+        claims: Once they are confirmed: how many await them and were not cancelled.
     """
 
-    __slots__ = ("added", "receipts", "timer")
+    __slots__ = ("added", "claims", "receipts", "timer")
 
     def __init__(self, *, added: bool) -> None:
         self.added: bool = added
         self.receipts: list[Receipt] = []
         self.timer: asyncio.TimerHandle | None = None
+        self.claims: int = 0
 
     def settle(self, error: Exception | None) -> None:
         """End them all alike."""
@@ -47,12 +49,14 @@ class PendingJoin:
 class PendingJoins:
     """All joins of an instance that are not confirmed, by room and member."""
 
-    __slots__ = ("_rooms", "confirmed")
+    __slots__ = ("_rooms", "confirmed", "loop")
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[WsMember, PendingJoin]] = {}
         self.confirmed: dict[tuple[str, WsMember], PendingJoin] = {}
-        """Those of this turn of the loop that one caller awaits, who may be cancelled yet."""
+        """Those that were confirmed in this turn of the loop, whose awaits may be cancelled yet."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where joins wait; an await on another thread's loop is cancelled there."""
 
     def open(self, room: str, member: WsMember, *, added: bool) -> PendingJoin:
         """The entry of ``member`` in ``room``, made if there is none."""
@@ -98,26 +102,44 @@ class PendingJoins:
         pending.settle(error)
         return pending.added
 
-    def confirm(self, room: str) -> bool:
+    def confirm(self, room: str) -> list[tuple[str, WsMember, PendingJoin]]:
         """The transport has confirmed ``room``: all who wait for it are done.
 
         Returns:
-            Whether some of them are in :attr:`confirmed`, to be cleared in the next turn.
+            What is in :attr:`confirmed` by this, to be given to :meth:`told` in the next turn.
         """
+        fresh = []
         for member, pending in self._rooms.pop(room, {}).items():
-            if pending.added and len(pending.receipts) == 1 and pending.receipts[0]._awaited_once:
-                self.confirmed[room, member] = pending
+            if pending.added:
+                for receipt in pending.receipts:
+                    if not (waiting := receipt._waiting):
+                        break  # whoever dropped it cannot be cancelled, and keeps the room
+                    pending.claims += waiting
+                else:
+                    self.confirmed[room, member] = pending
+                    fresh.append((room, member, pending))
             pending.settle(None)
-        return bool(self.confirmed)
+        return fresh
+
+    def told(self, fresh: list[tuple[str, WsMember, PendingJoin]]) -> None:
+        """Whoever awaited these knows by now, and keeps what was joined."""
+        for room, member, pending in fresh:
+            # Others may have been confirmed since, whose turn it is not.
+            if self.confirmed.get((room, member)) is pending:
+                del self.confirmed[room, member]
 
     def unclaim(self, room: str, member: WsMember, receipt: Receipt) -> bool:
-        """Whoever awaited ``receipt`` was cancelled in the turn in which it was confirmed.
+        """One who awaited ``receipt`` was cancelled in the turn in which it was confirmed.
 
         Returns:
-            Whether nobody else has joined or left meanwhile, so that the join is undone.
+            Whether that was the last one, and nobody has joined or left meanwhile, so that
+            the join is undone.
         """
         pending = self.confirmed.get((room, member))
         if pending is None or receipt not in pending.receipts:
+            return False
+        pending.claims -= 1
+        if pending.claims:
             return False
         del self.confirmed[room, member]
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -57,8 +58,11 @@ class LoopThread:
             raise NotRunning("the app's event loop has closed") from error
 
     def post_receipt(self, call: Callable[[], Receipt]) -> Receipt:
-        """Run ``call`` on the loop soon; the receipt returned here ends as its receipt does."""
-        receipt = Receipt(on_unseen=self.on_unseen)
+        """Run ``call`` on the loop soon; the receipt returned here ends as its receipt does.
+
+        Whoever awaits it and is cancelled gives up that one, if it is still open then.
+        """
+        receipt = Receipt(on_cancel=self._give_up, on_unseen=self.on_unseen)
 
         def run() -> None:
             try:
@@ -71,6 +75,10 @@ class LoopThread:
 
         self.post(run)
         return receipt
+
+    def _give_up(self, receipt: Receipt) -> None:
+        with contextlib.suppress(NotRunning):  # nothing is left to give up
+            self.post(receipt._give_up)
 
     def ask(self, question: Callable[[], T]) -> T:
         """Answer ``question`` from the loop's thread; waits for the loop's next turn.

@@ -57,7 +57,8 @@ class Receipt:
         Args:
             on_cancel: Called when an awaiting task is cancelled before it has been told
                 the outcome: it takes back what the receipt stands for. The receipt may
-                have been confirmed in that very turn of the loop.
+                have been confirmed in that very turn of the loop. It is called on the
+                thread of that task.
             on_unseen: Called with the error of a failed receipt that is
                 thrown away without anybody having looked.
         """
@@ -102,6 +103,12 @@ class Receipt:
         self._on_unseen = None  # it is the other one that tells
         other._when_done(lambda done: self.settle(done.error))
 
+    def _give_up(self) -> None:
+        """Whoever awaited this one was cancelled: take back what it follows, if that is open."""
+        followed = self._followed
+        if followed is not None and followed._on_cancel is not None:
+            followed._on_cancel(followed)
+
     def _when_done(self, callback: Callable[[Receipt], None]) -> None:
         """Call ``callback`` with this receipt once the outcome is known, or now if it is.
 
@@ -113,9 +120,9 @@ class Receipt:
             self._callbacks.append(callback)
 
     @property
-    def _awaited_once(self) -> bool:
-        """Whether one caller, and no other, waits for the outcome."""
-        return len(self._callbacks) == 1
+    def _waiting(self) -> int:
+        """How many wait for the outcome."""
+        return len(self._callbacks)
 
     def _told_to(self, on_unseen: Callable[[Exception], None]) -> Receipt:
         """Let ``on_unseen`` know of a failure, unless the maker has said who should."""
@@ -160,7 +167,10 @@ class Receipt:
                 del on_cancel  # the frame may live on in a traceback
         self._look()
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # or error, trace, this frame and receipt would be a circle
 
     def result(self, timeout: float | None = None) -> None:
         """Wait for it in another thread than the loop's.
@@ -187,7 +197,10 @@ class Receipt:
                 raise TimeoutError(f"no outcome within {timeout} s")
         self._look()
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # or error, trace, this frame and receipt would be a circle
 
     def _is_done(self) -> bool:
         return self.done

@@ -156,7 +156,8 @@ class Rooms:
             self._wish(channel)
         if not receipt.done and pending.timer is None:
             # Even a cancelled timer would keep the message's context until it is due.
-            pending.timer = asyncio.get_running_loop().call_at(
+            self._pending.loop = loop = asyncio.get_running_loop()
+            pending.timer = loop.call_at(
                 link.deadline, self._expire, connection, room, context=self._context
             )
         if receipt.done and receipt.error is None:
@@ -220,10 +221,13 @@ class Rooms:
 
     def _cancel(self, connection: WsMember, room: str, receipt: Receipt) -> None:
         """Whoever awaited ``receipt`` was cancelled: undo the join, unless others claim it too."""
-        if self._pending.unclaim(room, connection, receipt):
+        if (home := self._pending.loop) and home is not asyncio.get_running_loop():
+            with contextlib.suppress(RuntimeError):  # it has closed
+                home.call_soon_threadsafe(self._cancel, connection, room, receipt)
+            return
+        if (joins := self._pending).unclaim(room, connection, receipt):
             self._discard(connection, room)
-        pending = self._pending.get(room, connection)
-        if pending is None or receipt not in pending.receipts:
+        if (pending := joins.get(room, connection)) is None or receipt not in pending.receipts:
             return
         pending.receipts.remove(receipt)
         receipt.settle(TransportUnavailable(f"joining {room!r} was cancelled and is undone"))
@@ -317,7 +321,7 @@ class Rooms:
     ) -> None:
         """Hear the server-wide channel, for all that ``everybody`` gives.
 
-        Returns when the transport has confirmed it; at once while it is down.
+        Returns when it is confirmed; at once while the transport is down. Later it is a gap.
 
         Raises:
             TransportError: It was refused, or not confirmed within ``timeout`` seconds.
@@ -328,11 +332,12 @@ class Rooms:
         self._server_channel = Receipt()
         self._wish(SERVER_CHANNEL)
         if not link.live:
-            return
+            return self._lapsed.add(SERVER_CHANNEL)
         try:
             async with asyncio.timeout(timeout):
                 await self._server_channel
         except TimeoutError:
+            self._lapsed.add(SERVER_CHANNEL)
             told = f"the server-wide channel was not confirmed within {timeout:g} s"
             raise TransportUnavailable(told) from None
 
@@ -383,9 +388,8 @@ class Rooms:
     def _is_own_echo(self, exclude_id: str, members: Iterable[WsMember]) -> bool:
         """Whether the transport handed us what we published.
 
-        The sender of a message is a connection of the instance that published
-        it, so an ``excludeId`` of ours says that it was us. Transports with
-        ``skips_own`` drop their own before that.
+        The sender of a message is a connection of the instance that published it, so an
+        ``excludeId`` of ours says that it was us. With ``skips_own`` it does not come to that.
         """
         if self.link is None or not self.link.may_echo:
             return False
@@ -402,8 +406,8 @@ class Rooms:
             self.gap(Gap(None, None, None))
         if (room := room_of(channel)) is None:
             self._server_channel.settle()
-        elif (joins := self._pending).confirm(room):
-            asyncio.get_running_loop().call_soon(joins.confirmed.clear, context=self._context)
+        elif fresh := (joins := self._pending).confirm(room):
+            asyncio.get_running_loop().call_soon(joins.told, fresh, context=self._context)
 
     def lapsed(self, channel: str) -> None:
         """Whoever had been confirmed hears nothing: to be told when there is a subscription."""
