@@ -117,10 +117,11 @@ class BusLink:
         self._confirm_timeout = confirm_timeout
         self._logger = logger
         self._channels: dict[str, _Channel] = {}
-        limits = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES}
         # No attribute of that name will do: somebody's class may count with it.
         on_lost = transport.lost if isinstance(transport, TaggedTransport) else None
-        self._outbox = Outbox(**limits, max_age=MAX_AGE, on_lost=on_lost)
+        self._outbox = Outbox(
+            max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, max_age=MAX_AGE, on_lost=on_lost
+        )
         self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
         self._closed = False
