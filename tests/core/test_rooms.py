@@ -18,7 +18,7 @@ from wsrooms import (
     PayloadTooLarge,
     PermissionDenied,
 )
-from wsrooms.joins import Recent
+from wsrooms.recent import Recent
 from wsrooms.rooms import Rooms
 from wsrooms.wire import CustomCodec
 

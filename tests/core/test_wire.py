@@ -26,6 +26,7 @@ from wsrooms.wire import (
     Malformed,
     binary_frame,
     encode_data,
+    payload_of,
     text_frame,
 )
 
@@ -74,6 +75,7 @@ def test_a_frame_states_its_length_in_the_shortest_form(size: int, head: bytes) 
     payload = b"x" * size
     assert text_frame(payload) == b"\x81" + head + payload
     assert binary_frame(payload) == b"\x82" + head + payload
+    assert payload_of(text_frame(payload)) == payload_of(binary_frame(payload)) == payload
 
 
 # Pushes, replies and errors

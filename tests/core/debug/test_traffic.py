@@ -15,7 +15,7 @@ from wsrooms import (
     use_ws_rooms,
 )
 from wsrooms.debug import traffic
-from wsrooms.debug.traffic import Once, frame_text, seen
+from wsrooms.debug.traffic import frame_text, seen
 from wsrooms.wire import binary_frame, text_frame
 
 if TYPE_CHECKING:
@@ -386,13 +386,6 @@ async def test_a_message_that_no_handler_gets_is_told_once(
         peer.send_text(message, message)
         await peer.settled()
     assert log.lines(logging.WARNING) == [line]
-
-
-def test_what_was_told_long_ago_is_told_again() -> None:
-    once = Once(2)
-    assert [once.first(thing) for thing in "aabca"] == [True, False, True, True, True]
-    assert not once.knows("b")
-    assert not once.knows_all
 
 
 async def test_broadcasts_work_as_they_do_without_debug(chat: WsApp, connect: Connect) -> None:

@@ -7,7 +7,6 @@ whether the room has to be left again if it never does.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from wsrooms.connection import WsMember
     from wsrooms.receipt import Receipt
 
-__all__ = ["PendingJoin", "PendingJoins", "Recent"]
+__all__ = ["PendingJoin", "PendingJoins"]
 
 
 class PendingJoin:
@@ -149,23 +148,3 @@ class PendingJoins:
 
     def __bool__(self) -> bool:
         return bool(self._rooms)
-
-
-class Recent:
-    """The ids that were added last."""
-
-    __slots__ = ("_ids", "_limit")
-
-    def __init__(self, limit: int) -> None:
-        """Keep at most ``limit``."""
-        self._ids: OrderedDict[str, None] = OrderedDict()
-        self._limit = limit
-
-    def add(self, id: str) -> None:
-        """Keep ``id``; the oldest goes, if there are too many."""
-        self._ids[id] = None
-        if len(self._ids) > self._limit:
-            self._ids.popitem(last=False)
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._ids

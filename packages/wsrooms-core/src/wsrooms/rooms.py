@@ -27,8 +27,9 @@ from wsrooms.errors import (
     TransportUnavailable,
 )
 from wsrooms.hub import Hub
-from wsrooms.joins import PendingJoins, Recent
+from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
+from wsrooms.recent import Recent
 from wsrooms.transports.link import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
@@ -45,6 +46,9 @@ __all__ = ["Rooms"]
 
 WISH_AGAIN = 1.0
 """Seconds after which a channel that was refused, and still has members, is asked for again."""
+
+GONE_SENDERS = 1000
+"""Members that have gone whose echoes are still known, where the transport may echo."""
 
 
 class Rooms:
@@ -86,7 +90,7 @@ class Rooms:
         self._server_channel = FINISHED
         self._context = Context()
         self._log = SeldomLog(self._logger)
-        self._gone = Recent(1000)  # senders whose echoes are still known, where a bus may echo
+        self._gone: Recent[str] = Recent(GONE_SENDERS)
         self._again: dict[str, asyncio.TimerHandle] = {}  # when refused channels are wished again
         self._lapsed: set[str] = set()  # channels of members that hear no other instance
         self.foreign: int = 0
@@ -248,26 +252,7 @@ class Rooms:
         exclude: WsMember | str | None = None,
         local: bool = False,
     ) -> Receipt:
-        """Send to every member of ``room`` here, then to those of other instances.
-
-        Args:
-            room: Whose members receive it.
-            event: The event of the push.
-            path: The path of the push.
-            data: What JSON can carry; left out where not given.
-            params: Left out where empty.
-            exclude: A member, or the id of one, that does not receive it.
-            local: Leave the other instances out.
-
-        Returns:
-            Done when the transport has taken it.
-
-        Raises:
-            InvalidRoom: The name is no room's.
-            TypeError: ``data`` has no JSON form.
-            ValueError: Likewise.
-            PayloadTooLarge: Over the transport's limit. In all these cases nobody received it.
-        """
+        """As ``WsRoomManager.broadcast``, which documents it."""
         broadcast = Broadcast(self._codec, event, path, data, checked_params(params), self._logger)
         return self.broadcast_in(room, broadcast, exclude=exclude, local=local)
 
@@ -332,14 +317,16 @@ class Rooms:
         self._server_channel = Receipt()
         self._wish(SERVER_CHANNEL)
         if not link.live:
-            return self._lapsed.add(SERVER_CHANNEL)
+            self._lapsed.add(SERVER_CHANNEL)
+            return
         try:
             async with asyncio.timeout(timeout):
                 await self._server_channel
         except TimeoutError:
             self._lapsed.add(SERVER_CHANNEL)
-            told = f"the server-wide channel was not confirmed within {timeout:g} s"
-            raise TransportUnavailable(told) from None
+            raise TransportUnavailable(
+                f"the server-wide channel was not confirmed within {timeout:g} s"
+            ) from None
 
     def _all(self) -> Collection[WsMember]:
         return () if self.everybody is None else self.everybody()
@@ -425,7 +412,8 @@ class Rooms:
             self._log.error(channel, "no server-wide broadcasts of other instances: %s", error)
             self._lapsed.add(channel)
             self._server_channel.settle(error)
-            return self._wish_again(channel)
+            self._wish_again(channel)
+            return
         for member in self._pending.members(room):
             self._fail(member, room, error)
         if room in self._hub:  # those whose joins had been confirmed before

@@ -44,6 +44,7 @@ __all__ = [
     "decode_data",
     "encode_data",
     "mend_surrogates",
+    "payload_of",
     "printable",
     "shown",
     "text_frame",
@@ -385,6 +386,12 @@ def _frame(head: int, payload: bytes) -> bytes:
     if size < 65_536:
         return bytes((head, 126, size >> 8, size & 255)) + payload
     return bytes((head, 127)) + size.to_bytes(8, "big") + payload
+
+
+def payload_of(frame: bytes) -> bytes:
+    """The payload of a whole unmasked frame, such as :func:`text_frame` makes."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
 
 
 def printable(text: str) -> str:

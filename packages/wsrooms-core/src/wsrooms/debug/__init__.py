@@ -6,13 +6,14 @@ functions are wrapped, so that an app that does not debug pays nothing for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from wsrooms.debug.blocking import LoopWatch, WatchedHooks
-from wsrooms.debug.traffic import LoudRooms, LoudSession, Once
+from wsrooms.debug.traffic import REMEMBERED, LoudRooms, LoudSession
 from wsrooms.instance import Instance
+from wsrooms.recent import Recent
 from wsrooms.router import RouteMemo, WsRouter
 from wsrooms.transports.logs import SeldomLog
 
@@ -53,7 +54,7 @@ class Debugging:
     def __init__(self, logger: logging.Logger) -> None:
         """Tell ``logger``."""
         self._watch = LoopWatch(SeldomLog(logger))
-        self._once = Once()
+        self._once: Recent[Hashable] = Recent(REMEMBERED)
 
     def plan(self, plan: Plan) -> Plan:
         """The same declarations, each function timed."""

@@ -9,7 +9,6 @@ cookies and queries hold secrets. What the messages themselves hold is shown.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,10 @@ from msgspec import UNSET
 from wsrooms.context import peek
 from wsrooms.debug.nearest import foreign_params, like_rooms, near_routes, spelt_otherwise
 from wsrooms.inbound import plain_id
+from wsrooms.recent import Recent
 from wsrooms.rooms import Rooms
 from wsrooms.session import Session
-from wsrooms.wire import SHOWN, shown
+from wsrooms.wire import SHOWN, payload_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wsrooms.routes import Plan
     from wsrooms.wire import Codec, Inbound, Params
 
-__all__ = ["LoudRooms", "LoudSession", "Once", "frame_text", "seen"]
+__all__ = ["LoudRooms", "LoudSession", "frame_text", "seen"]
 
 REMEMBERED = 1000
 """So many mistakes are remembered, so that each is told once."""
@@ -54,30 +54,6 @@ DROPPED = {
 }
 
 
-class Once:
-    """Says of each of the last thousand things whether it is new."""
-
-    def __init__(self, limit: int = REMEMBERED) -> None:
-        self.knows_all: bool = True
-        """Whether it remembers all that it was told."""
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
-        self._limit = limit
-
-    def first(self, thing: Hashable) -> bool:
-        """Whether ``thing`` is told of for the first time."""
-        if thing in self._seen:
-            return False
-        self._seen[thing] = None
-        if len(self._seen) > self._limit:
-            self._seen.popitem(last=False)
-            self.knows_all = False
-        return True
-
-    def knows(self, thing: Hashable) -> bool:
-        """Whether ``thing`` is one of them."""
-        return thing in self._seen
-
-
 def seen(payload: bytes | str) -> str:
     """A payload as a line of the log shows it: its beginning, and its size where that is cut."""
     head = payload[: 4 * SHOWN + 4]
@@ -87,11 +63,10 @@ def seen(payload: bytes | str) -> str:
 
 def frame_text(frame: bytes) -> str:
     """What a frame of ours says; of a binary one its size."""
-    size = frame[1] & 127
-    start = 2 if size < 126 else 4 if size == 126 else 10
+    payload = payload_of(frame)
     if frame[0] & 15 == 2:
-        return f"{len(frame) - start} bytes, binary"
-    return seen(frame[start:])
+        return f"{len(payload)} bytes, binary"
+    return seen(payload)
 
 
 class LoudCodec:
@@ -103,8 +78,8 @@ class LoudCodec:
         self._codec = codec
         self._connection = connection
         self._instance = instance
-        self._once = Once(2)
-        self.asked: Once = Once()
+        self._once: Recent[str] = Recent(2)
+        self.asked: Recent[Hashable] = Recent(REMEMBERED)
         """The ids that the client has sent."""
 
     def decode(self, payload: bytes, text: bool) -> Inbound:
@@ -138,7 +113,7 @@ class LoudCodec:
             "to %s, which has closed, so it is dropped: %s", connection.id, frame_text(frame)
         )
         gone = connection.accepted and connection.id not in self._instance.connections
-        if gone and self._once.first("gone"):
+        if gone and self._once.add("gone"):
             logger.warning(
                 "sent to connection %s after its on_disconnect: whoever keeps the connection must "
                 "let it go in on_disconnect; rooms do that by themselves, and "
@@ -149,8 +124,8 @@ class LoudCodec:
 
     def _check_id(self, id: object) -> None:
         # Of so many that some are forgotten, a late answer is as likely as a wrong id.
-        unknown = self.asked.knows_all and not self.asked.knows(id)
-        if unknown and self._once.first("id"):
+        unknown = self.asked.complete and id not in self.asked
+        if unknown and self._once.add("id"):
             self._instance.logger.warning(
                 "replied to %s with the id %.200r, which it has not sent: a client drops what "
                 "answers no request; use the id of a message, connection.send() needs none",
@@ -171,7 +146,7 @@ class LoudSession(Session):
         connection: WsConnection,
         on_ready: Callable[[], None],
         *,
-        once: Once,
+        once: Recent[Hashable],
     ) -> None:
         """As a session; ``once`` is shared by all of the instance."""
         super().__init__(instance, plan, connection, on_ready)
@@ -211,12 +186,12 @@ class LoudSession(Session):
 
     def _begin(self, inbound: Inbound) -> Any:
         if inbound.id is not UNSET:
-            self._codec.asked.first(plain_id(inbound.id))
+            self._codec.asked.add(plain_id(inbound.id))
         return super()._begin(inbound)
 
     def _drop(self, reason: str) -> None:
         super()._drop(reason)
-        if self._once.first(("dropped", reason)):
+        if self._once.add(("dropped", reason)):
             error = sys.exception()
             cause = None if error is None else error.__cause__
             self._logger.warning(
@@ -229,7 +204,7 @@ class LoudSession(Session):
     def _not_found(self, inbound: Inbound) -> None:
         super()._not_found(inbound)
         event, path = inbound.event, inbound.path
-        if not self._once.first(("route", event[:SHOWN], path[:SHOWN])):
+        if not self._once.add(("route", event[:SHOWN], path[:SHOWN])):
             return
         near = near_routes(event, path, self._routes)
         others = near or [route for route in self._routes if route[0] in (event, "*")][:3]
@@ -253,7 +228,7 @@ class LoudRooms(Rooms):
     def __init__(self, *args: Any, **options: Any) -> None:
         """As rooms."""
         super().__init__(*args, **options)
-        self._once = Once()
+        self._once: Recent[Hashable] = Recent(REMEMBERED)
         self._used: set[str] | None = set()
         self._looked = 0.0
         self._second = 0.0
@@ -324,17 +299,17 @@ class LoudRooms(Rooms):
         rooms = self._hub.rooms()
         what = f"{shown(event)!r} was broadcast to room {shown(room)!r}, where nobody ever was"
         if meant := spelt_otherwise(room, rooms):
-            if self._once.first((event, room)):
+            if self._once.add((event, room)):
                 self._logger.warning(
                     "%s: did you mean %s? Names of rooms are compared to the letter",
                     what,
                     " or ".join(repr(shown(name)) for name in meant),
                 )
         elif meant := like_rooms(room, rooms):
-            if self._once.first((event, room)):
+            if self._once.add((event, room)):
                 names = ", ".join(repr(shown(name)) for name in meant)
                 self._logger.info("%s; there are members in %s", what, names)
-        elif not self._used and _in_message() and self._once.first(("no rooms", event)):
+        elif not self._used and _in_message() and self._once.add(("no rooms", event)):
             self._logger.warning(
                 "%s, nor in any other room: a client is in no room until a handler has called "
                 "use_ws_rooms().join(), or on_connect use_ws_connection().join(room)",

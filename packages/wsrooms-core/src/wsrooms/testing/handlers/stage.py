@@ -19,7 +19,7 @@ from wsrooms.connection import WsConnection
 from wsrooms.errors import NotRunning
 from wsrooms.instance import Instance, WsServer
 from wsrooms.loopthread import LoopThread
-from wsrooms.wire import CustomCodec, JsonCodec
+from wsrooms.wire import CustomCodec, JsonCodec, payload_of
 
 if TYPE_CHECKING:
     from wsrooms.app import WsApp
@@ -237,8 +237,7 @@ def connect(instance: Instance, request: WsRequest) -> WsConnection:
 
 def _message_in(frame: bytes) -> dict[str, Any]:
     """What a frame says; of an app that runs with a serializer of its own, its bytes."""
-    size = frame[1]
-    payload = frame[2 if size < 126 else 4 if size == 126 else 10 :]
+    payload = payload_of(frame)
     try:
         message: dict[str, Any] = json.loads(payload)
     except ValueError:
