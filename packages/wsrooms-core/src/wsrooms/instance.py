@@ -109,7 +109,6 @@ class Counters:
             "writes": self.writes,
             "replies": self.replies,
             "errors": self.errors,
-            "handler_errors": self.handler_errors,
             "hook_errors": self.hook_errors,
             "handlers_blocked": self.handlers_blocked,
             "tasks_failed": self.tasks_failed,
@@ -119,6 +118,8 @@ class Counters:
             "dropped": sum(self.dropped.values()),
             **{f"dropped_{reason}": count for reason, count in sorted(self.dropped.items())},
             **rooms,
+            # A transport counts what its handlers raise, which are the core's.
+            "handler_errors": self.handler_errors + rooms.get("handler_errors", 0),
         }
 
 
