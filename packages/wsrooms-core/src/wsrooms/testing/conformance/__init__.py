@@ -18,7 +18,7 @@ logged what the case is not about, and the event loop may not have been blocked.
 
 from __future__ import annotations
 
-from wsrooms.testing.conformance import basics
+from wsrooms.testing.conformance import basics, handlers, names, payloads, plain, sequences
 from wsrooms.testing.conformance.case import Case
 from wsrooms.testing.conformance.memory import MemoryRig, SimulatedRig
 from wsrooms.testing.conformance.rig import BrokerControl, NotApplicable, ProxyControl, Rig
@@ -36,7 +36,7 @@ __all__ = [
     "cases",
 ]
 
-_MODULES = (basics,)
+_MODULES = (basics, names, payloads, sequences, handlers, plain)
 
 
 def cases() -> tuple[Case, ...]:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
+from wsrooms.testing.conformance.instance import innermost
 from wsrooms.testing.conformance.rig import NotApplicable, Rig
 from wsrooms.testing.conformance.trial import ConformanceFailed, Trial
 from wsrooms.testing.conformance.watch import Watch
@@ -17,8 +18,6 @@ from wsrooms.transports import (
     SupportsMaxPayload,
     SupportsState,
     SupportsStats,
-    TaggedTransport,
-    WsBroadcastTransport,
 )
 
 __all__ = ["Case", "Need", "case"]
@@ -30,7 +29,7 @@ Need = Literal[
     "subscriptions",
     "forget",
     "counters",
-    "instance_id",
+    "max_channel",
     "lifecycle",
     "state",
     "gaps",
@@ -136,7 +135,7 @@ def _check_need(rig: Rig, need: Need) -> None:
         NotApplicable: It is not.
     """
     told = f"{rig.name}: the rig has no {need}"
-    if need in ("proxy", "broker", "counters"):
+    if need in ("proxy", "broker", "counters", "max_channel"):
         if getattr(rig, need) is None:
             raise NotApplicable(told)
     elif need in ("publish_raw", "subscriptions", "forget"):
@@ -149,9 +148,7 @@ def _check_need(rig: Rig, need: Need) -> None:
 def _has(rig: Rig, need: Need) -> bool:
     """Whether the transports of the rig have an optional protocol."""
     specimen = rig.transport()
-    carrier: WsBroadcastTransport = specimen
-    while isinstance(carrier, TaggedTransport):  # which passes on what it does not have itself
-        carrier = carrier.wrapped
+    carrier = innermost(specimen)
     match need:
         case "lifecycle":
             return isinstance(carrier, SupportsLifecycle)

@@ -16,6 +16,7 @@ from wsrooms.transports import (
     SupportsLifecycle,
     SupportsState,
     SupportsStats,
+    TaggedTransport,
     TransportState,
     WsBroadcastTransport,
     room_of,
@@ -24,7 +25,14 @@ from wsrooms.transports import (
 if TYPE_CHECKING:
     from wsrooms.testing.history.history import History
 
-__all__ = ["Instance", "Listener"]
+__all__ = ["Instance", "Listener", "innermost"]
+
+
+def innermost(transport: WsBroadcastTransport) -> WsBroadcastTransport:
+    """What ``tagged()`` was given: it passes on what it does not have itself."""
+    while isinstance(transport, TaggedTransport):
+        transport = transport.wrapped
+    return transport
 
 
 class Listener:
@@ -99,6 +107,11 @@ class Instance:
         return self.states[-1][0] if self.states else None
 
     @property
+    def tells_state(self) -> bool:
+        """Whether the transport tells of its state at all."""
+        return isinstance(innermost(self.transport), SupportsState)
+
+    @property
     def stats(self) -> dict[str, int]:
         """The transport's counters; empty where it has none."""
         return self.transport.stats() if isinstance(self.transport, SupportsStats) else {}
@@ -129,6 +142,10 @@ class Instance:
             await self._pump
 
     # Subscriptions
+
+    def listener(self, channel: str) -> Listener | None:
+        """Who listens to ``channel`` now."""
+        return self._listeners.get(channel)
 
     def ask(self, channel: str) -> tuple[Listener, Receipt]:
         """Subscribe, and do not wait: the listener, and what is done when it is confirmed.

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from wsrooms.testing.conformance.rig import BrokerControl, ProxyControl, Rig
 from wsrooms.testing.fleet.bus import SimulatedBus
-from wsrooms.transports import MemoryBus, MemoryTransport, WsBroadcastTransport, tagged
+from wsrooms.transports import (
+    MemoryBus,
+    MemoryTransport,
+    Sequencer,
+    WsBroadcastTransport,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from wsrooms.testing.fleet.simulated import SimulatedTransport
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryRig", "SimulatedRig"]
 
 FOREIGN = "foreign"
+COUNTERS = 1000
 
 
 class MemoryRig(Rig):
@@ -41,6 +48,7 @@ class SimulatedRig(Rig):
     """
 
     name = "simulated bus"
+    counters: int | None = COUNTERS
 
     def __init__(self, *, seed: int | None = None) -> None:
         """Make a bus; all its chance comes from ``seed``."""
@@ -54,13 +62,19 @@ class SimulatedRig(Rig):
         transport = self.bus.transport()
         if options.get("through_proxy"):
             self._links.names.append(transport.name)
-        return tagged(transport)
+        made = tagged(transport)
+        made._sequencer = Sequencer(COUNTERS)
+        return made
 
     async def publish_raw(self, channel: str, data: bytes) -> None:
-        """Publish as a transport that is not tagged; bytes that are no text become surrogates."""
+        """Publish as a transport that is not tagged; what is no text comes as some that says so."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = f"no text: {data!r}"
         foreign = await self._foreign()
         try:
-            await foreign.publish(channel, data.decode("utf-8", "surrogateescape"))
+            await foreign.publish(channel, text)
         finally:
             await foreign.close()
 

@@ -89,6 +89,7 @@ class Rig(ABC):
         options: The names of the options that :meth:`transport` knows.
         counters: For how many channels a transport counts what it publishes, if that is few
             enough to be tried (some thousands); None: it is not.
+        max_channel: The most bytes of UTF-8 that a channel's name may have, if there is a limit.
         proxy: What breaks the links of transports made with ``through_proxy=True``.
         broker: What ends and starts the broker.
     """
@@ -99,6 +100,7 @@ class Rig(ABC):
     patience: float = 5.0
     options: frozenset[str] = frozenset()
     counters: int | None = None
+    max_channel: int | None = None
     proxy: ProxyControl | None = None
     broker: BrokerControl | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -18,8 +19,6 @@ from wsrooms.testing.history.history import History
 from wsrooms.transports import room_channel
 
 if TYPE_CHECKING:
-    import logging
-
     from wsrooms.receipt import Receipt
     from wsrooms.testing.conformance.watch import Watch
 
@@ -27,6 +26,9 @@ __all__ = ["ConformanceFailed", "Trial"]
 
 TICK = 0.01
 """Seconds after which a condition is looked at again that no event tells of."""
+
+HEALED = 10.0
+"""Seconds in which a transport is up after its broker has returned."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds in which every close must have ended."""
@@ -56,6 +58,7 @@ class Trial:
         history: What happened so far.
         instances: All that were made, in order.
         problems: What was found wrong while it was put away.
+        mark: What no other run has in its names and payloads.
         waits_for: What is being waited for, for the report of a deadline.
     """
 
@@ -67,7 +70,7 @@ class Trial:
         self.waits_for: str = "something that it does not name"
         self._case = case
         self._watch = watch
-        self._mark = secrets.token_hex(4)
+        self.mark: str = secrets.token_hex(4)
         self._changed = asyncio.Event()
 
     # Who takes part
@@ -102,7 +105,7 @@ class Trial:
 
     def channel(self, name: str = "room") -> str:
         """The channel of a room that no other run uses."""
-        return room_channel(f"{self._mark}-{name}")
+        return room_channel(f"{self.mark}-{name}")
 
     # Verdicts
 
@@ -147,15 +150,54 @@ class Trial:
         kinds = error if isinstance(error, tuple) else (error,)
         names = " or ".join(kind.__name__ for kind in kinds)
         try:
-            returned = call()
-            if isinstance(returned, Awaitable):
-                await self.within(self.rig.patience, returned, f"{names}")
+            await self.finished(call)
         except kinds as refusal:
             return refusal
         except Exception as other:
             told = f"{type(other).__name__} ({other}) instead of {names}"
             raise self.failure(told) from other
         raise self.failure(f"it was not refused with {names}")
+
+    async def finished(self, call: Callable[[], object]) -> None:
+        """Make a call, and wait for what it returned, if that is to be awaited.
+
+        Raises:
+            Exception: What either raises.
+        """
+        returned = call()
+        if isinstance(returned, Awaitable):
+            await self.within(self.rig.patience, returned, "the end of a call")
+
+    # What is broken
+
+    def broke(self, what: str, instance: Instance | None = None) -> None:
+        """Write down that the link of an instance, or of all, is about to be broken.
+
+        To be called before it is: the history goes by what came first. From then on warnings
+        in the log are part of the case.
+        """
+        self.history.outage(None if instance is None else instance.name, what)
+        self._watch.expect_logs(lambda record: record.levelno < logging.ERROR)
+
+    async def cut(self, instance: Instance) -> None:
+        """Cut the links that go through the proxy, and wait until ``instance`` is up again."""
+        proxy = self.rig.proxy
+        if proxy is None or not instance.tells_state:
+            self.skip("there is no proxy, or nobody can tell that a transport is up again")
+        known = len(instance.states)
+        self.broke("cut", instance)
+        proxy.cut()
+
+        def noticed() -> bool:
+            return any(state == "down" for state, _ in instance.states[known:])
+
+        await self.until(noticed, f"{instance.name} notices that its link is cut")
+        await self.up(instance)
+
+    async def up(self, instance: Instance, *, timeout: float = HEALED) -> None:
+        """Wait until ``instance`` is up, within the time that the contract gives."""
+        what = f"{instance.name} is up again"
+        await self.until(lambda: instance.state == "up", what, timeout=timeout)
 
     # Waiting
 
