@@ -111,7 +111,7 @@ class _Link(BrokerLink):
         wire = self._wire
         if wire is None:
             return
-        wire.heard_at += late
+        wire.look(late)
         interval = self._transport.options.ping_interval
         silent = now - wire.heard_at
         if silent > 2 * interval:
@@ -226,8 +226,10 @@ class _Publishing(_Link):
 
     def tick(self, now: float, late: float) -> None:
         super().tick(now, late)
-        self._written_at += late
+        if self._wire is None:
+            return
         limit = self._transport.options.confirm_timeout
+        self._written_at = max(self._written_at + late, self._wire.heard_at)
         if self._batch and now - self._written_at > limit:
             where = self._transport.where
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))

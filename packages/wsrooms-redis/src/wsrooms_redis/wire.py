@@ -57,7 +57,8 @@ class Wire(asyncio.Protocol):
     """A logged-in connection.
 
     Attributes:
-        heard_at: The loop's time at which anything arrived last.
+        heard_at: The loop's time at which the peer last showed that it is there: anything
+            arrived, or :meth:`look` saw it take bytes.
     """
 
     def __init__(self, on_reply: Callable[[Any], None]) -> None:
@@ -72,6 +73,7 @@ class Wire(asyncio.Protocol):
         self._why: TransportError | None = None
         self._reading = False
         self._ended = False
+        self._unsent = 0
 
     async def open(self, target: Target, options: RedisOptions) -> None:
         """Connect and log in.
@@ -111,6 +113,18 @@ class Wire(asyncio.Protocol):
         """Send ``data``, unless the connection is at its end."""
         if self._transport is not None and not self._ended:
             self._transport.write(data)
+
+    def look(self, late: float) -> None:
+        """See whether the peer takes what is written: on a slow line that may take long.
+
+        Args:
+            late: Seconds by which this look is late; a peer is not to blame for them.
+        """
+        self.heard_at += late
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self.heard_at = self._loop.time()
+        self._unsent = unsent
 
     def abort(self, why: TransportError) -> None:
         """End it at once, whatever is unsent, because of ``why``."""
