@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from wsrooms.errors import TransportClosed, TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.brokerlink import BrokerLink
 from wsrooms.transports.envelope import new_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
 
 if TYPE_CHECKING:
+    from wsrooms.transports.brokerlink import BrokerLink
     from wsrooms.transports.options import BrokerOptions
 
 __all__ = ["BrokerTransport"]
