@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from wsrooms.errors import OutboxFull, TransportClosed, TransportUnavailable
 from wsrooms.receipt import Receipt
-from wsrooms.transports.outbox import Outbox, Outgoing
+from wsrooms.transports.outbox import Outbox
 
 
 def small() -> Outbox:
@@ -38,7 +38,8 @@ def test_a_message_comes_out_as_it_was_put_in() -> None:
     outbox = small()
     receipt = Receipt()
     message = outbox.put("channel", "é", receipt, now=1)
-    assert message == Outgoing("channel", "é", receipt, 6, 2)
+    assert (message.channel, message.payload, message.receipt) == ("channel", "é", receipt)
+    assert (message.deadline, message.size) == (6, 2)
     assert outbox.take(1) is message
     assert not receipt.done
 

@@ -109,7 +109,7 @@ class Counters:
             "writes": self.writes,
             "replies": self.replies,
             "errors": self.errors,
-            "handler_errors": self.handler_errors,
+            "handler_errors": self.handler_errors + rooms.get("handler_errors", 0),
             "hook_errors": self.hook_errors,
             "handlers_blocked": self.handlers_blocked,
             "tasks_failed": self.tasks_failed,
@@ -118,7 +118,7 @@ class Counters:
             "heartbeat_timeouts": self.heartbeat_timeouts,
             "dropped": sum(self.dropped.values()),
             **{f"dropped_{reason}": count for reason, count in sorted(self.dropped.items())},
-            **rooms,
+            **{name: count for name, count in rooms.items() if name != "handler_errors"},
         }
 
 

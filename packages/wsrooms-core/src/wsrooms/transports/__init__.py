@@ -6,6 +6,8 @@ a plain one safe on a bus that echoes.
 """
 
 from wsrooms.receipt import Receipt
+from wsrooms.transports.backoff import backoff
+from wsrooms.transports.broker import BrokerLink, BrokerTransport
 from wsrooms.transports.envelope import (
     Envelope,
     Sequencer,
@@ -15,8 +17,10 @@ from wsrooms.transports.envelope import (
     parse,
     wrap,
 )
+from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.memory import MemoryBus, MemoryTransport
-from wsrooms.transports.outbox import Outbox, Outgoing
+from wsrooms.transports.options import BrokerOptions
+from wsrooms.transports.outbox import Outbox, OutboxPolicy, Outgoing
 from wsrooms.transports.protocols import (
     SERVER_CHANNEL,
     Gap,
@@ -34,14 +38,21 @@ from wsrooms.transports.protocols import (
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
 from wsrooms.transports.urls import transport_from_url
+from wsrooms.transports.wishes import Command, Wishes
 
 __all__ = [
     "SERVER_CHANNEL",
+    "BrokerLink",
+    "BrokerOptions",
+    "BrokerTransport",
+    "Command",
     "Envelope",
+    "Exchange",
     "Gap",
     "MemoryBus",
     "MemoryTransport",
     "Outbox",
+    "OutboxPolicy",
     "Outgoing",
     "Receipt",
     "SequenceWatch",
@@ -55,8 +66,10 @@ __all__ = [
     "TaggedTransport",
     "TransportState",
     "Verdict",
+    "Wishes",
     "WsBroadcastTransport",
     "WsHealth",
+    "backoff",
     "new_instance_id",
     "parse",
     "room_channel",

@@ -119,7 +119,7 @@ class BusLink:
         self._channels: dict[str, _Channel] = {}
         # No attribute of that name will do: somebody's class may count with it.
         on_lost = transport.lost if isinstance(transport, TaggedTransport) else None
-        self._outbox = Outbox(
+        self._outbox: Outbox[str] = Outbox(
             max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, max_age=MAX_AGE, on_lost=on_lost
         )
         self._publisher: asyncio.Task[None] | None = None
@@ -418,7 +418,7 @@ class BusLink:
         return receipt
 
     def _publish_next(
-        self, message: Outgoing | None = None, call: Awaitable[None] | None = None
+        self, message: Outgoing[str] | None = None, call: Awaitable[None] | None = None
     ) -> None:
         """Publish ``message``, or what waits, in a task that goes on while there is more."""
         loop = asyncio.get_running_loop()
@@ -430,11 +430,11 @@ class BusLink:
                 context=self._context,
             )
 
-    async def _publish_in_order(self, message: Outgoing, call: Awaitable[None] | None) -> None:
+    async def _publish_in_order(self, message: Outgoing[str], call: Awaitable[None] | None) -> None:
         """Await ``call``, then publish what came meanwhile, one after another."""
         loop = asyncio.get_running_loop()
         published = 0
-        following: Outgoing | None = message
+        following: Outgoing[str] | None = message
         try:
             while following is not None:
                 message = following
@@ -451,7 +451,7 @@ class BusLink:
             self._publisher = None
 
     async def _publish_one(
-        self, message: Outgoing, call: Awaitable[None] | None
+        self, message: Outgoing[str], call: Awaitable[None] | None
     ) -> TransportError | None:
         """Publish a message, whose call may have been made; returns why it failed."""
         limit = asyncio.timeout_at(message.deadline)

@@ -1,0 +1,217 @@
+"""What passes between one instance and the broker, without the broker.
+
+Pure: it knows no loop, no socket and no clock. It joins the parts that every transport of
+a broker needs: numbers and an outbox for what goes out, wishes for what is to come in, and
+the judgement of what comes. Whoever owns the connections writes the batches and commands
+that it gives, and tells it what came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wsrooms.errors import InvalidChannel, OutboxFull, PayloadTooLarge, TransportError
+from wsrooms.receipt import Receipt
+from wsrooms.transports.envelope import Sequencer, SequenceWatch, parse
+from wsrooms.transports.logs import SeldomLog
+from wsrooms.transports.outbox import Outbox
+from wsrooms.transports.protocols import Gap, room_of
+from wsrooms.transports.wishes import Wishes
+
+if TYPE_CHECKING:
+    import logging
+
+    from wsrooms.transports.options import BrokerOptions
+
+__all__ = ["PROBE_PREFIX", "Exchange"]
+
+PROBE_PREFIX = "ws:probe:"
+
+COUNTERS = 100_000
+"""Channels whose numbers an instance remembers: some 20 MB, where all are used."""
+
+
+class Exchange:
+    """One instance's traffic: tagged, numbered, bounded on the way out, judged on the way in.
+
+    Attributes:
+        instance: Who publishes; drawn anew by :meth:`begin`.
+        wishes: What is to be subscribed.
+        outbox: What is to be published, in its envelope.
+        max_payload: Bytes that a payload may have.
+        on_gap: Told of each gap.
+        probes: Own messages on the probe's channel that came back.
+    """
+
+    def __init__(self, options: BrokerOptions, *, max_payload: int, logger: logging.Logger) -> None:
+        self.max_payload = max_payload
+        self.instance = ""
+        self.wishes: Wishes = Wishes()
+        self.outbox: Outbox[bytes] = Outbox(
+            max_messages=options.outbox_messages,
+            max_bytes=options.outbox_bytes,
+            max_age=options.outbox_age,
+            policy=options.outbox_policy,
+        )
+        self.on_gap: Callable[[Gap], None] | None = None
+        self.probes = 0
+        self._logger = logger
+        self._log = SeldomLog(logger)
+        self._sequencer = Sequencer(COUNTERS)
+        self._watch = SequenceWatch()
+        self._own = b""
+        self._received = 0
+        self._own_skipped = 0
+        self._duplicates = 0
+        self._gaps = 0
+        self._missing = 0
+        self._foreign = 0
+        self._handler_errors = 0
+
+    def begin(self, instance: str) -> None:
+        """From now on this is ``instance``; others see a new publisher."""
+        self.instance = instance
+        self._own = b"1 " + instance.encode("ascii") + b" "
+
+    @property
+    def probe_channel(self) -> str:
+        """Where this instance sends messages to itself."""
+        return PROBE_PREFIX + self.instance
+
+    # Out
+
+    def publish(self, channel: str, payload: str, now: float) -> Receipt:
+        """Put ``payload`` into the outbox, numbered.
+
+        Returns:
+            Done when the broker has taken it; a full outbox is its error, and the number
+            is taken all the same, so that others report the gap.
+
+        Raises:
+            PayloadTooLarge: No number was taken.
+            InvalidChannel: Likewise.
+        """
+        checked(channel)
+        data = payload.encode()
+        if len(data) > self.max_payload:
+            raise PayloadTooLarge(len(data), self.max_payload)
+        epoch, seq = self._sequencer.next(channel)
+        receipt = Receipt()
+        try:
+            self.outbox.put(channel, b"%b%d %d %b" % (self._own, epoch, seq, data), receipt, now)
+        except OutboxFull as full:
+            receipt.settle(full.with_traceback(None))  # or its frames would keep the receipt
+        return receipt
+
+    # In
+
+    def subscribe(self, channel: str, handler: Callable[[str], None]) -> Receipt:
+        """Wish for ``channel``; done when the broker has confirmed.
+
+        Raises:
+            InvalidChannel: No broker could carry that name.
+        """
+        checked(channel)
+        return self.wishes.want(channel, handler)
+
+    def unsubscribe(self, channel: str, now: float) -> None:
+        """Wish ``channel`` away: no handler is called any more."""
+        self.wishes.unwant(channel, now)
+        self._watch.unsubscribed(channel, now)
+        self._watch.forget_old(now)
+
+    def received(self, channel: str, data: bytes, now: float) -> None:
+        """Hand what the broker brought to its handler, unless it is not to be heard."""
+        if data.startswith(self._own):
+            self._own_skipped += 1
+            self.probes += channel == self.probe_channel
+            return
+        handler = self.wishes.handler(channel)
+        if handler is None:
+            return  # unsubscribed, and the broker has not come to that yet
+        envelope = None
+        if len(data) <= self.max_payload + len(self._own) + 40:  # two numbers of 19 digits
+            try:
+                envelope = parse(data.decode())
+            except UnicodeDecodeError:
+                envelope = None
+        if envelope is None:
+            self._count_foreign(channel, data)
+            return
+        instance, epoch, seq, payload = envelope
+        verdict = self._watch.judge(channel, instance, epoch, seq, now)
+        if not verdict.deliver:
+            self._duplicates += 1
+            return
+        if verdict.missing:
+            self._missing += verdict.missing
+            self.gap(Gap(room_of(channel), instance, verdict.missing))
+        self._received += 1
+        try:
+            handler(payload)
+        except Exception:
+            self._handler_errors += 1
+            self._logger.exception("a handler of %s failed", channel)
+
+    def gap(self, gap: Gap) -> None:
+        """Tell that messages were lost."""
+        self._gaps += 1
+        if self.on_gap is None:
+            return
+        try:
+            self.on_gap(gap)
+        except Exception:
+            self._handler_errors += 1
+            self._logger.exception("a gap callback failed")
+
+    def _count_foreign(self, channel: str, data: bytes) -> None:
+        self._foreign += 1
+        self._log.error(
+            "foreign",
+            "dropped what is no message of wsrooms on %s (%d bytes); %d so far: "
+            "something else publishes there, or another version of wsrooms",
+            channel,
+            len(data),
+            self._foreign,
+        )
+
+    # The end
+
+    def fail_all(self, error: TransportError) -> None:
+        """Give up all that waits, in both directions."""
+        self.outbox.fail_all(error)
+        self.wishes.fail_all(error)
+
+    def stats(self) -> dict[str, int]:
+        """All counters and gauges."""
+        return {
+            "published": self.outbox.confirmed,
+            "publish_failed": self.outbox.failed,
+            "resent": self.outbox.resent,
+            "received": self._received,
+            "own_skipped": self._own_skipped,
+            "duplicates": self._duplicates,
+            "gaps": self._gaps,
+            "missing": self._missing,
+            "foreign": self._foreign,
+            "handler_errors": self._handler_errors,
+            "subscriptions": len(self.wishes),
+            "outbox": len(self.outbox),
+            "outbox_bytes": self.outbox.size,
+        }
+
+
+def checked(channel: str) -> None:
+    """Check that a broker could carry ``channel``.
+
+    Raises:
+        InvalidChannel: It is empty, or UTF-8 cannot encode it.
+    """
+    if not channel:
+        raise InvalidChannel(channel, "it is empty")
+    if not channel.isascii():
+        try:
+            channel.encode()
+        except UnicodeEncodeError:
+            raise InvalidChannel(channel, "UTF-8 cannot encode it") from None
