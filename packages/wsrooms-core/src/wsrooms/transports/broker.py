@@ -35,6 +35,15 @@ STEADY = 1.0
 """Seconds that a connection has to live for the next one to be tried at once."""
 
 
+LEVELS: dict[TransportState, int] = {
+    "starting": logging.DEBUG,
+    "up": logging.INFO,
+    "deaf": logging.WARNING,
+    "down": logging.WARNING,
+    "closed": logging.DEBUG,
+}
+
+
 class BrokerLink(ABC):
     """One connection to the broker, which the transport connects again whenever it is lost."""
 
@@ -339,7 +348,6 @@ class BrokerTransport(ABC):
             if began is not None:
                 if loop.time() - began > STEADY:
                     delays = backoff()
-                self._reconnects += 1
             self._on_lost(link, error, connected=began is not None)
             await asyncio.sleep(next(delays))
 
@@ -381,7 +389,9 @@ class BrokerTransport(ABC):
         if not self.exchange.wishes.confirmed(self.exchange.probe_channel):
             return
         self._set_state("up")
-        if self._starting is not None and not self._starting.done():
+        if self._starting is None:
+            self._reconnects += 1
+        elif not self._starting.done():
             self._starting.set_result(None)
         if self._gap_owed:
             self._gap_owed = False
@@ -394,8 +404,7 @@ class BrokerTransport(ABC):
         if state == self._state and error == self._error:
             return
         if state != self._state:
-            level = logging.WARNING if state in ("down", "deaf") else logging.INFO
-            self.logger.log(level, "%r is %s%s", self, state, f": {error}" if error else "")
+            self.logger.log(LEVELS[state], "%r is %s%s", self, state, f": {error}" if error else "")
         self._state, self._error = state, error
         if self._tell_state is not None and tell:
             try:

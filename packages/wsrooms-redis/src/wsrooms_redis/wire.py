@@ -1,0 +1,261 @@
+"""One connection to Redis: redis-py connects and logs in, then its bytes pass through here.
+
+redis-py's own reading costs eight times as much a message, reconnects by itself and never
+notices a dead peer, so its stream is replaced by a protocol over hiredis once the login is
+done. Nothing here waits: what arrives is handed on, and the end is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from wsrooms.errors import (
+    AuthenticationFailed,
+    PermissionDenied,
+    TransportError,
+    TransportUnavailable,
+)
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+    from wsrooms_redis.options import RedisOptions, Target
+
+__all__ = ["Refusal", "Wire", "pack", "refusal"]
+
+SLICE = 0.005
+"""Seconds of reading after which the loop gets a turn."""
+
+NOTHING = object()
+
+
+class Refusal(Exception):
+    """An error that Redis answered; ``code`` is its first word, such as NOPERM."""
+
+    def __init__(self, text: str) -> None:
+        self.code = text.partition(" ")[0]
+        super().__init__(text)
+
+
+def pack(*words: str | bytes) -> bytes:
+    """A command as Redis reads it."""
+    stubless: Any = words  # hiredis's stub knows tuples of one word only
+    packed: bytes = hiredis.pack_command(stubless)
+    return packed
+
+
+class Wire(asyncio.Protocol):
+    """A logged-in connection.
+
+    Attributes:
+        heard_at: The loop's time at which the peer last showed that it is there: anything
+            arrived, or :meth:`look` saw it take bytes.
+    """
+
+    def __init__(self, on_reply: Callable[[Any], None]) -> None:
+        """Hand each reply to ``on_reply``; what that raises ends the connection."""
+        self.heard_at: float = 0.0
+        self._on_reply = on_reply
+        self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=NOTHING)
+        self._loop = asyncio.get_running_loop()
+        self._connection: AbstractConnection | None = None
+        self._transport: asyncio.Transport | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._why: TransportError | None = None
+        self._reading = False
+        self._ended = False
+        self._unsent = 0
+
+    async def open(self, target: Target, options: RedisOptions) -> None:
+        """Connect and log in.
+
+        Raises:
+            AuthenticationFailed: The login or the certificate was refused.
+            TransportUnavailable: Anything else that redis-py or the system says.
+        """
+        connection = self._connection = _made(target, options)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
+        except AuthenticationError as error:
+            raise AuthenticationFailed(f"{target.where} refused the login: {error}") from None
+        except NoPermissionError as error:
+            raise AuthenticationFailed(
+                f"{target.where} lets this user in and not connect: {error}"
+            ) from None
+        except (RedisError, OSError, ValueError) as error:
+            if (certificate := _certificate_error(error)) is not None:
+                raise AuthenticationFailed(
+                    f"the certificate of {target.where} is not to be trusted: {certificate}"
+                ) from None
+            raise TransportUnavailable(f"{target.where} cannot be reached: {error}") from None
+        transport = self._transport = _transport_of(connection)
+        self.heard_at = self._loop.time()
+        transport.set_protocol(self)
+        self._reading = True
+        if transport.is_closing():  # it ended before anybody was there to be told
+            self._end()
+
+    @property
+    def now(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, unless the connection is at its end."""
+        if self._transport is not None and not self._ended:
+            self._transport.write(data)
+
+    def look(self, late: float) -> None:
+        """See whether the peer takes what is written: on a slow line that may take long.
+
+        Args:
+            late: Seconds by which this look is late; a peer is not to blame for them.
+        """
+        self.heard_at += late
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self.heard_at = self._loop.time()
+        self._unsent = unsent
+
+    def abort(self, why: TransportError) -> None:
+        """End it at once, whatever is unsent, because of ``why``."""
+        if self._why is None:
+            self._why = why
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    async def lost(self) -> TransportError | None:
+        """Wait for the end; why, if that was said."""
+        await asyncio.shield(self._gone)
+        return self._why
+
+    async def close(self) -> None:
+        """Leave nothing of it; also of one that was never opened, or half."""
+        self._end()
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        transport = self._transport or _transport_of(connection, missing_ok=True)
+        if transport is not None:
+            # With unsent bytes and a silent peer a mere close would wait for ever.
+            transport.abort()
+        await connection.disconnect(nowait=True)
+
+    def _end(self) -> None:
+        self._ended = True
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    # asyncio.Protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The system has closed it."""
+        if self._why is None and exc is not None:
+            self._why = TransportUnavailable(f"the connection was lost: {exc}")
+        self._end()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        self.heard_at = self._loop.time()
+        self._reader.feed(data)
+        if self._reading:
+            self._read()
+
+    def _read(self) -> None:
+        """Hand replies on, and go on in the loop's next turn where that takes long."""
+        self._reading = True
+        gets, on_reply = self._reader.gets, self._on_reply
+        until = self._loop.time() + SLICE
+        try:
+            while not self._ended:
+                for _ in range(32):
+                    reply = gets()
+                    if reply is NOTHING:
+                        return
+                    on_reply(reply)
+                if self._loop.time() > until:
+                    self._pause()
+                    return
+        except TransportError as error:
+            self.abort(error)
+        except hiredis.ProtocolError as error:
+            self.abort(TransportUnavailable(f"what answers there is not Redis: {error}"))
+
+    def _pause(self) -> None:
+        self._reading = False
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._read()
+        if self._reading and not self._ended and self._transport is not None:
+            self._transport.resume_reading()
+
+
+def _made(target: Target, options: RedisOptions) -> AbstractConnection:
+    """A redis-py connection that neither retries nor times out by itself."""
+    given: dict[str, Any] = {
+        **target.connection,
+        "client_name": options.client_name,
+        "protocol": 2,
+        # Its timeouts are asyncio.wait_for, which on Python 3.11 swallows cancellations.
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if options.credential_provider is not None:
+        given.pop("username", None)
+        given.pop("password", None)
+        given["credential_provider"] = options.credential_provider
+    if target.unix:
+        return UnixDomainSocketConnection(**given)
+    if target.tls:
+        for name in "ca_certs", "certfile", "keyfile", "cert_reqs", "check_hostname":
+            given[f"ssl_{name}"] = getattr(options, f"ssl_{name}")
+        if options.ssl_cert_reqs == "none":
+            given["ssl_check_hostname"] = False
+        return SSLConnection(**given)
+    return Connection(**given)
+
+
+def _transport_of(connection: AbstractConnection, *, missing_ok: bool = False) -> Any:
+    """The asyncio transport of a redis-py connection, for which there is no public way."""
+    transport = getattr(getattr(connection, "_writer", None), "transport", None)
+    if transport is None and not missing_ok:
+        import redis
+
+        raise TransportUnavailable(
+            f"redis-py {redis.__version__} keeps its connection where wsrooms-redis does not "
+            "know it: install a version that wsrooms-redis allows"
+        )
+    return transport
+
+
+def _certificate_error(error: BaseException) -> str | None:
+    """What is wrong with the broker's certificate, if that is the reason."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return seen.verify_message
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def refusal(error: Refusal, channel: str, where: str) -> TransportError:
+    """What to tell of an error that Redis answered about ``channel``."""
+    if error.code == "NOPERM":
+        return PermissionDenied(channel, f"{where} denies {channel}: {error}")
+    if error.code in ("NOAUTH", "WRONGPASS"):
+        return AuthenticationFailed(f"{where} wants a login: {error}")
+    return TransportUnavailable(f"{where} answered: {error}")
