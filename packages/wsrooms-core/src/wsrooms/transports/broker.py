@@ -21,6 +21,7 @@ from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.envelope import new_instance_id
 from wsrooms.transports.exchange import Exchange
+from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class BrokerTransport(ABC):
         self._gap_owed = False
         self._reconnects = 0
         self._probes_lost = 0
-        self._probe: _Probe | None = None
+        self._probe = Probing(self.exchange, options.probe_interval)
 
     @abstractmethod
     def _make_links(self) -> Sequence[BrokerLink]:
@@ -228,7 +229,7 @@ class BrokerTransport(ABC):
                     self.logger.error("%s does not end", task.get_name())
         finally:
             self._connected.clear()
-            self._probe = None
+            self._probe.stop()
             self.exchange.fail_all(error)
             self._life = life
             self._set_state("closed", tell=life == "closed")
@@ -345,9 +346,8 @@ class BrokerTransport(ABC):
                 error = TransportUnavailable(f"{type(failure).__name__}: {failure}")
             finally:
                 await link.close()
-            if began is not None:
-                if loop.time() - began > STEADY:
-                    delays = backoff()
+            if began is not None and loop.time() - began > STEADY:
+                delays = backoff()
             self._on_lost(link, error, connected=began is not None)
             await asyncio.sleep(next(delays))
 
@@ -374,7 +374,7 @@ class BrokerTransport(ABC):
             self._gap_owed = self._gap_owed or (missed > 0 and not self.keeps_log)
         if link is self._links[-1] and connected:
             self.exchange.outbox.lost()
-        self._probe = None
+        self._probe.stop()
         if self._starting is not None:
             if not self._starting.done():
                 self._starting.set_exception(error.with_traceback(None))
@@ -441,32 +441,20 @@ class BrokerTransport(ABC):
     def _look_at_probe(self, now: float, late: float) -> None:
         if self._state != "up" or self._life != "running":
             return
-        probe = self._probe
-        if probe is None:
-            self._probe = _Probe(now, self.exchange.probes)
-            return
-        probe.began += late
-        if now - probe.began < self.options.probe_interval:
-            return
-        if probe.receipt is None:
-            probe.send(self.exchange, now)
-            self._wake()
-        elif self.exchange.probes > probe.heard:
-            self._probe = _Probe(now, self.exchange.probes)
-            self._probe.send(self.exchange, now)
-            self._wake()
-        elif probe.receipt.done and probe.receipt.error is None:
-            self._probes_lost += 1
-            self._probe = None
-            told = (
-                f"{self.where} took a message and did not bring it back "
-                f"within {self.options.probe_interval:g} s"
-            )
-            self._set_state("deaf", told)
-            for link in tuple(self._connected):
-                link.abort(TransportUnavailable(told))
-        else:
-            self._probe = None  # it was never taken: the link's watchdog has its own say
+        match self._probe.look(now, late):
+            case "sent":
+                self._wake()
+            case "lost":
+                self._probes_lost += 1
+                told = (
+                    f"{self.where} took a message and did not bring it back "
+                    f"within {self.options.probe_interval:g} s"
+                )
+                self._set_state("deaf", told)
+                for link in tuple(self._connected):
+                    link.abort(TransportUnavailable(told))
+            case None:
+                pass
 
     @property
     def _probing(self) -> bool:
@@ -487,22 +475,6 @@ class BrokerTransport(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
-
-
-class _Probe:
-    """A message to oneself."""
-
-    __slots__ = ("began", "heard", "receipt")
-
-    def __init__(self, now: float, heard: int) -> None:
-        self.began = now
-        self.heard = heard
-        self.receipt: Receipt | None = None
-
-    def send(self, exchange: Exchange, now: float) -> None:
-        self.began = now
-        self.heard = exchange.probes
-        self.receipt = exchange.publish(exchange.probe_channel, "", now)
 
 
 def _nothing(_: str) -> None:
