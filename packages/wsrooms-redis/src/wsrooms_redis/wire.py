@@ -35,6 +35,9 @@ __all__ = ["Refusal", "Wire", "pack", "refusal"]
 SLICE = 0.005
 """Seconds of reading after which the loop gets a turn."""
 
+PIECE = 8 * 1024
+"""Bytes for hiredis at a time: it moves all that it holds for each kilobyte that it hands out."""
+
 NOTHING = object()
 
 
@@ -74,6 +77,7 @@ class Wire(asyncio.Protocol):
         self._reading = False
         self._ended = False
         self._unsent = 0
+        self._unread = b""
 
     async def open(self, target: Target, options: RedisOptions) -> None:
         """Connect and log in.
@@ -174,7 +178,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         self.heard_at = self._loop.time()
-        self._reader.feed(data)
+        self._unread += data
         if self._reading:
             self._read()
 
@@ -182,21 +186,26 @@ class Wire(asyncio.Protocol):
         """Hand replies on, and go on in the loop's next turn where that takes long."""
         self._reading = True
         gets, on_reply = self._reader.gets, self._on_reply
+        unread, at = self._unread, 0
         until = self._loop.time() + SLICE
         try:
             while not self._ended:
-                for _ in range(32):
-                    reply = gets()
-                    if reply is NOTHING:
-                        return
+                reply = gets()
+                if reply is not NOTHING:
                     on_reply(reply)
-                if self._loop.time() > until:
+                elif at >= len(unread):
+                    break
+                elif self._loop.time() > until:
                     self._pause()
-                    return
+                    break
+                else:
+                    self._reader.feed(unread, at, min(PIECE, len(unread) - at))
+                    at += PIECE
         except TransportError as error:
             self.abort(error)
         except hiredis.ProtocolError as error:
             self.abort(TransportUnavailable(f"what answers there is not Redis: {error}"))
+        self._unread = unread[at:]
 
     def _pause(self) -> None:
         self._reading = False
