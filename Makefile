@@ -65,8 +65,10 @@ simulate:
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
+# The conformance suite is part of the core, and needs no real broker to be covered.
 coverage:
-	$(IN) coverage coverage run -m pytest tests/core $(ARGS)
+	$(IN) coverage coverage run -m pytest tests/core tests/conformance \
+		--ignore-glob='*/test_redis*' $(ARGS)
 	$(IN) coverage coverage report
 
 mutants:
