@@ -98,27 +98,28 @@ class _Links:
     def __init__(self, bus: SimulatedBus) -> None:
         self.names: list[str] = []
         self._bus = bus
+        self._refusing = False
 
     def cut(self) -> None:
         for name in self.names:
             self._bus.cut(name)
-            self._bus.heal(name)
+            if not self._refusing:
+                self._bus.heal(name)
 
     def hole(self) -> None:
         for name in self.names:
             self._bus.cut(name, told=False)
 
     def refuse(self) -> None:
+        self._refusing = True
         for name in self.names:
-            self._bus.cut(name)
+            for transport in self._bus._which(name):
+                transport._reachable = False
 
     def heal(self) -> None:
+        self._refusing = False
         for name in self.names:
             self._bus.heal(name)
-
-    @property
-    def writes(self) -> int | None:
-        return None
 
 
 class _Broker:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
-from wsrooms.transports import TaggedTransport, WsBroadcastTransport, wrap
+from wsrooms.transports import BrokerTransport, TaggedTransport, WsBroadcastTransport, wrap
 
 __all__ = ["BrokerControl", "NotApplicable", "ProxyControl", "Rig"]
 
@@ -51,27 +51,22 @@ class BrokerControl(Protocol):
 
 
 class ProxyControl(Protocol):
-    """What a case may do to the links that go through a proxy."""
+    """What a case may do to the links that go through a proxy: a ``TcpProxy`` is one."""
 
     def cut(self) -> None:
-        """Break every connection; new ones are served."""
+        """Break every connection; new ones are served as before."""
         ...
 
     def hole(self) -> None:
-        """Keep every connection open, and new ones too, and forward nothing."""
+        """Keep every connection open, and new ones too, and let nothing pass."""
         ...
 
     def refuse(self) -> None:
-        """Break every connection, and serve no new one."""
+        """Serve no new connection; those that there are go on."""
         ...
 
     def heal(self) -> None:
-        """Serve as at first; what a hole has swallowed is not delivered afterwards."""
-        ...
-
-    @property
-    def writes(self) -> int | None:
-        """How often something came from the transport's side; None where nobody counts."""
+        """Serve as at first."""
         ...
 
 
@@ -117,6 +112,8 @@ class Rig(ABC):
         """The id under which a started transport publishes; None where nobody can tell."""
         if isinstance(transport, TaggedTransport):
             return transport._instance
+        if isinstance(transport, BrokerTransport):
+            return transport.exchange.instance
         return getattr(transport, "instance", None)
 
     async def publish_raw(self, channel: str, data: bytes) -> None:

@@ -17,8 +17,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +61,15 @@ class Watch:
     def expect_logs(self, expected: Callable[[logging.LogRecord], bool]) -> None:
         """Take records for which ``expected`` is true for part of what the case is about."""
         self._expected.append(expected)
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Do not count what keeps the loop busy in this block: it is the suite's own work."""
+        self._loop_watch.pause()
+        try:
+            yield
+        finally:
+            self._loop_watch.go_on()
 
     def __enter__(self) -> Watch:
         loop = asyncio.get_running_loop()
@@ -149,8 +158,10 @@ class LoopWatch(threading.Thread):
         self._cpu, self._limit = _processor_time()
         self._asked: tuple[float, float] | None = None
         self._over = threading.Event()
-        self._collected = 0.0
-        self._collecting_since: float | None = None
+        self._excused = 0.0
+        self._excused_since: float | None = None
+        self._pauses = 0
+        self._resumed_at = 0.0
         self._worst = 0.0
         self._longest = 0.0
         self._where = ""
@@ -167,6 +178,21 @@ class LoopWatch(threading.Thread):
             self.join()
         with suppress(ValueError):
             gc.callbacks.remove(self._on_collection)
+
+    def pause(self) -> None:
+        """From now on nothing counts; each call needs its :meth:`go_on`."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._excused_since = self._cpu()
+
+    def go_on(self) -> None:
+        """Count again."""
+        self._pauses -= 1
+        since = self._excused_since
+        if not self._pauses and since is not None:
+            self._excused += self._cpu() - since
+            self._excused_since = None
+            self._resumed_at = time.monotonic()
 
     def told(self) -> str | None:
         """What kept the loop to itself for too long; None if nothing did."""
@@ -189,9 +215,11 @@ class LoopWatch(threading.Thread):
                     self._loop.call_soon_threadsafe(self._alive)
             elif not self._where and self._used() - asked[0] > self._limit:
                 self._note_where()
-            elif on_time and time.monotonic() - asked[1] > BLOCKED_WALL:
-                self._longest = max(self._longest, time.monotonic() - asked[1])
-                self._note_where()
+            elif on_time and not self._pauses:
+                waited = time.monotonic() - max(asked[1], self._resumed_at)
+                if waited > BLOCKED_WALL:
+                    self._longest = max(self._longest, waited)
+                    self._note_where()
 
     def _alive(self) -> None:
         if self._asked is not None:
@@ -199,8 +227,8 @@ class LoopWatch(threading.Thread):
             self._asked = None
 
     def _used(self) -> float:
-        now, since = self._cpu(), self._collecting_since
-        return (now if since is None else since) - self._collected
+        now, since = self._cpu(), self._excused_since
+        return (now if since is None else since) - self._excused
 
     def _note_where(self) -> None:
         frame = sys._current_frames().get(self._home)
@@ -212,12 +240,10 @@ class LoopWatch(threading.Thread):
         # Garbage is everybody's, and the larger the process, the longer it takes.
         if threading.get_ident() != self._home:
             return
-        now, since = self._cpu(), self._collecting_since
         if phase == "start":
-            self._collecting_since = now
-        elif since is not None:
-            self._collected += now - since
-            self._collecting_since = None
+            self.pause()
+        else:
+            self.go_on()
 
 
 def _processor_time() -> tuple[Callable[[], float], float]:
