@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=BUSES, ids=lambda bus: bus.name)
+@pytest.fixture(scope="session", params=BUSES, ids=lambda bus: bus.name)
 def bus(request: pytest.FixtureRequest) -> Bus:
     """Each kind of broker."""
     found: Bus = request.param
+    found.prepare()
     return found
 
 

@@ -281,7 +281,14 @@ class Fleet:
             lacking = {m.name: sorted(m.awaited)[:5] for m in self.members if m.awaited}
             raise TimeoutError(f"not received within {timeout} s: {lacking}") from None
 
-    async def assert_ok(self) -> None:
-        """Settle; every member received what it should, once and in order, and nothing else."""
-        await self.settle()
+    async def assert_ok(self, *, settled: bool = False) -> None:
+        """Settle; every member received what it should, once and in order, and nothing else.
+
+        Args:
+            settled: Whether the caller has made sure that nothing is on its way any more.
+        """
+        if settled:
+            self.history.settled()
+        else:
+            await self.settle()
         await asyncio.to_thread(self.history.assert_ok)

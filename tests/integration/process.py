@@ -42,7 +42,7 @@ class Process:
         log: The file of its standard error.
         pid: Of the process, for signals.
         status: With which it has ended; minus the signal that killed it.
-        closed: What it told of its end: ``seconds``, ``tasks``, ``stats``.
+        closed: What it told of its end: ``seconds``, ``tasks``, ``descriptors``, ``stats``.
     """
 
     def __init__(
@@ -228,6 +228,7 @@ class Process:
         assert self.status == 0, told
         assert self.closed is not None, told
         assert not self.closed["tasks"], self.closed["tasks"]
+        assert self.closed["descriptors"] == 0, f"{self.closed['descriptors']} are still open"
         assert not any(sign in told for sign in BAD_SIGNS), told
 
     def __repr__(self) -> str:

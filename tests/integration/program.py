@@ -45,6 +45,15 @@ LOOK_AGAIN = 0.01
 """Seconds between two looks at a state that nothing announces."""
 
 
+TURNS = 10
+"""Of the loop, in which closed sockets may end."""
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open, and the one that counts them."""
+    return len(os.listdir("/dev/fd"))
+
+
 def resident() -> int:
     """Bytes of memory that this process holds now."""
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -153,7 +162,7 @@ class Commands:
         """What the process holds, once garbage is collected."""
         gc.collect()
         return {
-            "descriptors": len(os.listdir("/dev/fd")),
+            "descriptors": descriptors(),
             "tasks": len(asyncio.all_tasks()) - 1,  # but for the one that answers
             "objects": len(gc.get_objects()),
             "resident": resident(),
@@ -164,8 +173,8 @@ class Commands:
         time.sleep(seconds)  # noqa: ASYNC251 - what it is for
 
     async def close(self) -> None:
-        """End the process in order."""
-        self.ending.set()
+        """Close the app; the process lives on until the test has gone."""
+        await self.app.close()
 
 
 def publisher_of(app: WsApp) -> str | None:
@@ -251,6 +260,7 @@ async def _serve(line: Line, given: dict[str, Any]) -> None:
     def _gap(gap: Gap) -> None:
         line.tell(told="gap", room=gap.room, publisher=gap.publisher, missing=gap.missing)
 
+    before = descriptors()
     commands = Commands(app)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, commands.ending.set)
@@ -267,5 +277,9 @@ async def _serve(line: Line, given: dict[str, Any]) -> None:
     obeying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await obeying
+    seconds = time.monotonic() - began
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    line.tell(told="closed", seconds=time.monotonic() - began, tasks=left, stats=app.stats())
+    more = descriptors() - before
+    line.tell(told="closed", seconds=seconds, tasks=left, descriptors=more, stats=app.stats())

@@ -84,5 +84,9 @@ class Bus(ABC):
     name: str
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Load what takes so long that no test's event loop should have to wait for it."""
+
+    @abstractmethod
     def running(self) -> AbstractAsyncContextManager[Broker]:
         """Start one; skips the test, or fails it, where there is none."""
