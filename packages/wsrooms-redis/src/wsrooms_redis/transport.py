@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink, BrokerTransport, Command, WsBroadcastTransport
+from wsrooms_redis.login import a_replica, is_replica
 from wsrooms_redis.options import RedisKeywords, RedisOptions, Target
 from wsrooms_redis.wire import Refusal, Wire, pack, refusal
 
@@ -213,6 +214,8 @@ class _Publishing(_Link):
             self._exchange.outbox.confirm()
         elif isinstance(reply, Refusal):
             self._refused(reply)
+        elif is_replica(reply):
+            raise a_replica(self._transport.where)
         if not self._batch and self._exchange.outbox.waiting:
             self.wake()
 
@@ -223,6 +226,9 @@ class _Publishing(_Link):
             raise told
         self._batch.popleft()
         self._exchange.outbox.fail(told)
+
+    def _ping(self, wire: Wire) -> None:
+        wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
     def tick(self, now: float, late: float) -> None:
         super().tick(now, late)
