@@ -12,13 +12,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
+from wsrooms_redis.target import Address
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from wsrooms_redis.options import RedisOptions, Target
+    from wsrooms_redis.options import RedisOptions
+    from wsrooms_redis.target import Target
 
-__all__ = ["a_replica", "is_replica", "log_in", "made", "transport_of"]
+__all__ = ["a_replica", "is_replica", "left", "log_in", "made", "primary_of", "transport_of"]
+
+
+QUIET: dict[str, Any] = {
+    "protocol": 2,
+    # Its timeouts are asyncio.wait_for, which on Python 3.11 swallows cancellations.
+    "socket_timeout": None,
+    "socket_connect_timeout": None,
+}
 
 
 async def log_in(connection: AbstractConnection, where: str) -> bool:
@@ -31,11 +41,21 @@ async def log_in(connection: AbstractConnection, where: str) -> bool:
         AuthenticationFailed: The login or the certificate was refused.
         TransportUnavailable: It is a replica, or anything else that redis-py or the system says.
     """
+    await _connected(connection, where)
+    try:
+        role = await _answer(connection, "ROLE")
+        replica = is_replica(role) and not await _is_in_cluster(connection)
+    except (RedisError, OSError) as error:
+        raise TransportUnavailable(f"{where} did not answer: {error}") from None
+    if replica:
+        raise a_replica(where)
+    return role is not None and not is_replica(role)
+
+
+async def _connected(connection: AbstractConnection, where: str) -> None:
     try:
         await _load_certificates(connection)
         await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
-        role = await _answer(connection, "ROLE")
-        replica = is_replica(role) and not await _is_in_cluster(connection)
     except AuthenticationError as error:
         raise AuthenticationFailed(f"{where} refused the login: {error}") from None
     except NoPermissionError as error:
@@ -46,9 +66,6 @@ async def log_in(connection: AbstractConnection, where: str) -> bool:
                 f"the certificate of {where} is not to be trusted: {certificate}"
             ) from None
         raise TransportUnavailable(f"{where} cannot be reached: {error}") from None
-    if replica:
-        raise a_replica(where)
-    return role is not None and not is_replica(role)
 
 
 async def _load_certificates(connection: AbstractConnection) -> None:
@@ -86,30 +103,64 @@ async def _answer(connection: AbstractConnection, *words: str) -> object:
         return None
 
 
-def made(target: Target, options: RedisOptions) -> AbstractConnection:
+def made(target: Target, address: Address, options: RedisOptions) -> AbstractConnection:
     """A redis-py connection that neither retries nor times out by itself."""
     given: dict[str, Any] = {
-        **target.connection,
+        **target.connection(address),
+        **QUIET,
         "client_name": options.client_name,
-        "protocol": 2,
-        # Its timeouts are asyncio.wait_for, which on Python 3.11 swallows cancellations.
-        "socket_timeout": None,
-        "socket_connect_timeout": None,
         "retry": Retry(NoBackoff(), 0),
     }
     if options.credential_provider is not None:
         given.pop("username", None)
         given.pop("password", None)
         given["credential_provider"] = options.credential_provider
-    if target.unix:
+    if target.scheme == "redis+unix":
         return UnixDomainSocketConnection(**given)
-    if target.tls:
+    if target.scheme == "rediss":
         for name in "ca_certs", "certfile", "keyfile", "cert_reqs", "check_hostname":
             given[f"ssl_{name}"] = getattr(options, f"ssl_{name}")
         if options.ssl_cert_reqs == "none":
             given["ssl_check_hostname"] = False
         return SSLConnection(**given)
     return Connection(**given)
+
+
+async def primary_of(target: Target, sentinel: Address, options: RedisOptions) -> Address:
+    """Where the primary of the service is, by one of its sentinels.
+
+    Raises:
+        AuthenticationFailed: The sentinel refused the login.
+        TransportUnavailable: It cannot be reached, or knows no such service.
+    """
+    where = f"the sentinel {sentinel}"
+    connection = Connection(
+        host=sentinel.host,
+        port=sentinel.port,
+        username=options.sentinel_username,
+        password=options.sentinel_password,
+        retry=Retry(NoBackoff(), 0),
+        **QUIET,
+    )
+    try:
+        await _connected(connection, where)
+        found = await _answer(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", target.service)
+    except (RedisError, OSError) as error:
+        raise TransportUnavailable(f"{where} did not answer: {error}") from None
+    finally:
+        await left(connection)
+    if not isinstance(found, list) or len(found) != 2:
+        raise TransportUnavailable(f"{where} knows no service {target.service!r}")
+    return Address(found[0].decode(), int(found[1]))
+
+
+async def left(connection: AbstractConnection) -> None:
+    """Leave nothing of a connection, and never wait for the peer."""
+    transport = transport_of(connection, missing_ok=True)
+    if transport is not None:
+        # With unsent bytes and a silent peer a mere close would wait for ever.
+        transport.abort()
+    await connection.disconnect(nowait=True)
 
 
 def transport_of(connection: AbstractConnection, *, missing_ok: bool = False) -> Any:

@@ -13,7 +13,8 @@ from typing import Any, Unpack
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink, BrokerTransport, Command, WsBroadcastTransport
 from wsrooms_redis.login import a_replica, is_replica
-from wsrooms_redis.options import RedisKeywords, RedisOptions, Target
+from wsrooms_redis.options import RedisKeywords, RedisOptions
+from wsrooms_redis.target import Address, Target
 from wsrooms_redis.wire import Refusal, Wire, pack, refusal
 
 __all__ = ["RedisTransport"]
@@ -45,8 +46,11 @@ class RedisTransport(BrokerTransport):
         """Prepare a transport; ``start()`` connects it.
 
         Args:
-            url: ``redis://[user:password@]host[:port][/database]``, ``rediss://…`` for TLS,
-                ``redis+unix:///path`` for a Unix socket. Its query may hold options.
+            url: ``redis://[user:password@]host[:port][,host…][/database]``, ``rediss://…``
+                for TLS, ``redis+unix:///path`` for a Unix socket,
+                ``redis+sentinel://host[:port][,host…]/service[/database]`` for whichever
+                server the sentinels name. Of several hosts the first that is there and no
+                replica is used. The query may hold options.
             options: See :class:`RedisOptions`; they count before those of the URL.
 
         Raises:
@@ -62,6 +66,8 @@ class RedisTransport(BrokerTransport):
         )
         self._prefix = f"{read.namespace}:" if read.namespace else ""
         self._cut = len(self._prefix)
+        self.addresses: deque[Address] = deque(self.target.addresses)
+        """The servers, or their sentinels, in the order in which they are tried next."""
 
     def replica(self) -> RedisTransport:
         """Another transport with the same URL and options."""
@@ -89,9 +95,25 @@ class _Link(BrokerLink):
         self._pinged_at = 0.0
 
     async def connect(self) -> None:
-        self._wire = wire = Wire(self._on_reply)
-        await wire.open(self._transport.target, self._transport.options)
-        self._pinged_at = wire.heard_at
+        addresses = self._transport.addresses
+        error: TransportError | None = None
+        for _ in range(len(addresses)):
+            address = addresses[0]
+            self._wire = wire = Wire(self._on_reply)
+            try:
+                await wire.open(self._transport.target, address, self._transport.options)
+            except BaseException as failure:
+                if addresses[0] is address:  # else the other link has found out
+                    addresses.rotate(-1)
+                if not isinstance(failure, TransportUnavailable):
+                    raise
+                error = failure
+                await wire.close()
+            else:
+                self._pinged_at = wire.heard_at
+                return
+        assert error is not None
+        raise error
 
     async def lost(self) -> TransportError:
         assert self._wire is not None

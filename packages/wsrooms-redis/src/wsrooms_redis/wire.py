@@ -19,12 +19,13 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms_redis.login import log_in, made, transport_of
+from wsrooms_redis.login import left, log_in, made, primary_of, transport_of
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from wsrooms_redis.options import RedisOptions, Target
+    from wsrooms_redis.options import RedisOptions
+    from wsrooms_redis.target import Address, Target
 
 __all__ = ["Refusal", "Wire", "pack", "refusal"]
 
@@ -77,15 +78,17 @@ class Wire(asyncio.Protocol):
         self._unsent = 0
         self._unread = b""
 
-    async def open(self, target: Target, options: RedisOptions) -> None:
-        """Connect and log in.
+    async def open(self, target: Target, address: Address, options: RedisOptions) -> None:
+        """Connect to the server at ``address``, or to the one that this sentinel names.
 
         Raises:
             AuthenticationFailed: The login or the certificate was refused.
             TransportUnavailable: Anything else that redis-py or the system says.
         """
-        connection = self._connection = made(target, options)
-        self.asks_role = await log_in(connection, target.where)
+        if target.service:
+            address = await primary_of(target, address, options)
+        connection = self._connection = made(target, address, options)
+        self.asks_role = await log_in(connection, f"{target.scheme}://{address}")
         transport = self._transport = transport_of(connection)
         self.heard_at = self._loop.time()
         transport.set_protocol(self)
@@ -134,11 +137,7 @@ class Wire(asyncio.Protocol):
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        transport = self._transport or transport_of(connection, missing_ok=True)
-        if transport is not None:
-            # With unsent bytes and a silent peer a mere close would wait for ever.
-            transport.abort()
-        await connection.disconnect(nowait=True)
+        await left(connection)
 
     def _end(self) -> None:
         self._ended = True

@@ -21,6 +21,7 @@ EXTRAS = {
     "redis": "redis",
     "rediss": "redis",
     "redis+unix": "redis",
+    "redis+sentinel": "redis",
     "nats": "nats",
     "tls": "nats",
     "kafka": "kafka",
