@@ -11,7 +11,7 @@ fixtures are in ``plugin.py``.
 """
 
 from tests.brokers.certificates import Certificates
-from tests.brokers.redis import redis_images, redis_server
+from tests.brokers.redis import redis_images, redis_server, sentinel_of
 from tests.brokers.servers import DidNotStart, Server
 
-__all__ = ["Certificates", "DidNotStart", "Server", "redis_images", "redis_server"]
+__all__ = ["Certificates", "DidNotStart", "Server", "redis_images", "redis_server", "sentinel_of"]

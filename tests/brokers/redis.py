@@ -67,6 +67,29 @@ def redis_server(
     return ProcessServer(setup, found, origin)
 
 
+def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> Server:
+    """A sentinel, as a process, that watches ``server`` and replaces it after a second.
+
+    It decides alone, so that one is enough.
+    """
+    found = program(_quickest(tls=False))
+    if found is None:
+        missing("there is no program for a sentinel here")
+    watched = (
+        f"sentinel monitor {service} {server.host} {server.port} 1",
+        f"sentinel down-after-milliseconds {service} 1000",
+        f"sentinel failover-timeout {service} 5000",
+    )
+    setup = Setup(
+        listen=_listen_as_sentinel,
+        answers=_answers,
+        arguments=arguments,
+        files={"sentinel.conf": "\n".join(watched) + "\n"},
+        scheme="redis+sentinel",
+    )
+    return ProcessServer(setup, found, "as a sentinel")
+
+
 def program(image: str) -> Path | None:
     """Where the program of a kind of server without Docker is, if it is here."""
     if image == ON_PATH:
@@ -92,6 +115,11 @@ def _listen(host: str, port: int, *, tls: bool) -> list[str]:
     arguments += ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
     arguments += ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key"]
     return [*arguments, "--tls-ca-cert-file", "ca.pem"]
+
+
+def _listen_as_sentinel(host: str, port: int) -> list[str]:
+    listen = ["--bind", host, "--protected-mode", "no", "--port", str(port)]
+    return ["sentinel.conf", "--sentinel", *listen]
 
 
 async def _answers(server: Server) -> None:

@@ -8,9 +8,13 @@ from typing import Literal, TypedDict
 
 from redis.credentials import CredentialProvider
 
+from wsrooms.errors import ConfigurationError
 from wsrooms.transports import BrokerOptions
 
 __all__ = ["RedisKeywords", "RedisOptions"]
+
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_OPTIONS = (*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,27 @@ class RedisOptions(BrokerOptions):
     sentinel_password: str | None = field(default=None, repr=False)
     credential_provider: CredentialProvider | None = None
     logger: logging.Logger | None = None
+
+    def check_tls(self, scheme: str) -> None:
+        """Check that the options of TLS are used, and that their files can be read.
+
+        Raises:
+            ConfigurationError: They are not; what was meant to be encrypted would not be.
+        """
+        for name in TLS_OPTIONS:
+            value = getattr(self, name)
+            if value == getattr(RedisOptions, name):
+                continue
+            if scheme != "rediss":
+                raise ConfigurationError(
+                    f"option {name!r} needs TLS, and {scheme}:// has none: write rediss://"
+                )
+            if name in TLS_FILES:
+                try:
+                    with open(value, "rb"):
+                        pass
+                except OSError as error:
+                    raise ConfigurationError(f"option {name!r} cannot be read: {error}") from None
 
 
 class RedisKeywords(TypedDict, total=False):

@@ -61,6 +61,7 @@ class RedisTransport(BrokerTransport):
         self._given = options
         self.target: Target = Target.of(url)
         read = RedisOptions.read(self.target.query, options)
+        read.check_tls(self.target.scheme)
         super().__init__(
             read, where=self.target.where, max_payload=read.max_payload, logger=read.logger
         )
@@ -193,14 +194,14 @@ class _Hearing(_Link):
         if not self._unanswered or error.code != "NOPERM":
             raise refusal(error, "", self._transport.where)
         command, channels = self._unanswered.popleft()
-        wishes = self._exchange.wishes
         if command.kind == "subscribe" and len(channels) > 1:
             for channel in command.channels:
-                wishes.ask_alone(channel)
+                self._exchange.wishes.ask_alone(channel)
             self.wake()
         else:
             for channel in command.channels:
-                wishes.refused(channel, refusal(error, channel, self._transport.where))
+                told = refusal(error, channel, self._transport.where)
+                self._exchange.subscribe_refused(channel, told)
         self._transport.answered()
 
 
@@ -247,7 +248,7 @@ class _Publishing(_Link):
         if not self._batch or error.code in (*PASSING, "NOAUTH", "WRONGPASS"):
             raise told
         self._batch.popleft()
-        self._exchange.outbox.fail(told)
+        self._exchange.publish_refused(told)
 
     def _ping(self, wire: Wire) -> None:
         wire.write(pack("ROLE" if wire.asks_role else "PING"))

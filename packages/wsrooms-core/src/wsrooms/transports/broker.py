@@ -225,6 +225,7 @@ class BrokerTransport(ABC):
             TransportClosed: Before start or after close.
             PayloadTooLarge: The payload is over :attr:`max_payload`.
             InvalidChannel: The broker cannot carry that name.
+            UnicodeEncodeError: UTF-8 cannot carry the payload.
         """
         receipt = self.exchange.publish(channel, payload, self._now())
         self._wake()
