@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from tests.brokers import redis_server
+from tests.brokers import redis_server, sentinel_of
 from wsrooms.errors import AuthenticationFailed, PermissionDenied, UnknownOption
 from wsrooms_redis import RedisOptions, RedisTransport
 
@@ -76,10 +76,10 @@ async def heard(one: RedisTransport, other: RedisTransport) -> list[str]:
             await other.close()
 
 
-def transports(changes: Mapping[str, str]) -> dict[str, RedisTransport]:
-    """Those of the page, at addresses of the test's own."""
-    module = load("redis/transports.py", changes)
-    return {name: each for name, each in vars(module).items() if isinstance(each, RedisTransport)}
+def transport(name: str, changes: Mapping[str, str]) -> RedisTransport:
+    """One of the page, at an address of the test's own."""
+    made = getattr(load("redis/transports.py", changes), name)
+    return made if isinstance(made, RedisTransport) else made()
 
 
 def at(server: Server) -> str:
@@ -101,8 +101,8 @@ async def test_the_app_of_three_lines_is_up(redis: Server) -> None:
 
 
 async def test_options_by_keywords_and_by_url_are_the_same(redis: Server) -> None:
-    made = transports({ADDRESS: at(redis)})
-    by_keywords, by_url = made["by_keywords"], made["by_url"]
+    by_keywords = transport("by_keywords", {ADDRESS: at(redis)})
+    by_url = transport("by_url", {ADDRESS: at(redis)})
     assert by_keywords.options == by_url.options
     assert by_keywords.options.namespace == "staging"
     assert await heard(by_keywords, by_url) == ["hello"]
@@ -112,13 +112,25 @@ async def test_tls_with_an_authority_of_ones_own() -> None:
     async with redis_server(tls=True) as server:
         assert server.certificates is not None
         changes = {TLS_ADDRESS: at(server), "ca.pem": str(server.certificates.ca)}
-        one = transports(changes)["by_tls"]
+        one = transport("by_tls", changes)
         assert await heard(one, one.replica()) == ["hello"]
 
 
 async def test_a_unix_socket() -> None:
     async with redis_server(arguments=("--unixsocket", "redis.sock")) as server:
-        one = transports({"/run/redis/redis.sock": str(server.folder / "redis.sock")})["by_socket"]
+        one = transport("by_socket", {"/run/redis/redis.sock": str(server.folder / "redis.sock")})
+        assert await heard(one, one.replica()) == ["hello"]
+
+
+async def test_several_hosts_are_one_that_is_there(redis: Server) -> None:
+    changes = {"redis-1:6379": "127.0.0.1:1", "redis-2:6379": at(redis)}
+    one = transport("by_hosts", changes)
+    assert await heard(one, one.replica()) == ["hello"]
+
+
+async def test_sentinels_are_asked_for_the_server() -> None:
+    async with redis_server() as server, sentinel_of(server, "mymaster") as sentinel:
+        one = transport("by_sentinels", {"sentinel-1,sentinel-2,sentinel-3": at(sentinel)})
         assert await heard(one, one.replica()) == ["hello"]
 
 
@@ -139,7 +151,7 @@ async def with_users(image: str, acl: str) -> AsyncIterator[tuple[Server, Redis]
 
 async def test_the_user_may_do_all_that_is_needed_and_nothing_else(redis_image: str) -> None:
     async with with_users(redis_image, ACL) as (server, admin):
-        one = transports({ADDRESS: at(server)})["by_user"]
+        one = transport("by_user", {ADDRESS: at(server)})
         other = RedisTransport(f"redis://wsrooms:p%40ssword@{at(server)}", ping_interval=0.1)
         await admin.config_resetstat()
         assert await heard(one, other) == ["hello"]
@@ -170,16 +182,16 @@ async def used_up(transport: RedisTransport, admin: Redis) -> None:
 
 async def test_the_user_is_denied_the_channels_of_others(redis_image: str) -> None:
     async with with_users(redis_image, ACL) as (server, _):
-        transport = transports({ADDRESS: at(server)})["by_user"]
-        await transport.start()
+        one = transport("by_user", {ADDRESS: at(server)})
+        await one.start()
         try:
             with pytest.raises(PermissionDenied):
-                await transport.publish("other", "hello")
+                await one.publish("other", "hello")
             with pytest.raises(PermissionDenied):
-                await transport.subscribe("other", print)
-            await transport.publish("ws:room:tea", "hello")
+                await one.subscribe("other", print)
+            await one.publish("ws:room:tea", "hello")
         finally:
-            await transport.close()
+            await one.close()
 
 
 async def test_with_a_namespace_the_users_channels_begin_with_it(redis_image: str) -> None:
@@ -199,13 +211,13 @@ async def test_a_password_that_changes_is_read_anew_for_each_connection(
     secret = tmp_path / "redis-password"
     secret.write_text("p@ssword\n")
     async with with_users(redis_image, ACL) as (server, admin):
-        transport = transports({ADDRESS: at(server)})["by_provider"]
+        one = transport("by_provider", {ADDRESS: at(server)})
         states: asyncio.Queue[str] = asyncio.Queue()
-        transport.on_state(lambda state, error: states.put_nowait(state))
-        await transport.start()
+        one.on_state(lambda state, error: states.put_nowait(state))
+        await one.start()
         try:
             await admin.acl_setuser("wsrooms", enabled=True, passwords=["+new", "-p@ssword"])
-            await transport.publish("ws:room:tea", "still connected")
+            await one.publish("ws:room:tea", "still connected")
             secret.write_text("new\n")
             while not states.empty():
                 states.get_nowait()
@@ -213,9 +225,9 @@ async def test_a_password_that_changes_is_read_anew_for_each_connection(
             async with asyncio.timeout(DEADLINE):
                 while await states.get() != "up":
                     pass
-            await transport.publish("ws:room:tea", "connected again")
+            await one.publish("ws:room:tea", "connected again")
         finally:
-            await transport.close()
+            await one.close()
         with pytest.raises(AuthenticationFailed):
             await RedisTransport(f"redis://wsrooms:p%40ssword@{at(server)}").start()
 
