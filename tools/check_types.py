@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing")
+PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing", "wsrooms.testing.conformance")
 
 
 def verify(module: str) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Exchange:
         Raises:
             PayloadTooLarge: No number was taken.
             InvalidChannel: Likewise.
+            UnicodeEncodeError: Likewise; the payload is no text that UTF-8 can carry.
         """
         checked(channel)
         data = payload.encode()
@@ -176,6 +177,18 @@ class Exchange:
             len(data),
             self._foreign,
         )
+
+    # What the broker refuses; an operator cannot see it from the errors of clients
+
+    def subscribe_refused(self, channel: str, error: TransportError) -> None:
+        """The broker will not subscribe ``channel``: who waits is told, and the log."""
+        self._log.warning("subscribe", "%s", error)
+        self.wishes.refused(channel, error)
+
+    def publish_refused(self, error: TransportError) -> None:
+        """The broker has refused the first unconfirmed message for good: likewise."""
+        self._log.warning("publish", "%s", error)
+        self.outbox.fail(error)
 
     # The end
 

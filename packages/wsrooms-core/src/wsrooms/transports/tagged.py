@@ -64,6 +64,7 @@ class TaggedTransport:
         self._own_skipped = 0
         self._duplicates = 0
         self._foreign: int = 0
+        self._handler_errors = 0
 
     @property
     def wrapped(self) -> WsBroadcastTransport:
@@ -101,7 +102,7 @@ class TaggedTransport:
         self._sequencer.next(channel)
 
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
-        """Subscribe; ``handler`` gets each payload of other instances once."""
+        """Subscribe; ``handler`` gets each payload of other instances once; it may raise."""
         self._handlers[channel] = handler
 
         def receive(text: str) -> None:
@@ -122,7 +123,11 @@ class TaggedTransport:
                 return
             if verdict.missing and self._on_gap is not None:
                 self._on_gap(Gap(room_of(channel), instance, verdict.missing))
-            handler(payload)
+            try:
+                handler(payload)
+            except Exception:  # which must not end the wrapped transport's reader
+                self._handler_errors += 1
+                logging.getLogger("wsrooms").exception("a handler of %s failed", channel)
 
         return self._inner.subscribe(channel, receive)
 
@@ -167,6 +172,7 @@ class TaggedTransport:
             "own_skipped": self._own_skipped,
             "duplicates": self._duplicates,
             "foreign": self._foreign,
+            "handler_errors": self._handler_errors,
         }
 
     def replica(self) -> TaggedTransport:
