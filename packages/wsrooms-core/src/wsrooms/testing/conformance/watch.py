@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import stat
 import sys
 import threading
@@ -267,7 +268,11 @@ def _is_traced() -> bool:
 
 
 def _sockets() -> set[tuple[int, int]]:
-    """The sockets that this process has open; empty where the platform does not tell."""
+    """The sockets that this process has open; empty where the platform does not tell.
+
+    Without those that listen: transports connect, so such a one is the rig's, whose proxy
+    opens another whenever it has refused for a while.
+    """
     found: set[tuple[int, int]] = set()
     try:
         names = os.listdir("/dev/fd")
@@ -276,9 +281,14 @@ def _sockets() -> set[tuple[int, int]]:
     for name in names:
         with suppress(OSError, ValueError):  # the listing itself was one of them
             status = os.fstat(int(name))
-            if stat.S_ISSOCK(status.st_mode):
+            if stat.S_ISSOCK(status.st_mode) and not _listens(int(name)):
                 found.add((status.st_dev, status.st_ino))
     return found
+
+
+def _listens(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 class _Collecting(logging.Handler):
