@@ -91,6 +91,7 @@ class Trial:
         transport = self.rig.transport(**options)
         instance = Instance(name, transport, self.rig.instance_id, self.history, self._changed.set)
         self.instances.append(instance)
+        self._watch.expect_instances(len(self.instances))
         return instance
 
     async def instance(self, name: str | None = None, **options: Any) -> Instance:
