@@ -42,7 +42,7 @@ class Refusal(Exception):
     """An error that Redis answered; ``code`` is its first word, such as NOPERM."""
 
     def __init__(self, text: str) -> None:
-        self.code = text.partition(" ")[0]
+        self.code: str = text.partition(" ")[0]
         super().__init__(text)
 
 

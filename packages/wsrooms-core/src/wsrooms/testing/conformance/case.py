@@ -92,7 +92,9 @@ class Case:
                 await self._run_body(trial)
             finally:
                 await self._end(trial)
-            problems = [*trial.problems, *await watch.problems()]
+            problems = trial.problems
+            del trial  # what its transports have left unseen shows when they are thrown away
+            problems += await watch.problems()
         if problems:
             raise ConformanceFailed(self.name, "at its end:\n" + "\n".join(problems))
 

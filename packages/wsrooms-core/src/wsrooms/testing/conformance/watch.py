@@ -36,6 +36,9 @@ BLOCKED = 0.05
 BLOCKED_WALL = 1.0
 """Seconds likewise, where nobody can tell one thread's processor time; also of plain waiting."""
 
+TRACED = 10
+"""How many times as long where every line is looked at, which makes all slower."""
+
 LINGER = 2.0
 """Seconds in which the far ends of closed connections, which the rig may hold, must be gone."""
 
@@ -79,7 +82,9 @@ class Watch:
         self._stack.callback(gc.unfreeze)
         self._tasks = asyncio.all_tasks()
         self._sockets = _sockets()
-        self._warnings = self._stack.enter_context(warnings.catch_warnings(record=True)) or []
+        caught = self._stack.enter_context(warnings.catch_warnings(record=True))
+        assert caught is not None  # as it is told to record
+        self._warnings = caught
         warnings.simplefilter("always")
         handler = _Collecting(self.logs)
         root = logging.getLogger()
@@ -113,7 +118,6 @@ class Watch:
         if left:
             found.append(f"{left} socket(s) are left open")
         # Whatever was thrown away without its end is told of only when it is collected.
-        gc.unfreeze()
         gc.collect()
         await asyncio.sleep(0)
         found += [f"a warning: {_warning(each)}" for each in self._warnings]
@@ -253,7 +257,14 @@ def _processor_time() -> tuple[Callable[[], float], float]:
     if get_clock is None:
         return time.monotonic, BLOCKED_WALL
     clock = get_clock(threading.get_ident())
-    return lambda: time.clock_gettime(clock), BLOCKED
+    return lambda: time.clock_gettime(clock), BLOCKED * (TRACED if _is_traced() else 1)
+
+
+def _is_traced() -> bool:
+    """Whether something, such as coverage, looks at every line."""
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    watched = monitoring is not None and monitoring.get_tool(monitoring.COVERAGE_ID) is not None
+    return watched or sys.gettrace() is not None
 
 
 def _sockets() -> set[tuple[int, int]]:
