@@ -168,10 +168,12 @@ class Wishes:
 
     def commands(self, now: float) -> list[Command]:
         """What to send now; from then on it counts as sent."""
-        while self._lingering:
-            channel, until = next(iter(self._lingering.items()))
+        over: list[str] = []
+        for channel, until in self._lingering.items():
             if until > now:
                 break
+            over.append(channel)
+        for channel in over:  # not one by one from the front, which a dict searches each time
             del self._lingering[channel]
             self._dirty[channel] = None
         if not self._dirty:
