@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.brokers import Server
 
+pytestmark = pytest.mark.may_block("the suite judges thousands of messages, and watches the loop")
+
 
 @pytest.fixture(scope="module", params=redis_images())
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:

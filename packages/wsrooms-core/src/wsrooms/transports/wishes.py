@@ -8,6 +8,7 @@ end as the wished ones.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -76,7 +77,8 @@ class Wishes:
         self._wishes: dict[str, _Wish] = {}
         self._count = 0
         self._dirty: dict[str, None] = {}  # in the order of the wishes
-        self._lingering: dict[str, float] = {}  # until when, soonest first
+        # Until when, soonest first. A plain dict would look through all that went before.
+        self._lingering: OrderedDict[str, float] = OrderedDict()
         self._unrestored: set[str] = set()
 
     def __len__(self) -> int:
@@ -168,13 +170,11 @@ class Wishes:
 
     def commands(self, now: float) -> list[Command]:
         """What to send now; from then on it counts as sent."""
-        over: list[str] = []
-        for channel, until in self._lingering.items():
+        while self._lingering:
+            channel, until = next(iter(self._lingering.items()))
             if until > now:
                 break
-            over.append(channel)
-        for channel in over:  # not one by one from the front, which a dict searches each time
-            del self._lingering[channel]
+            self._lingering.popitem(last=False)
             self._dirty[channel] = None
         if not self._dirty:
             return []
