@@ -388,7 +388,8 @@ class BrokerTransport(ABC):
         if not self.exchange.wishes.confirmed(self.exchange.probe_channel):
             return
         if self._publish_from == float("inf") and self._loop is not None:
-            self._publish_from = self._loop.time() + RESUME
+            # Where messages may wait for less they would be too old before they are tried.
+            self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1
