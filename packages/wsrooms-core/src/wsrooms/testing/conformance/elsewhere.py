@@ -34,7 +34,7 @@ class SlowReader:
     """
 
     def __init__(self, trial: Trial, rig: Rig, channel: str) -> None:
-        self.stalls = False
+        self.stalls: bool = False
         self._trial = trial
         self._channel = channel
         self._room = room_of(channel) or channel
