@@ -127,6 +127,7 @@ class BrokerTransport(ABC):
             AuthenticationFailed: The broker refused the credentials or the certificate.
             PermissionDenied: It refused the channel on which the instance probes itself.
             TransportUnavailable: It did not answer within ``start_timeout``, or refused.
+            TransportClosed: ``close()`` was called meanwhile.
             TransportError: It has been started already.
         """
         if self._life in ("running", "closing"):
@@ -141,15 +142,16 @@ class BrokerTransport(ABC):
         self._publish_from = 0.0
         self.exchange.begin(new_instance_id())
         self._want_probe()
-        self._links = self._make_links()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
+            self._links = self._make_links()
             self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
             async with limit:
                 await self._starting
         except BaseException as error:
-            await self._end(TransportClosed(f"{self!r} did not start"), "new")
+            if self._life == "running":
+                await self._end(TransportClosed(f"{self!r} did not start"), "new")
             if isinstance(error, TimeoutError) and limit.expired():
                 raise TransportUnavailable(
                     f"{self.where} did not answer within {self.options.start_timeout:g} s"
@@ -192,6 +194,7 @@ class BrokerTransport(ABC):
 
     async def _end(self, error: TransportError, life: Literal["new", "closed"]) -> None:
         tasks, self._tasks = self._tasks, []
+        self._links = ()
         for task in tasks:
             task.cancel()
         try:
@@ -202,9 +205,11 @@ class BrokerTransport(ABC):
         finally:
             self._connected.clear()
             self._probe.stop()
-            self.exchange.fail_all(error)
             self._life = life
+            self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
+            if self._starting is not None and not self._starting.done():
+                self._starting.set_exception(error)
             if self._ended is not None:
                 self._ended.set()
 
@@ -307,10 +312,12 @@ class BrokerTransport(ABC):
         """Connect ``link`` whenever it is not."""
         loop = asyncio.get_running_loop()
         delays = backoff()
-        while True:
+        while link in self._links:
             began: float | None = None
             try:
                 await self._connect(link)
+                if link not in self._links:
+                    return  # it has swallowed the cancellation
                 began = loop.time()
                 self._on_connected(link)
                 error = await link.lost()
@@ -320,7 +327,9 @@ class BrokerTransport(ABC):
                 self.logger.exception("a link of %r failed unexpectedly", self)
                 error = TransportUnavailable(f"{type(failure).__name__}: {failure}")
             finally:
-                await link.close()
+                await self._closed(link)
+            if link not in self._links:
+                return
             if began is not None and loop.time() - began > STEADY:
                 delays = backoff()
             self._on_lost(link, error, connected=began is not None)
@@ -335,6 +344,17 @@ class BrokerTransport(ABC):
             raise TransportUnavailable(
                 f"{self.where} did not answer within {self.options.connect_timeout:g} s"
             ) from None
+
+    async def _closed(self, link: BrokerLink) -> None:
+        """Close ``link``, whose own mistakes must not end the supervision."""
+        limit = self.options.close_timeout / 4
+        try:
+            async with asyncio.timeout(limit):
+                await link.close()
+        except TimeoutError:
+            self.logger.error("a link of %r did not close within %g s", self, limit)
+        except Exception:
+            self.logger.exception("a link of %r failed to close", self)
 
     def _on_connected(self, link: BrokerLink) -> None:
         self._connected.add(link)

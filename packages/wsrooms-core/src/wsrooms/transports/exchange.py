@@ -70,8 +70,9 @@ class Exchange:
         self._handler_errors = 0
 
     def begin(self, instance: str) -> None:
-        """From now on this is ``instance``; others see a new publisher."""
+        """From now on this is ``instance``; others see a new publisher, and so does it."""
         self.instance = instance
+        self._watch = SequenceWatch()  # what passed before this one was there is no gap
         self._own = b"1 " + instance.encode("ascii") + b" "
 
     @property

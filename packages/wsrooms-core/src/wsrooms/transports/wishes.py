@@ -220,6 +220,7 @@ class Wishes:
             wish.handler = None
             self._count -= 1
         self._lingering.pop(channel, None)
+        self._dirty.pop(channel, None)
         self._unrestored.discard(channel)
         self._tell(wish, error)
         self._forget_unused(channel, wish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wsrooms.testing.conformance.keeping import KeepingTransport
 from wsrooms.testing.conformance.rig import BrokerControl, ProxyControl, Rig
 from wsrooms.testing.fleet.bus import SimulatedBus
 from wsrooms.transports import (
@@ -62,7 +63,7 @@ class SimulatedRig(Rig):
         transport = self.bus.transport()
         if options.get("through_proxy"):
             self._links.names.append(transport.name)
-        made = tagged(transport)
+        made = tagged(KeepingTransport(transport))
         made._sequencer = Sequencer(COUNTERS)
         return made
 
@@ -98,27 +99,30 @@ class _Links:
     def __init__(self, bus: SimulatedBus) -> None:
         self.names: list[str] = []
         self._bus = bus
+        self._refusing = False
 
     def cut(self) -> None:
         for name in self.names:
             self._bus.cut(name)
-            self._bus.heal(name)
+            if not self._refusing:
+                self._bus.heal(name)
 
-    def hole(self) -> None:
+    def hole(self, *, new_ones_work: bool = False) -> None:
         for name in self.names:
             self._bus.cut(name, told=False)
+            if new_ones_work:
+                self._bus.heal(name)  # which brings no dead link back to life
 
     def refuse(self) -> None:
+        self._refusing = True
         for name in self.names:
-            self._bus.cut(name)
+            for transport in self._bus._which(name):
+                transport._reachable = False
 
     def heal(self) -> None:
+        self._refusing = False
         for name in self.names:
             self._bus.heal(name)
-
-    @property
-    def writes(self) -> int | None:
-        return None
 
 
 class _Broker:
