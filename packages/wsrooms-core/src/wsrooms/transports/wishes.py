@@ -8,6 +8,7 @@ end as the wished ones.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -76,7 +77,9 @@ class Wishes:
         self._wishes: dict[str, _Wish] = {}
         self._count = 0
         self._dirty: dict[str, None] = {}  # in the order of the wishes
-        self._lingering: dict[str, float] = {}  # until when, soonest first
+        # Until when, soonest first. Of a dict the first is found behind all that have been
+        # taken from its front: ten thousand of them kept the loop for 80 ms.
+        self._lingering: OrderedDict[str, float] = OrderedDict()
         self._unrestored: set[str] = set()
 
     def __len__(self) -> int:
