@@ -77,8 +77,7 @@ class Wishes:
         self._wishes: dict[str, _Wish] = {}
         self._count = 0
         self._dirty: dict[str, None] = {}  # in the order of the wishes
-        # Until when, soonest first. Of a dict the first is found behind all that have been
-        # taken from its front: ten thousand of them kept the loop for 80 ms.
+        # Until when, soonest first. A plain dict would look through all that went before.
         self._lingering: OrderedDict[str, float] = OrderedDict()
         self._unrestored: set[str] = set()
 
@@ -175,7 +174,7 @@ class Wishes:
             channel, until = next(iter(self._lingering.items()))
             if until > now:
                 break
-            del self._lingering[channel]
+            self._lingering.popitem(last=False)
             self._dirty[channel] = None
         if not self._dirty:
             return []
