@@ -44,6 +44,8 @@ def test_every_sentence_is_proved_by_cases_of_the_list() -> None:
         for case, anchor in named:
             assert case == anchor
             assert case in NAMES, f"{name}: {case}"
+        for path in re.findall(r"`(tests/.+?)`", proof):
+            assert (ROOT / path).is_file(), path
 
 
 def test_every_case_proves_a_sentence() -> None:
