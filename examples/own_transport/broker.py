@@ -1,4 +1,4 @@
-"""A broker in forty lines, for a transport of one's own: python broker.py 7000."""
+"""A small broker for a transport of one's own: python broker.py 7000."""
 
 import asyncio
 import json
@@ -35,6 +35,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                     told = json.dumps(["message", channel, payload]).encode() + b"\n"
                     for each in subscribers.get(channel, ()):
                         each.write(told)
+                case _:
+                    raise ValueError(line)
             writer.write(b'["done"]\n')
             await writer.drain()
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transport import LineTransport
 
 from wsrooms.testing.conformance import Case, NotApplicable, Rig, cases
 from wsrooms.transports import WsBroadcastTransport, tagged
+
+from transport import LineTransport
 
 BROKER = Path(__file__).with_name("broker.py")
 
@@ -51,7 +52,7 @@ def text_of(data: bytes) -> str:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Run a broker of its own, on a port that is free."""
-    command = [sys.executable, BROKER, "0"]
+    command = [sys.executable, str(BROKER), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker:
         assert broker.stdout is not None
         yield int(broker.stdout.readline())
