@@ -35,7 +35,14 @@ class RedisRig(Rig):
 
     options = frozenset(field.name for field in dataclasses.fields(RedisOptions))
 
-    def __init__(self, server: Server, proxy: TcpProxy, image: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        proxy: TcpProxy,
+        image: str | None,
+        *,
+        kind: type[RedisTransport] = RedisTransport,
+    ) -> None:
         self.server = server
         self.tcp_proxy = proxy
         self.proxy = proxy
@@ -43,12 +50,13 @@ class RedisRig(Rig):
         self.broker = self.control
         self.name = server.name
         self.image = image
+        self.kind = kind
         self.address = f"{server.host}:{server.port}"
         self.counters = COUNTERS
 
     def transport(self, **options: Any) -> RedisTransport:
         where = self.tcp_proxy if options.pop("through_proxy", False) else self.server
-        made = RedisTransport(f"redis://{where.host}:{where.port}", **options)
+        made = self.kind(f"redis://{where.host}:{where.port}", **options)
         made.exchange._sequencer = Sequencer(COUNTERS)
         return made
 
@@ -82,20 +90,20 @@ class RedisRig(Rig):
             case "wrong_password":
                 async with self.login() as login:
                     url = f"redis://{login.name}:{WRONG}@{at}"
-                    yield Stranger(RedisTransport(url), (WRONG, login.password))
+                    yield Stranger(self.kind(url), (WRONG, login.password))
             case "missing_password":
                 async with self.client() as client:
                     await client.config_set("requirepass", WRONG)
                     try:
-                        yield Stranger(RedisTransport(f"redis://{at}"), (WRONG,))
+                        yield Stranger(self.kind(f"redis://{at}"), (WRONG,))
                     finally:
                         await client.config_set("requirepass", "")
             case "tls_to_plain_port":
-                yield Stranger(RedisTransport(f"rediss://user:{WRONG}@{at}"), (WRONG,))
+                yield Stranger(self.kind(f"rediss://user:{WRONG}@{at}"), (WRONG,))
             case "tls_untrusted":
                 async with redis_server(self.image, tls=True) as other:
                     url = f"rediss://user:{WRONG}@{other.host}:{other.port}"
-                    yield Stranger(RedisTransport(url), (WRONG,))
+                    yield Stranger(self.kind(url), (WRONG,))
 
     @asynccontextmanager
     async def small_buffers(self) -> AsyncIterator[RedisRig]:
@@ -136,7 +144,7 @@ class RedisLogin:
     def transport(self, **options: Any) -> RedisTransport:
         server = self._rig.server
         url = f"redis://{self.name}:{self.password}@{server.host}:{server.port}"
-        return RedisTransport(url, **options)
+        return self._rig.kind(url, **options)
 
     async def grant(self) -> None:
         async with self._rig.client() as client:

@@ -396,7 +396,8 @@ class BrokerTransport(ABC):
         if self._state == "up" or self._life == "closed" or not self._whole:
             return
         if self._publish_from == float("inf") and self._loop is not None:
-            self._publish_from = self._loop.time() + RESUME
+            # Where messages may wait for less they would be too old before they are tried.
+            self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
         if self._probe.owed:
             return
         self._set_state("up")
