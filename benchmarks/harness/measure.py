@@ -297,10 +297,10 @@ def counted_calls(pid: int, load: Callable[[], Load]) -> tuple[Load, dict[str, f
 class Paused:
     """A wsload whose clients are connected, and wait for the word."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], drain: float = 60) -> None:
         # The server may be fifty times slower than usual.
         self._clients = subprocess.Popen(
-            [*words, "--drain", "60", "--timeout", "80"],
+            [*words, "--drain", str(drain), "--timeout", "80"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

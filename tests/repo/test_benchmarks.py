@@ -231,8 +231,13 @@ def test_a_report_of_fleets_compares_with_the_best_setting_of_each_repetition(
     done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
     assert done.returncode == 0, done.stderr
     assert row(done.stdout, "wsrooms-asyncio")[1] == "1,500 (500…2,000)"
-    ratio = ["cross20", "wsrooms-asyncio", "socket.io", "**10.00 ×**", "(5.00…30.00)", "8 ×"]
-    assert row(done.stdout, "cross20") == ratio
+    rates_and_cpu = ["**10.00 ×**", "(5.00…30.00)", "10.00 ×"]
+    assert row(done.stdout, "cross20")[1:] == [
+        "wsrooms-asyncio",
+        "socket.io",
+        *rates_and_cpu,
+        "8 ×",
+    ]
 
 
 def test_a_report_of_fleets_fails_for_our_faults_only(tmp_path: Path) -> None:

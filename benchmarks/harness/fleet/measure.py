@@ -49,6 +49,9 @@ GLANCE = 0.02
 BACK_WITHIN = 30.0
 """Seconds until all must be as before, else it is never."""
 
+OVERLOADED_FOR = 3.0
+"""Seconds that who cannot keep up with "strangers" has for what is left."""
+
 HEARD_WITHIN = 5.0
 """Seconds for messages to AT_ONCE rooms."""
 
@@ -127,7 +130,8 @@ class FleetBench:
             own.join(0, 1, room=ELSEWHERE)
             third.rest()
             idle = third.idle_share(max(1, self.seconds))
-            with Paused(self._words(contender, STRANGERS, fleet, "--pause")) as clients:
+            words = self._words(contender, STRANGERS, fleet, "--pause")
+            with Paused(words, drain=OVERLOADED_FOR) as clients:
                 began, before = time.monotonic(), third.cpu_seconds()
                 load = clients.go()
                 used, took = third.cpu_seconds() - before, time.monotonic() - began

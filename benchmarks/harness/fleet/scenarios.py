@@ -53,6 +53,7 @@ _ALL = (
         title="A third instance, while the others talk in rooms that it does not host",
         load=(*MANY_ROOMS, "--rate", "200"),
         unit="messages",
+        demand=10_000,
     ),
     Scenario(
         name="writes",
