@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytest_plugins = ["tests.brokers.plugin"]
+
 TICK = 0.1
 TICKS_ALLOWED = 5
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "packages/wsrooms-core/src"
 SNAPSHOT = ROOT / "tests/api/snapshot.txt"
-PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing")
+PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing", "wsrooms.testing.conformance")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -52,7 +52,12 @@ TESTS = {
 }
 """The tests that a module is judged by: those about it, which are quick and need no socket."""
 
-HELPERS = ["tests/conftest.py", "tests/core/conftest.py", "tests/core/hard/fuzzing"]
+HELPERS = [
+    "tests/conftest.py",
+    "tests/brokers",
+    "tests/core/conftest.py",
+    "tests/core/hard/fuzzing",
+]
 
 CONFIG = """\
 [tool.mutmut]

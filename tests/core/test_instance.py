@@ -197,6 +197,25 @@ async def test_stats_count_what_passed(connect: Connect, eventually: Eventually)
     assert after["connections_total"] == 3
 
 
+async def test_what_a_transport_counts_as_handler_errors_is_added_to_the_apps_own(
+    connect: Connect,
+) -> None:
+    class Counting(MemoryTransport):
+        def stats(self) -> dict[str, int]:
+            return {"handler_errors": 2}
+
+    app = WsApp(broadcast_transport=Counting(), logger=logging.Logger("silent"))
+
+    @app.on_message("fail", "/r")
+    def fail() -> None:
+        raise LookupError
+
+    async with app.serving() as address:
+        assert app.stats()["handler_errors"] == 2
+        await (await connect(address)).call("fail", "/r")
+        assert app.stats()["handler_errors"] == 3
+
+
 async def test_stats_and_health_are_told_to_other_threads() -> None:
     app = WsApp()
     async with app.serving():

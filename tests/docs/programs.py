@@ -27,13 +27,23 @@ EXAMPLES = ROOT / "examples"
 DEADLINE = 10.0
 
 
-def load(name: str) -> ModuleType:
-    """A fresh copy of an example, as if it had just been imported."""
+def load(name: str, changes: Mapping[str, str] | None = None) -> ModuleType:
+    """A fresh copy of an example, as if it had just been imported.
+
+    Each text of ``changes`` stands in it, and is replaced: an address by the test's own.
+    """
     spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    if changes is None:
+        spec.loader.exec_module(module)
+        return module
+    source = (EXAMPLES / name).read_text("utf-8")
+    for shown, meant in changes.items():
+        assert shown in source, shown
+        source = source.replace(shown, meant)
+    exec(compile(source, name, "exec", dont_inherit=True), vars(module))
     return module
 
 

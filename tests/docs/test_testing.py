@@ -18,8 +18,9 @@ def test_the_tests_of_the_shop_pass_in_a_folder_of_their_own(tmp_path: Path) -> 
     copy("testing/shop.py", tmp_path)
     copy("testing/test_handlers.py", tmp_path)
     copy("testing/test_shop.py", tmp_path)
+    copy("testing/test_line.py", tmp_path)
     told = run_pytest(tmp_path, "-p", "pytest_wsrooms", "-W", "error")
-    assert re.search(r"\b13 passed\b", told), told
+    assert re.search(r"\b14 passed\b", told), told
 
 
 def test_what_the_page_names_is_there() -> None:

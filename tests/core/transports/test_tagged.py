@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import ConfigurationError, PayloadTooLarge
 from wsrooms.transports import (
     Gap,
     MemoryBus,
@@ -190,6 +190,27 @@ def test_what_has_no_envelope_is_dropped_counted_and_logged_once_a_minute(
     assert "must use tagged()" in caplog.text
 
 
+def test_what_a_handler_raises_is_logged_counted_and_no_trouble_of_the_wrapped_transport(
+    bus: EchoBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = tagged(Echoing(bus))
+    got: list[str] = []
+
+    def handler(payload: str) -> None:
+        got.append(payload)
+        if payload == "bad":
+            raise LookupError(payload)
+
+    one.subscribe("ws:room:r", handler)
+    bus.deliver("ws:room:r", wrap("i", 1, 1, "bad"))
+    bus.deliver("ws:room:r", wrap("i", 1, 2, "good"))
+    assert got == ["bad", "good"]
+    assert one.stats()["handler_errors"] == 1
+    (record,) = caplog.records
+    assert "ws:room:r" in record.getMessage()
+    assert record.exc_info is not None
+
+
 def test_after_an_unsubscribe_no_call_begins_though_the_bus_has_not_come_to_it() -> None:
     bus = EchoBus()
     inner = Late(bus)
@@ -300,7 +321,8 @@ async def test_what_the_wrapped_transport_can_do_can_be_done_through_it(bus: Ech
     inner.tell("down", "gone")
     assert states == [("down", "gone")]
     assert one.keeps_log
-    assert one.stats() == {"reconnects": 2, "own_skipped": 0, "duplicates": 0, "foreign": 0}
+    own = {"own_skipped": 0, "duplicates": 0, "foreign": 0, "handler_errors": 0}
+    assert one.stats() == {"reconnects": 2, **own}
 
 
 async def test_gaps_that_the_wrapped_transport_notices_are_told_too(bus: EchoBus) -> None:
@@ -328,13 +350,25 @@ def test_the_limit_leaves_room_for_the_longest_envelope(bus: EchoBus) -> None:
     assert len(longest) <= Capable.max_payload
 
 
+def test_a_payload_over_the_limit_is_refused_and_takes_no_number(bus: EchoBus) -> None:
+    one = tagged(Capable(bus))
+    with pytest.raises(PayloadTooLarge) as refused:
+        one.publish("ws:room:r", "\u00e9" * (one.max_payload // 2 + 1))
+    assert refused.value.limit == one.max_payload
+    one.publish("ws:room:r", "x" * one.max_payload)
+    (sent,) = bus.sent
+    envelope = parse(sent[1])
+    assert envelope is not None
+    assert envelope.seq == 1
+
+
 async def test_what_the_wrapped_transport_cannot_do_is_no_trouble(bus: EchoBus) -> None:
     one = tagged(Echoing(bus))
     await one.start()
     one.on_state(lambda state, error: None)
     assert one.max_payload > 2**60
     assert not one.keeps_log
-    assert set(one.stats()) == {"own_skipped", "duplicates", "foreign"}
+    assert set(one.stats()) == {"own_skipped", "duplicates", "foreign", "handler_errors"}
 
 
 def test_it_has_the_capabilities_that_the_core_looks_for(bus: EchoBus) -> None:

@@ -129,8 +129,29 @@ def test_what_is_hardly_a_url_has_an_unknown_scheme(url: str) -> None:
         transport_from_url(url)
 
 
-def test_a_password_in_what_is_no_url_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("user:secret@localhost:6379", "'localhost:6379'"),
+        ("user:sec@ret@localhost:6379", "'localhost:6379'"),
+        ("localhost:6379?password=secret", "'localhost:6379'"),
+        ("localhost:6379?password=sec@ret", "'...'"),
+        ("user:sec?ret@localhost:6379", "'...'"),
+        (b"redis://user:secret@localhost", "<bytes>"),
+    ],
+)
+def test_a_password_in_what_is_no_url_is_not_shown(given: str, shown: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        transport_from_url("user:secret@localhost:6379")
-    assert "'localhost:6379'" in str(caught.value)
-    assert "secret" not in str(caught.value)
+        transport_from_url(given)
+    told = str(caught.value)
+    assert told.startswith(f"broadcast_transport={shown} is no URL")
+    assert "sec" not in told
+    assert "ret" not in told
+
+
+@pytest.mark.parametrize("url", ["reddis://user:secret@host?password=secret", "memory://:secret@"])
+def test_no_error_about_a_url_shows_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        transport_from_url(f"{url}?secret=secret&secrte=secret")
+    assert "secret@" not in str(caught.value)
+    assert "=secret" not in str(caught.value)

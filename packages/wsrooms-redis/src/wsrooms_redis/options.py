@@ -1,20 +1,20 @@
-"""The options of the Redis transport, and what its URL says."""
+"""The options of the Redis transport."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
 
 from redis.credentials import CredentialProvider
 
 from wsrooms.errors import ConfigurationError
 from wsrooms.transports import BrokerOptions
 
-__all__ = ["RedisKeywords", "RedisOptions", "Target"]
+__all__ = ["RedisKeywords", "RedisOptions"]
 
-SCHEMES = ("redis", "rediss", "redis+unix")
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_OPTIONS = (*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class RedisOptions(BrokerOptions):
         ssl_keyfile: Its key.
         ssl_cert_reqs: Whether the broker's certificate is verified: "required" or "none".
         ssl_check_hostname: Whether it has to name the host.
+        sentinel_username: For the login at the sentinels of ``redis+sentinel://``.
+        sentinel_password: Likewise.
         credential_provider: Asked for user and password at each connect; as redis-py's.
         logger: For what nobody else is told.
     """
@@ -42,8 +44,31 @@ class RedisOptions(BrokerOptions):
     ssl_keyfile: str | None = None
     ssl_cert_reqs: Literal["required", "none"] = "required"
     ssl_check_hostname: bool = True
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     credential_provider: CredentialProvider | None = None
     logger: logging.Logger | None = None
+
+    def check_tls(self, scheme: str) -> None:
+        """Check that the options of TLS are used, and that their files can be read.
+
+        Raises:
+            ConfigurationError: They are not; what was meant to be encrypted would not be.
+        """
+        for name in TLS_OPTIONS:
+            value = getattr(self, name)
+            if value == getattr(RedisOptions, name):
+                continue
+            if scheme != "rediss":
+                raise ConfigurationError(
+                    f"option {name!r} needs TLS, and {scheme}:// has none: write rediss://"
+                )
+            if name in TLS_FILES:
+                try:
+                    with open(value, "rb"):
+                        pass
+                except OSError as error:
+                    raise ConfigurationError(f"option {name!r} cannot be read: {error}") from None
 
 
 class RedisKeywords(TypedDict, total=False):
@@ -67,67 +92,7 @@ class RedisKeywords(TypedDict, total=False):
     ssl_keyfile: str | None
     ssl_cert_reqs: Literal["required", "none"]
     ssl_check_hostname: bool
+    sentinel_username: str | None
+    sentinel_password: str | None
     credential_provider: CredentialProvider | None
     logger: logging.Logger | None
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the broker is, and who asks.
-
-    Attributes:
-        where: Scheme, host and port or path, database: what may be shown.
-        connection: The keywords of a redis-py connection.
-        tls: Whether it speaks TLS.
-        unix: Whether it is a Unix socket.
-        query: The options of the URL, not read yet.
-    """
-
-    where: str
-    connection: dict[str, Any]
-    tls: bool
-    unix: bool
-    query: str
-
-    @classmethod
-    def of(cls, url: str) -> Target:
-        """What ``url`` says.
-
-        Raises:
-            ConfigurationError: It is no URL of a Redis server. Its text shows no password.
-        """
-        scheme, separator, _ = url.partition("://")
-        scheme = scheme.lower()
-        if not separator or scheme not in SCHEMES:
-            raise ConfigurationError(
-                f"a Redis URL begins with {', '.join(f'{known}://' for known in SCHEMES)}, "
-                f"as in redis://localhost:6379"
-            )
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ConfigurationError(f"this {scheme}:// URL cannot be read: {error}") from None
-        connection: dict[str, Any] = {}
-        for name, text in ("username", parts.username), ("password", parts.password):
-            if text:
-                connection[name] = unquote(text)
-        if scheme == "redis+unix":
-            path = unquote((parts.hostname or "") + parts.path)
-            if not path.startswith("/"):
-                raise ConfigurationError(
-                    "a Unix socket has an absolute path, with three slashes: "
-                    "redis+unix:///run/redis.sock"
-                )
-            connection["path"] = path
-            return cls(f"redis+unix://{path}", connection, tls=False, unix=True, query=parts.query)
-        host, port = parts.hostname or "localhost", port or 6379
-        database = parts.path.strip("/")
-        if database and not database.isdecimal():
-            raise ConfigurationError(
-                f"the path of a Redis URL is the number of a database, not {parts.path!r}"
-            )
-        connection |= {"host": host, "port": port, "db": int(database or 0)}
-        shown = f"[{host}]" if ":" in host else host
-        where = f"{scheme}://{shown}:{port}" + (f"/{database}" if database else "")
-        return cls(where, connection, tls=scheme == "rediss", unix=False, query=parts.query)

@@ -12,7 +12,9 @@ from typing import Any, Unpack
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink, BrokerTransport, Command, WsBroadcastTransport
-from wsrooms_redis.options import RedisKeywords, RedisOptions, Target
+from wsrooms_redis.login import a_replica, is_replica
+from wsrooms_redis.options import RedisKeywords, RedisOptions
+from wsrooms_redis.target import Address, Target
 from wsrooms_redis.wire import Refusal, Wire, pack, refusal
 
 __all__ = ["RedisTransport"]
@@ -44,8 +46,11 @@ class RedisTransport(BrokerTransport):
         """Prepare a transport; ``start()`` connects it.
 
         Args:
-            url: ``redis://[user:password@]host[:port][/database]``, ``rediss://…`` for TLS,
-                ``redis+unix:///path`` for a Unix socket. Its query may hold options.
+            url: ``redis://[user:password@]host[:port][,host…][/database]``, ``rediss://…``
+                for TLS, ``redis+unix:///path`` for a Unix socket,
+                ``redis+sentinel://host[:port][,host…]/service[/database]`` for whichever
+                server the sentinels name. Of several hosts the first that is there and no
+                replica is used. The query may hold options.
             options: See :class:`RedisOptions`; they count before those of the URL.
 
         Raises:
@@ -56,11 +61,14 @@ class RedisTransport(BrokerTransport):
         self._given = options
         self.target: Target = Target.of(url)
         read = RedisOptions.read(self.target.query, options)
+        read.check_tls(self.target.scheme)
         super().__init__(
             read, where=self.target.where, max_payload=read.max_payload, logger=read.logger
         )
         self._prefix = f"{read.namespace}:" if read.namespace else ""
         self._cut = len(self._prefix)
+        self.addresses: deque[Address] = deque(self.target.addresses)
+        """The servers, or their sentinels, in the order in which they are tried next."""
 
     def replica(self) -> RedisTransport:
         """Another transport with the same URL and options."""
@@ -88,9 +96,25 @@ class _Link(BrokerLink):
         self._pinged_at = 0.0
 
     async def connect(self) -> None:
-        self._wire = wire = Wire(self._on_reply)
-        await wire.open(self._transport.target, self._transport.options)
-        self._pinged_at = wire.heard_at
+        addresses = self._transport.addresses
+        error: TransportError | None = None
+        for _ in range(len(addresses)):
+            address = addresses[0]
+            self._wire = wire = Wire(self._on_reply)
+            try:
+                await wire.open(self._transport.target, address, self._transport.options)
+            except BaseException as failure:
+                if addresses[0] is address:  # else the other link has found out
+                    addresses.rotate(-1)
+                if not isinstance(failure, TransportUnavailable):
+                    raise
+                error = failure
+                await wire.close()
+            else:
+                self._pinged_at = wire.heard_at
+                return
+        assert error is not None
+        raise error
 
     async def lost(self) -> TransportError:
         assert self._wire is not None
@@ -170,14 +194,14 @@ class _Hearing(_Link):
         if not self._unanswered or error.code != "NOPERM":
             raise refusal(error, "", self._transport.where)
         command, channels = self._unanswered.popleft()
-        wishes = self._exchange.wishes
         if command.kind == "subscribe" and len(channels) > 1:
             for channel in command.channels:
-                wishes.ask_alone(channel)
+                self._exchange.wishes.ask_alone(channel)
             self.wake()
         else:
             for channel in command.channels:
-                wishes.refused(channel, refusal(error, channel, self._transport.where))
+                told = refusal(error, channel, self._transport.where)
+                self._exchange.subscribe_refused(channel, told)
         self._transport.answered()
 
 
@@ -213,6 +237,8 @@ class _Publishing(_Link):
             self._exchange.outbox.confirm()
         elif isinstance(reply, Refusal):
             self._refused(reply)
+        elif is_replica(reply):
+            raise a_replica(self._transport.where)
         if not self._batch and self._exchange.outbox.waiting:
             self.wake()
 
@@ -222,7 +248,10 @@ class _Publishing(_Link):
         if not self._batch or error.code in (*PASSING, "NOAUTH", "WRONGPASS"):
             raise told
         self._batch.popleft()
-        self._exchange.outbox.fail(told)
+        self._exchange.publish_refused(told)
+
+    def _ping(self, wire: Wire) -> None:
+        wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
     def tick(self, now: float, late: float) -> None:
         super().tick(now, late)

@@ -8,15 +8,10 @@ done. Nothing here waits: what arrives is handed on, and the end is told once.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from wsrooms.errors import (
     AuthenticationFailed,
@@ -24,16 +19,21 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
+from wsrooms_redis.login import left, log_in, made, primary_of, transport_of
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from wsrooms_redis.options import RedisOptions, Target
+    from wsrooms_redis.options import RedisOptions
+    from wsrooms_redis.target import Address, Target
 
 __all__ = ["Refusal", "Wire", "pack", "refusal"]
 
 SLICE = 0.005
 """Seconds of reading after which the loop gets a turn."""
+
+PIECE = 8 * 1024
+"""Bytes for hiredis at a time: it moves all that it holds for each kilobyte that it hands out."""
 
 NOTHING = object()
 
@@ -42,7 +42,7 @@ class Refusal(Exception):
     """An error that Redis answered; ``code`` is its first word, such as NOPERM."""
 
     def __init__(self, text: str) -> None:
-        self.code = text.partition(" ")[0]
+        self.code: str = text.partition(" ")[0]
         super().__init__(text)
 
 
@@ -59,11 +59,13 @@ class Wire(asyncio.Protocol):
     Attributes:
         heard_at: The loop's time at which the peer last showed that it is there: anything
             arrived, or :meth:`look` saw it take bytes.
+        asks_role: Whether ``ROLE`` tells if the server is made a replica.
     """
 
     def __init__(self, on_reply: Callable[[Any], None]) -> None:
         """Hand each reply to ``on_reply``; what that raises ends the connection."""
         self.heard_at: float = 0.0
+        self.asks_role: bool = False
         self._on_reply = on_reply
         self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=NOTHING)
         self._loop = asyncio.get_running_loop()
@@ -74,30 +76,20 @@ class Wire(asyncio.Protocol):
         self._reading = False
         self._ended = False
         self._unsent = 0
+        self._unread = b""
 
-    async def open(self, target: Target, options: RedisOptions) -> None:
-        """Connect and log in.
+    async def open(self, target: Target, address: Address, options: RedisOptions) -> None:
+        """Connect to the server at ``address``, or to the one that this sentinel names.
 
         Raises:
             AuthenticationFailed: The login or the certificate was refused.
             TransportUnavailable: Anything else that redis-py or the system says.
         """
-        connection = self._connection = _made(target, options)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
-        except AuthenticationError as error:
-            raise AuthenticationFailed(f"{target.where} refused the login: {error}") from None
-        except NoPermissionError as error:
-            raise AuthenticationFailed(
-                f"{target.where} lets this user in and not connect: {error}"
-            ) from None
-        except (RedisError, OSError, ValueError) as error:
-            if (certificate := _certificate_error(error)) is not None:
-                raise AuthenticationFailed(
-                    f"the certificate of {target.where} is not to be trusted: {certificate}"
-                ) from None
-            raise TransportUnavailable(f"{target.where} cannot be reached: {error}") from None
-        transport = self._transport = _transport_of(connection)
+        if target.service:
+            address = await primary_of(target, address, options)
+        connection = self._connection = made(target, address, options)
+        self.asks_role = await log_in(connection, f"{target.scheme}://{address}")
+        transport = self._transport = transport_of(connection)
         self.heard_at = self._loop.time()
         transport.set_protocol(self)
         self._reading = True
@@ -145,11 +137,7 @@ class Wire(asyncio.Protocol):
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        transport = self._transport or _transport_of(connection, missing_ok=True)
-        if transport is not None:
-            # With unsent bytes and a silent peer a mere close would wait for ever.
-            transport.abort()
-        await connection.disconnect(nowait=True)
+        await left(connection)
 
     def _end(self) -> None:
         self._ended = True
@@ -167,7 +155,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         self.heard_at = self._loop.time()
-        self._reader.feed(data)
+        self._unread += data
         if self._reading:
             self._read()
 
@@ -175,21 +163,26 @@ class Wire(asyncio.Protocol):
         """Hand replies on, and go on in the loop's next turn where that takes long."""
         self._reading = True
         gets, on_reply = self._reader.gets, self._on_reply
+        unread, at = self._unread, 0
         until = self._loop.time() + SLICE
         try:
             while not self._ended:
-                for _ in range(32):
-                    reply = gets()
-                    if reply is NOTHING:
-                        return
+                reply = gets()
+                if reply is not NOTHING:
                     on_reply(reply)
-                if self._loop.time() > until:
+                elif at >= len(unread):
+                    break
+                elif self._loop.time() > until:
                     self._pause()
-                    return
+                    break
+                else:
+                    self._reader.feed(unread, at, min(PIECE, len(unread) - at))
+                    at += PIECE
         except TransportError as error:
             self.abort(error)
         except hiredis.ProtocolError as error:
             self.abort(TransportUnavailable(f"what answers there is not Redis: {error}"))
+        self._unread = unread[at:]
 
     def _pause(self) -> None:
         self._reading = False
@@ -201,55 +194,6 @@ class Wire(asyncio.Protocol):
         self._read()
         if self._reading and not self._ended and self._transport is not None:
             self._transport.resume_reading()
-
-
-def _made(target: Target, options: RedisOptions) -> AbstractConnection:
-    """A redis-py connection that neither retries nor times out by itself."""
-    given: dict[str, Any] = {
-        **target.connection,
-        "client_name": options.client_name,
-        "protocol": 2,
-        # Its timeouts are asyncio.wait_for, which on Python 3.11 swallows cancellations.
-        "socket_timeout": None,
-        "socket_connect_timeout": None,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if options.credential_provider is not None:
-        given.pop("username", None)
-        given.pop("password", None)
-        given["credential_provider"] = options.credential_provider
-    if target.unix:
-        return UnixDomainSocketConnection(**given)
-    if target.tls:
-        for name in "ca_certs", "certfile", "keyfile", "cert_reqs", "check_hostname":
-            given[f"ssl_{name}"] = getattr(options, f"ssl_{name}")
-        if options.ssl_cert_reqs == "none":
-            given["ssl_check_hostname"] = False
-        return SSLConnection(**given)
-    return Connection(**given)
-
-
-def _transport_of(connection: AbstractConnection, *, missing_ok: bool = False) -> Any:
-    """The asyncio transport of a redis-py connection, for which there is no public way."""
-    transport = getattr(getattr(connection, "_writer", None), "transport", None)
-    if transport is None and not missing_ok:
-        import redis
-
-        raise TransportUnavailable(
-            f"redis-py {redis.__version__} keeps its connection where wsrooms-redis does not "
-            "know it: install a version that wsrooms-redis allows"
-        )
-    return transport
-
-
-def _certificate_error(error: BaseException) -> str | None:
-    """What is wrong with the broker's certificate, if that is the reason."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return seen.verify_message
-        seen = seen.__cause__ or seen.__context__
-    return None
 
 
 def refusal(error: Refusal, channel: str, where: str) -> TransportError:

@@ -3,7 +3,8 @@
 Independent of any test framework. The two ``prepare_test_ws_…_context`` functions let a
 test call one handler; :func:`connect_client` speaks to an app through real frames without a
 port; :class:`Cluster` runs several instances on a bus that a test can break; :func:`run`
-runs a coroutine on virtual time; :class:`History` judges what a run saw.
+runs a coroutine on virtual time; :class:`History` judges what a run saw;
+:class:`TcpProxy` breaks the line to a real broker.
 """
 
 from wsrooms.testing.clients.client import Client, connect_client
@@ -20,6 +21,8 @@ from wsrooms.testing.handlers.contexts import (
 )
 from wsrooms.testing.history.history import History
 from wsrooms.testing.history.records import HistoryViolated, Record, Violation
+from wsrooms.testing.proxy.proxy import TcpProxy
+from wsrooms.testing.proxy.writes import SocketWrites
 from wsrooms.testing.virtual import Deadlock, VirtualTimeLoop, run
 
 __all__ = [
@@ -37,6 +40,8 @@ __all__ = [
     "RecordedClient",
     "SimulatedBus",
     "SimulatedTransport",
+    "SocketWrites",
+    "TcpProxy",
     "Violation",
     "VirtualTimeLoop",
     "connect_client",

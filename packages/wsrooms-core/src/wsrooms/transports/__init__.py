@@ -7,7 +7,8 @@ a plain one safe on a bus that echoes.
 
 from wsrooms.receipt import Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.broker import BrokerLink, BrokerTransport
+from wsrooms.transports.broker import BrokerTransport
+from wsrooms.transports.brokerlink import BrokerLink
 from wsrooms.transports.envelope import (
     Envelope,
     Sequencer,

@@ -25,9 +25,10 @@ from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
 
 if TYPE_CHECKING:
+    from wsrooms.transports.brokerlink import BrokerLink
     from wsrooms.transports.options import BrokerOptions
 
-__all__ = ["BrokerLink", "BrokerTransport"]
+__all__ = ["BrokerTransport"]
 
 TICKS = 4
 """Looks after the links in one ping interval, so that silence is seen within half a second."""
@@ -36,6 +37,16 @@ STEADY = 1.0
 """Seconds that a connection has to live for the next one to be tried at once."""
 
 
+RESUME = 1.5
+"""Seconds after an outage in which nothing is published, if the broker keeps no log.
+
+All other instances lost it too. They try again within a second (the longest backoff), and
+what waited for the broker would be taken for nobody if it went out before they hear again.
+"""
+
+START_TASKS = 2
+"""The first link and the watch."""
+
 LEVELS: dict[TransportState, int] = {
     "starting": logging.DEBUG,
     "up": logging.INFO,
@@ -43,46 +54,6 @@ LEVELS: dict[TransportState, int] = {
     "down": logging.WARNING,
     "closed": logging.DEBUG,
 }
-
-
-class BrokerLink(ABC):
-    """One connection to the broker, which the transport connects again whenever it is lost."""
-
-    @abstractmethod
-    async def connect(self) -> None:
-        """Connect and log in.
-
-        May be cancelled; ``close`` is called in any case.
-
-        Raises:
-            TransportError: It is not connected; the text names the broker and its words.
-        """
-
-    @abstractmethod
-    async def lost(self) -> TransportError:
-        """Wait until the connection is lost, and tell why."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Leave nothing of the connection, in whatever state; never wait for the peer."""
-
-    @abstractmethod
-    def wake(self) -> None:
-        """There may be something to send."""
-
-    @abstractmethod
-    def tick(self, now: float, late: float) -> None:
-        """Look after the connection; called several times in a ping interval.
-
-        Args:
-            now: The loop's time.
-            late: Seconds by which this call is late, because the loop was busy: what is
-                overdue by less is no sign of a dead peer.
-        """
-
-    @abstractmethod
-    def abort(self, error: TransportError) -> None:
-        """Give the connection up at once, because of ``error``; :meth:`lost` ends with it."""
 
 
 class BrokerTransport(ABC):
@@ -128,6 +99,7 @@ class BrokerTransport(ABC):
         self._context: Context = copy_context()
         self._waking = False
         self._gap_owed = False
+        self._publish_from = 0.0
         self._reconnects = 0
         self._probes_lost = 0
         self._probe = Probing(self.exchange, options.probe_interval)
@@ -155,6 +127,7 @@ class BrokerTransport(ABC):
             AuthenticationFailed: The broker refused the credentials or the certificate.
             PermissionDenied: It refused the channel on which the instance probes itself.
             TransportUnavailable: It did not answer within ``start_timeout``, or refused.
+            TransportClosed: ``close()`` was called meanwhile.
             TransportError: It has been started already.
         """
         if self._life in ("running", "closing"):
@@ -166,18 +139,19 @@ class BrokerTransport(ABC):
         self._starting = loop.create_future()
         self._set_state("starting", tell=False)
         self._gap_owed = False
+        self._publish_from = 0.0
         self.exchange.begin(new_instance_id())
         self._want_probe()
-        self._links = self._make_links()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
-            for number, link in enumerate(self._links):
-                self._run(self._keep(link), f"wsrooms link {number} of {self!r}")
+            self._links = self._make_links()
+            self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
             async with limit:
                 await self._starting
         except BaseException as error:
-            await self._end(TransportClosed(f"{self!r} did not start"), "new")
+            if self._life == "running":
+                await self._end(TransportClosed(f"{self!r} did not start"), "new")
             if isinstance(error, TimeoutError) and limit.expired():
                 raise TransportUnavailable(
                     f"{self.where} did not answer within {self.options.start_timeout:g} s"
@@ -220,6 +194,7 @@ class BrokerTransport(ABC):
 
     async def _end(self, error: TransportError, life: Literal["new", "closed"]) -> None:
         tasks, self._tasks = self._tasks, []
+        self._links = ()
         for task in tasks:
             task.cancel()
         try:
@@ -230,9 +205,11 @@ class BrokerTransport(ABC):
         finally:
             self._connected.clear()
             self._probe.stop()
-            self.exchange.fail_all(error)
             self._life = life
+            self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
+            if self._starting is not None and not self._starting.done():
+                self._starting.set_exception(error)
             if self._ended is not None:
                 self._ended.set()
 
@@ -253,6 +230,7 @@ class BrokerTransport(ABC):
             TransportClosed: Before start or after close.
             PayloadTooLarge: The payload is over :attr:`max_payload`.
             InvalidChannel: The broker cannot carry that name.
+            UnicodeEncodeError: UTF-8 cannot carry the payload.
         """
         receipt = self.exchange.publish(channel, payload, self._now())
         self._wake()
@@ -308,8 +286,10 @@ class BrokerTransport(ABC):
 
     @property
     def may_publish(self) -> bool:
-        """Whether messages may be written: all wishes are restored first."""
-        return self._state == "up"
+        """Whether messages may be written: all wishes are restored first, here and elsewhere."""
+        if self._state != "up" or self._loop is None:
+            return False
+        return self._loop.time() >= self._publish_from or self._life == "closing"
 
     def answered(self) -> None:
         """Some commands of the exchange's wishes have been answered."""
@@ -332,10 +312,12 @@ class BrokerTransport(ABC):
         """Connect ``link`` whenever it is not."""
         loop = asyncio.get_running_loop()
         delays = backoff()
-        while True:
+        while link in self._links:
             began: float | None = None
             try:
                 await self._connect(link)
+                if link not in self._links:
+                    return  # it has swallowed the cancellation
                 began = loop.time()
                 self._on_connected(link)
                 error = await link.lost()
@@ -345,7 +327,9 @@ class BrokerTransport(ABC):
                 self.logger.exception("a link of %r failed unexpectedly", self)
                 error = TransportUnavailable(f"{type(failure).__name__}: {failure}")
             finally:
-                await link.close()
+                await self._closed(link)
+            if link not in self._links:
+                return
             if began is not None and loop.time() - began > STEADY:
                 delays = backoff()
             self._on_lost(link, error, connected=began is not None)
@@ -361,8 +345,22 @@ class BrokerTransport(ABC):
                 f"{self.where} did not answer within {self.options.connect_timeout:g} s"
             ) from None
 
+    async def _closed(self, link: BrokerLink) -> None:
+        """Close ``link``, whose own mistakes must not end the supervision."""
+        limit = self.options.close_timeout / 4
+        try:
+            async with asyncio.timeout(limit):
+                await link.close()
+        except TimeoutError:
+            self.logger.error("a link of %r did not close within %g s", self, limit)
+        except Exception:
+            self.logger.exception("a link of %r failed to close", self)
+
     def _on_connected(self, link: BrokerLink) -> None:
         self._connected.add(link)
+        if len(self._tasks) == START_TASKS:  # one after the other: where one fails, all would
+            for number, other in enumerate(self._links[1:], 1):
+                self._run(self._keep(other), f"wsrooms link {number} of {self!r}")
         link.wake()
         self._look()
 
@@ -372,6 +370,7 @@ class BrokerTransport(ABC):
             heard = self.exchange.wishes.confirmed(self.exchange.probe_channel)
             missed = self.exchange.wishes.lost() - heard
             self._gap_owed = self._gap_owed or (missed > 0 and not self.keeps_log)
+            self._publish_from = float("-inf" if self.keeps_log else "inf")
         if link is self._links[-1] and connected:
             self.exchange.outbox.lost()
         self._probe.stop()
@@ -388,6 +387,8 @@ class BrokerTransport(ABC):
             return
         if not self.exchange.wishes.confirmed(self.exchange.probe_channel):
             return
+        if self._publish_from == float("inf") and self._loop is not None:
+            self._publish_from = self._loop.time() + RESUME
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1
@@ -432,7 +433,7 @@ class BrokerTransport(ABC):
             self._wake()
         for link in tuple(self._connected):
             link.tick(now, late)
-        if self.exchange.wishes.due is not None:
+        if self.exchange.wishes.due is not None or self.exchange.outbox.waiting:
             self._wake()
         self._look_at_probe(now, late)
 

@@ -46,7 +46,7 @@ class Exchange:
 
     def __init__(self, options: BrokerOptions, *, max_payload: int, logger: logging.Logger) -> None:
         self.max_payload = max_payload
-        self.instance = ""
+        self.instance: str = ""
         self.wishes: Wishes = Wishes()
         self.outbox: Outbox[bytes] = Outbox(
             max_messages=options.outbox_messages,
@@ -55,7 +55,7 @@ class Exchange:
             policy=options.outbox_policy,
         )
         self.on_gap: Callable[[Gap], None] | None = None
-        self.probes = 0
+        self.probes: int = 0
         self._logger = logger
         self._log = SeldomLog(logger)
         self._sequencer = Sequencer(COUNTERS)
@@ -70,8 +70,9 @@ class Exchange:
         self._handler_errors = 0
 
     def begin(self, instance: str) -> None:
-        """From now on this is ``instance``; others see a new publisher."""
+        """From now on this is ``instance``; others see a new publisher, and so does it."""
         self.instance = instance
+        self._watch = SequenceWatch()  # what passed before this one was there is no gap
         self._own = b"1 " + instance.encode("ascii") + b" "
 
     @property
@@ -91,6 +92,7 @@ class Exchange:
         Raises:
             PayloadTooLarge: No number was taken.
             InvalidChannel: Likewise.
+            UnicodeEncodeError: Likewise; the payload is no text that UTF-8 can carry.
         """
         checked(channel)
         data = payload.encode()
@@ -175,6 +177,18 @@ class Exchange:
             len(data),
             self._foreign,
         )
+
+    # What the broker refuses; an operator cannot see it from the errors of clients
+
+    def subscribe_refused(self, channel: str, error: TransportError) -> None:
+        """The broker will not subscribe ``channel``: who waits is told, and the log."""
+        self._log.warning("subscribe", "%s", error)
+        self.wishes.refused(channel, error)
+
+    def publish_refused(self, error: TransportError) -> None:
+        """The broker has refused the first unconfirmed message for good: likewise."""
+        self._log.warning("publish", "%s", error)
+        self.outbox.fail(error)
 
     # The end
 

@@ -37,11 +37,11 @@ class Outgoing(Generic[AnyStr]):
     def __init__(
         self, channel: str, payload: AnyStr, receipt: Receipt, deadline: float, size: int
     ) -> None:
-        self.channel = channel
+        self.channel: str = channel
         self.payload: AnyStr = payload
-        self.receipt = receipt
-        self.deadline = deadline
-        self.size = size
+        self.receipt: Receipt = receipt
+        self.deadline: float = deadline
+        self.size: int = size
 
 
 class Outbox(Generic[AnyStr]):
@@ -122,7 +122,7 @@ class Outbox(Generic[AnyStr]):
         else:
             size = len(payload.encode())
         full = self._full(size)
-        while full is not None and self._policy == "drop_oldest" and self._waiting:
+        while full is not None and self._waiting and self._may_drop(size):
             oldest = self._waiting.popleft()
             self.size -= oldest.size
             self._lost(oldest.channel)
@@ -143,6 +143,13 @@ class Outbox(Generic[AnyStr]):
         if self.size + size > self._max_bytes:
             return OutboxFull(self._max_bytes, "bytes")
         return None
+
+    def _may_drop(self, size: int) -> bool:
+        """Whether dropping what was not written is allowed, and would make room."""
+        if self._policy != "drop_oldest":
+            return False
+        flying = sum(message.size for message in self._flying)
+        return len(self._flying) < self._max_messages and flying + size <= self._max_bytes
 
     # One message after another
 
@@ -169,6 +176,7 @@ class Outbox(Generic[AnyStr]):
             size: Bytes at most, but one message always.
         """
         self.expire(now)
+        self.lost()  # what was given up since the link was lost has nobody who waits for it
         flying, waiting = self._flying, self._waiting
         self.resent += len(flying)
         if not flying:
@@ -238,9 +246,12 @@ class Outbox(Generic[AnyStr]):
 
     @property
     def last(self) -> Receipt | None:
-        """Of the newest message that it holds: once it is done, so are all."""
-        newest = self._waiting or self._flying
-        return newest[-1].receipt if newest else None
+        """Of the newest message whose outcome is open: once it is done, so are all."""
+        for messages in self._waiting, self._flying:
+            for message in reversed(messages):
+                if not message.receipt.done:
+                    return message.receipt
+        return None
 
     def _give_up(self, message: Outgoing[AnyStr], error: TransportError) -> None:
         if not message.receipt.done:  # else it has been counted

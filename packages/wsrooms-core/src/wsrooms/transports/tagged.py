@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import ConfigurationError, PayloadTooLarge
 from wsrooms.transports.envelope import (
     Sequencer,
     SequenceWatch,
@@ -64,6 +64,7 @@ class TaggedTransport:
         self._own_skipped = 0
         self._duplicates = 0
         self._foreign: int = 0
+        self._handler_errors = 0
 
     @property
     def wrapped(self) -> WsBroadcastTransport:
@@ -92,7 +93,15 @@ class TaggedTransport:
                 logging.getLogger("wsrooms").exception("unsubscribing %s failed", channel)
 
     def publish(self, channel: str, payload: str) -> Awaitable[None] | None:
-        """Publish ``payload`` in its envelope."""
+        """Publish ``payload`` in its envelope.
+
+        Raises:
+            PayloadTooLarge: It is over ``max_payload``, where the wrapped transport has one.
+        """
+        if hasattr(self._inner, "max_payload"):
+            size, limit = len(payload.encode()), self.max_payload
+            if size > limit:
+                raise PayloadTooLarge(size, limit)
         epoch, seq = self._sequencer.next(channel)
         return self._inner.publish(channel, wrap(self._instance, epoch, seq, payload))
 
@@ -101,7 +110,7 @@ class TaggedTransport:
         self._sequencer.next(channel)
 
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None] | None:
-        """Subscribe; ``handler`` gets each payload of other instances once."""
+        """Subscribe; ``handler`` gets each payload of other instances once; it may raise."""
         self._handlers[channel] = handler
 
         def receive(text: str) -> None:
@@ -122,7 +131,11 @@ class TaggedTransport:
                 return
             if verdict.missing and self._on_gap is not None:
                 self._on_gap(Gap(room_of(channel), instance, verdict.missing))
-            handler(payload)
+            try:
+                handler(payload)
+            except Exception:  # which must not end the wrapped transport's reader
+                self._handler_errors += 1
+                logging.getLogger("wsrooms").exception("a handler of %s failed", channel)
 
         return self._inner.subscribe(channel, receive)
 
@@ -167,6 +180,7 @@ class TaggedTransport:
             "own_skipped": self._own_skipped,
             "duplicates": self._duplicates,
             "foreign": self._foreign,
+            "handler_errors": self._handler_errors,
         }
 
     def replica(self) -> TaggedTransport:

@@ -21,6 +21,7 @@ EXTRAS = {
     "redis": "redis",
     "rediss": "redis",
     "redis+unix": "redis",
+    "redis+sentinel": "redis",
     "nats": "nats",
     "tls": "nats",
     "kafka": "kafka",
@@ -43,7 +44,7 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
     """
     if not isinstance(url, str) or "://" not in url:
         raise ConfigurationError(
-            f"broadcast_transport={_without_login(url)!r} is no URL such as redis://localhost, "
+            f"broadcast_transport={_without_secrets(url)} is no URL such as redis://localhost, "
             "nor an object with publish, subscribe and unsubscribe"
         )
     scheme, _, rest = url.partition("://")
@@ -77,6 +78,11 @@ def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.value
 
 
-def _without_login(given: object) -> object:
-    """What was given in place of a URL, without the password that it may hold."""
-    return given.rpartition("@")[2] if isinstance(given, str) else given
+def _without_secrets(given: object) -> str:
+    """What was given in place of a URL, less whatever may be a password."""
+    if not isinstance(given, str):
+        return "None" if given is None else f"<{type(given).__name__}>"
+    login, _, address = given.rpartition("@")
+    if "?" in login:  # where either ends is anybody's guess
+        return "'...'"
+    return repr(address.partition("?")[0])

@@ -1,0 +1,51 @@
+"""The seam between a transport and a broker's client library: one connection, kept alive."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsrooms.errors import TransportError
+
+__all__ = ["BrokerLink"]
+
+
+class BrokerLink(ABC):
+    """One connection to the broker, which the transport connects again whenever it is lost."""
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect and log in.
+
+        May be cancelled; ``close`` is called in any case.
+
+        Raises:
+            TransportError: It is not connected; the text names the broker and its words.
+        """
+
+    @abstractmethod
+    async def lost(self) -> TransportError:
+        """Wait until the connection is lost, and tell why."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Leave nothing of the connection, in whatever state; never wait for the peer."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """There may be something to send."""
+
+    @abstractmethod
+    def tick(self, now: float, late: float) -> None:
+        """Look after the connection; called several times in a ping interval.
+
+        Args:
+            now: The loop's time.
+            late: Seconds by which this call is late, because the loop was busy: what is
+                overdue by less is no sign of a dead peer.
+        """
+
+    @abstractmethod
+    def abort(self, error: TransportError) -> None:
+        """Give the connection up at once, because of ``error``; :meth:`lost` ends with it."""

@@ -1,0 +1,17 @@
+"""Real brokers for tests: a container of the official image, or the same program as a process.
+
+    async with redis_server() as server:           # whatever is quickest here
+        await connect(server.url)
+        await server.restart()                     # SIGKILL; again on the same port
+
+Each broker is its test's own: on a free port of 127.0.0.1, with nothing in it, gone
+afterwards, also where the test run itself is killed. What a machine lacks is skipped with
+the reason, or fails if ``WSROOMS_REQUIRE_DOCKER=1`` (``record.py``). The
+fixtures are in ``plugin.py``.
+"""
+
+from tests.brokers.certificates import Certificates
+from tests.brokers.redis import redis_images, redis_server, sentinel_of
+from tests.brokers.servers import DidNotStart, Server
+
+__all__ = ["Certificates", "DidNotStart", "Server", "redis_images", "redis_server", "sentinel_of"]

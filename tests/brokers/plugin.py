@@ -1,0 +1,46 @@
+"""The brokers as fixtures, and a line at the end of a run that says which were used.
+
+``redis``        a server of its own for each test, which runs once for each kind that is here
+``redis_image``  the kind's name, for tests that start their own: ``redis_server(redis_image)``
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers.record import lacking, started
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.brokers import Server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "redis_image" in metafunc.fixturenames:
+        from tests.brokers import redis_images
+
+        metafunc.parametrize("redis_image", redis_images(), indirect=True)
+
+
+@pytest.fixture
+def redis_image(request: pytest.FixtureRequest) -> str:
+    image: str = request.param
+    return image
+
+
+@pytest.fixture
+async def redis(redis_image: str) -> AsyncIterator[Server]:
+    from tests.brokers import redis_server
+
+    async with redis_server(redis_image) as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, times in sorted(started.items()):
+        terminalreporter.write_line(f"broker: {name} (started {times} times)")
+    for reason, times in sorted(lacking.items()):
+        terminalreporter.write_line(f"broker: {reason} ({times} tests)")

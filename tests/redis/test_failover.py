@@ -1,0 +1,171 @@
+"""Several servers: the transport finds the primary, and follows when another becomes it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.brokers import Server, redis_server, sentinel_of
+from wsrooms.errors import AuthenticationFailed, TransportUnavailable
+from wsrooms_redis import RedisTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wsrooms.transports import TransportState
+
+ROOM = "ws:room:/chat/general"
+
+
+@asynccontextmanager
+async def a_pair() -> AsyncIterator[tuple[Server, Server]]:
+    """A primary, and a replica that has its data."""
+    at_once = ("--repl-diskless-sync-delay", "0")  # else it waits 5 s for more replicas
+    async with redis_server(arguments=at_once) as primary:
+        arguments = ("--replicaof", f"{primary.host} {primary.port}")
+        async with redis_server(arguments=arguments) as replica, client_of(replica) as client:
+            async with asyncio.timeout(10):
+                # A replica tells nobody when it is in step.
+                while (await client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            yield primary, replica
+
+
+@asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[Redis]:
+    async with Redis(host=server.host, port=server.port) as client:
+        yield client
+
+
+@asynccontextmanager
+async def started(*transports: RedisTransport) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for transport in transports:
+            await transport.start()
+            stack.push_async_callback(transport.close)
+        yield
+
+
+class States:
+    """What a transport told of itself, to wait for."""
+
+    def __init__(self, transport: RedisTransport) -> None:
+        self.told: list[tuple[TransportState, str | None]] = []
+        self._changed = asyncio.Event()
+        transport.on_state(self._tell)
+
+    def _tell(self, state: TransportState, error: str | None) -> None:
+        self.told.append((state, error))
+        self._changed.set()
+
+    async def until(self, state: TransportState, timeout: float = 10) -> str | None:
+        """Wait until it tells ``state`` from now on; its words."""
+        self.told.clear()
+        async with asyncio.timeout(timeout):
+            while True:
+                for told, error in self.told:
+                    if told == state:
+                        return error
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.mark.timeout(60)
+async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -> None:
+    async with a_pair() as (primary, _), sentinel_of(primary, "mymaster") as sentinel:
+        await replicas_known(sentinel)
+        url = f"redis+sentinel://127.0.0.1:1,{sentinel.host}:{sentinel.port}/mymaster"
+        sender, receiver = RedisTransport(url), RedisTransport(url)
+        heard: list[str] = []
+        async with started(sender, receiver):
+            await receiver.subscribe(ROOM, heard.append)
+            receipts = [sender.publish(ROOM, str(number)) for number in range(100)]
+            for receipt in receipts:
+                await receipt
+            states = States(receiver)
+            down = asyncio.ensure_future(states.until("down"))
+            await asyncio.sleep(0)  # it listens before the primary dies
+            await primary.kill()
+            await down
+            receipts = [sender.publish(ROOM, str(number)) for number in range(100, 200)]
+            async with asyncio.timeout(15):  # the sentinel needs a second or two of it
+                for receipt in receipts:
+                    await receipt
+            last = asyncio.Event()
+            await receiver.subscribe("ws:room:/end", lambda _: last.set())
+            await sender.publish("ws:room:/end", "")  # on one connection, so it comes last
+            async with asyncio.timeout(5):
+                await last.wait()
+        assert heard == [*map(str, range(200))]
+
+
+async def replicas_known(sentinel: Server) -> None:
+    async with client_of(sentinel) as client, asyncio.timeout(20):
+        while True:
+            masters: Any = await client.sentinel_masters()  # typed as if RESP3 were spoken
+            if masters["mymaster"]["num-slaves"] == 1:
+                return
+            await asyncio.sleep(0.05)  # it asks the primary now and then
+
+
+async def test_of_several_hosts_the_one_that_is_there_and_no_replica_is_used() -> None:
+    async with a_pair() as (primary, replica):
+        hosts = f"127.0.0.1:1,{replica.host}:{replica.port},{primary.host}:{primary.port}"
+        async with started(RedisTransport(f"redis://{hosts}?client_name=ours")):
+            async with client_of(primary) as client:
+                names = [each["name"] for each in await client.client_list()]
+            assert names.count("ours") == 2
+            async with client_of(replica) as client:
+                assert "ours" not in [each["name"] for each in await client.client_list()]
+
+
+async def test_a_replica_alone_is_refused() -> None:
+    async with a_pair() as (_, replica):
+        with pytest.raises(TransportUnavailable, match=r"is a replica, .* connect to its primary"):
+            await RedisTransport(replica.url).start()
+
+
+async def test_a_server_that_is_made_a_replica_is_left_until_it_is_one_no_more() -> None:
+    async with redis_server() as server, redis_server() as other:
+        transport = RedisTransport(server.url, ping_interval=0.2)
+        async with started(transport), client_of(server) as client:
+            states = States(transport)
+            down = asyncio.ensure_future(states.until("down"))
+            await asyncio.sleep(0)
+            await client.replicaof(other.host, other.port)
+            assert "is a replica" in str(await down)
+            up = asyncio.ensure_future(states.until("up"))
+            await asyncio.sleep(0)
+            await client.replicaof("NO", "ONE")
+            await up
+
+
+async def test_a_node_of_a_cluster_is_no_replica_that_keeps_messages_to_itself() -> None:
+    async with (
+        redis_server(arguments=("--cluster-enabled", "yes")) as node,
+        started(RedisTransport(node.url)),
+    ):
+        pass
+
+
+async def test_a_sentinel_that_does_not_know_the_service_says_so() -> None:
+    async with redis_server() as server, sentinel_of(server, "mymaster") as sentinel:
+        url = f"redis+sentinel://{sentinel.host}:{sentinel.port}/other"
+        with pytest.raises(TransportUnavailable, match="knows no service 'other'"):
+            await RedisTransport(url).start()
+
+
+async def test_a_sentinel_may_want_a_login_of_its_own() -> None:
+    async with (
+        redis_server() as server,
+        sentinel_of(server, "mymaster", ("--requirepass", "geheim")) as sentinel,
+    ):
+        url = f"redis+sentinel://{sentinel.host}:{sentinel.port}/mymaster"
+        with pytest.raises(AuthenticationFailed, match=r"the sentinel .* refused the login"):
+            await RedisTransport(url, sentinel_password="falsch").start()
+        async with started(RedisTransport(url, sentinel_password="geheim")):
+            pass

