@@ -249,6 +249,7 @@ class Restart(Struct, kw_only=True):
     heard_s: float | None
     heard: int
     twice: int
+    closed: int
     cpu_s: float
 
 

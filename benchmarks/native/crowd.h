@@ -7,6 +7,7 @@
 //   turns FIRST COUNT EACH BASE      each joins EACH rooms of its own, the next one when the last is confirmed
 //   say ONE COUNT BASE STEP GOAL MS  this connection sends a message to COUNT rooms, every STEP-th from BASE on; done
 //                                    when GOAL of them have been heard, or after MS milliseconds
+//   again ONE COUNT BASE STEP GOAL MS  likewise; what is still heard of the rounds since the last say counts too
 //   close FIRST COUNT                each says goodbye, and waits until the server has closed its socket
 //
 // A step is answered by a line of JSON when all of it is done, or the time is up: how many were, what was wrong, and
@@ -55,10 +56,14 @@ static u64 crowd_step(char *line, int port, int at_once, u64 give_up) {
         crowd_open(port, count, at_once, give_up);
         return ready + left + received - before;
     }
-    if (sscanf(line, "say %d %d %d %d %d %d", &first, &count, &base, &step, &goal, &milliseconds) == 6) {
+    int another = sscanf(line, "again %d %d %d %d %d %d", &first, &count, &base, &step, &goal, &milliseconds) == 6;
+    if (another || sscanf(line, "say %d %d %d %d %d %d", &first, &count, &base, &step, &goal, &milliseconds) == 6) {
         u64 until = now_ns() + milliseconds * (SECOND / 1000);
-        heard = 0;
         if (first >= crowd_size) die("no such step: %s", strtok(line, "\n"));
+        if (!another) {
+            heard = 0;
+            rounds_from = round_said + 1;
+        }
         say(all + first, base, count, step);
         while (heard < (u64)goal && now_ns() < until) turn(SECOND / 1000);
         return heard;

@@ -348,14 +348,17 @@ def _restarts(results: Results) -> list[str]:
                 f"{found[-1].channels_after:,} of {found[-1].channels:,}",
                 _seconds(found, lambda each: each.heard_s),
                 f"{min(each.heard for each in found):,}",
+                f"{max(each.closed for each in found)}",
                 f"{median(each.cpu_s for each in found):.2f}",
             ]
         )
-    heads = ["server", "subscriptions back, s", "of", "heard again, s", "rooms that hear", "CPU, s"]
+    heads = ["server", "subscriptions back, s", "of", "heard again, s", "rooms that hear"]
+    heads += ["thrown out", "CPU, s"]
     told = (
         f"{rooms:,} rooms on one instance; Redis is killed, and starts {outage:g} s later. Seconds "
         "from when it accepts until it has as many subscriptions as before, and until a message "
-        "to each of 20 rooms is heard; then in how many of all rooms a message is heard."
+        "to each of 10 rooms is heard; then in how many of all rooms a message is heard, and how "
+        "many clients were thrown out meanwhile."
     )
     return [told, "", *table(heads, rows)] if rows else []
 
