@@ -102,6 +102,11 @@ class Crowd:
         verb, milliseconds = "again" if again else "say", max(1, round(1000 * within))
         return self._step(None, f"{verb} {speaker} {count} {room} {step} {count} {milliseconds}")
 
+    def listen(self, speaker: int, seconds: float) -> int:
+        """How many messages have arrived since the last ``say`` that was not ``again``."""
+        line = f"again {speaker} 0 0 1 {ALL} {round(1000 * seconds)}"
+        return int(self._step(None, line)["arrived"])
+
     def close(self, first: int, count: int) -> None:
         """Have these say goodbye; returns when the server has closed their sockets."""
         self._step(count, f"close {first} {count}")

@@ -238,7 +238,8 @@ class Rooms(Struct, kw_only=True):
 class Restart(Struct, kw_only=True):
     """A broker that was killed and started anew, under an instance with many rooms.
 
-    Seconds count from the moment when it accepts again; None is never.
+    Seconds count from the moment when it accepts again; None is never. All that was ``said``
+    meanwhile was said to members of some of these rooms; ``lost`` is what they never heard of it.
     """
 
     rooms: int
@@ -249,6 +250,8 @@ class Restart(Struct, kw_only=True):
     heard_s: float | None
     heard: int
     twice: int
+    said: int
+    lost: int
     closed: int
     cpu_s: float
 

@@ -7,7 +7,8 @@
 //   turns FIRST COUNT EACH BASE      each joins EACH rooms of its own, the next one when the last is confirmed
 //   say ONE COUNT BASE STEP GOAL MS  this connection sends a message to COUNT rooms, every STEP-th from BASE on; done
 //                                    when GOAL of them have been heard, or after MS milliseconds
-//   again ONE COUNT BASE STEP GOAL MS  likewise; what is still heard of the rounds since the last say counts too
+//   again ONE COUNT BASE STEP GOAL MS  likewise; what is still heard of the rounds since the last say counts too, and
+//                                    all of theirs that arrived are told
 //   close FIRST COUNT                each says goodbye, and waits until the server has closed its socket
 //
 // A step is answered by a line of JSON when all of it is done, or the time is up: how many were, what was wrong, and
@@ -61,7 +62,7 @@ static u64 crowd_step(char *line, int port, int at_once, u64 give_up) {
         u64 until = now_ns() + milliseconds * (SECOND / 1000);
         if (first >= crowd_size) die("no such step: %s", strtok(line, "\n"));
         if (!another) {
-            heard = 0;
+            heard = arrived = 0;
             rounds_from = round_said + 1;
         }
         say(all + first, base, count, step);
@@ -99,10 +100,10 @@ static void run_crowd(int port, int limit, int at_once, int timeout) {
     while ((line = next_line())) {
         u64 began = now_ns(), done = crowd_step(line, port, at_once, began + timeout * SECOND);
         printf("{\"done\":%llu,\"seconds\":%.6f,\"out_of_order\":%llu,\"refused\":%llu,\"failed\":%d,"
-               "\"closed\":%llu,\"late\":%llu,\"twice\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
+               "\"closed\":%llu,\"arrived\":%llu,\"late\":%llu,\"twice\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
                (unsigned long long)done, (now_ns() - began) / 1e9, (unsigned long long)out_of_order,
-               (unsigned long long)refused, failed, (unsigned long long)closed, (unsigned long long)late,
-               (unsigned long long)twice, quantile(.5), quantile(.99));
+               (unsigned long long)refused, failed, (unsigned long long)closed, (unsigned long long)arrived,
+               (unsigned long long)late, (unsigned long long)twice, quantile(.5), quantile(.99));
         fflush(stdout);
     }
 }

@@ -9,7 +9,7 @@ static double rate;
 static const char *open_text = "", *join_text = "", *message_text = "", *request_text = "", *mark = "\"id\"";
 
 #define CROWD_ROOMS 100000
-static u64 round_said, rounds_from, heard, late, twice;  // crowd: what is said now, in one round or several
+static u64 round_said, rounds_from, heard, arrived, late, twice;  // crowd: what is said now, in one round or several
 static u64 heard_in[CROWD_ROOMS];                        // by room, the last round that was heard
 
 static u64 measured, sent, received, out_of_order, wrong_room, to_sender, refused;
@@ -170,6 +170,7 @@ static void crowd_delivery(u64 room, u64 round) {
         return;
     }
     if (heard_in[room] == round) twice++;
+    else arrived++;
     if (heard_in[room] < rounds_from) heard++;
     heard_in[room] = round;
 }

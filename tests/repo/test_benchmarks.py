@@ -259,6 +259,7 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
     rooms |= {"broker_base_kb": 500, "broker_full_kb": 600}
     stranger = {"messages": 10_000, "seconds": 2, "cpu_s": 0.05, "idle_share": 0.02}
     restart: dict[str, Any] = {"rooms": 1000, "outage_s": 1, "twice": 0, "closed": 2}
+    restart |= {"said": 640, "lost": 12}
     restart |= {"channels": 1003, "channels_after": 3}
     restart |= {"channels_s": None, "heard_s": 0.5, "heard": 7, "cpu_s": 0.25}
     file = result_file(
@@ -281,7 +282,7 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
     assert ours["Memory for each room"] == ["1,024", "102", "2"]
     assert ours["Rooms of others, and many messages at once"] == ["5,000", "1.00", "13"]
     restarts = "A broker that is killed and started"
-    assert ours[restarts] == ["never", "3 of 1,003", "0.50", "7", "2", "0.25"]
+    assert ours[restarts] == ["never", "3 of 1,003", "0.50", "7", "12 of 640", "2", "0.25"]
     assert row(sections[restarts], "broadcaster")[1] == "failed: it has gone"
 
 
@@ -332,7 +333,8 @@ def test_a_fleet_is_measured_in_every_kind_of_scenario(tmp_path: Path) -> None:
     assert [turns["count"] for turns in runs["turns"]["turns"]] == [500, 5000]
     assert runs["rooms"]["rooms"]["rooms"] == 200
     restart = runs["restart"]["restart"]
-    assert (restart["heard"], restart["twice"]) == (200, 0)
+    assert (restart["heard"], restart["twice"], restart["lost"]) == (200, 0, 0)
+    assert restart["said"] > 100
     assert restart["channels_after"] == restart["channels"] >= 200
     assert 0 < restart["heard_s"] < 30
 

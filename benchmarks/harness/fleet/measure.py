@@ -47,7 +47,10 @@ SAMPLE = 10
 """Rooms of which all must be heard again."""
 
 GLANCE = 0.05
-"""Seconds between messages to the sample, until all are heard: the slowest can do as many."""
+"""Seconds between messages to the sample: the slowest can do as many."""
+
+SAY_ON = 2.0
+"""Seconds for which messages are sent at least, once the broker is back, and then awaited."""
 
 BACK_WITHIN = 30.0
 """Seconds until all must be as before, else it is never."""
@@ -220,15 +223,14 @@ class FleetBench:
             channels = fleet.redis.channels()
             crowd.may_close = True
             fleet.redis.stop()
-            time.sleep(OUTAGE)
+            talk = _Talk(crowd, speaker, fleet.talks.port, self.rooms)
+            talk.go_on(OUTAGE)
             fleet.redis = fleet.redis.anew()
             before = fleet.hears.cpu_seconds()
-            channels_s, heard_s = self._until_all_is_back(crowd, speaker, fleet, channels)
+            channels_s, heard_s = self._until_all_is_back(talk, fleet, channels)
             used = fleet.hears.cpu_seconds() - before
-            closed = crowd.closed
-            if closed:
-                speaker = crowd.open(1, fleet.talks.port)
-            heard, twice = _heard_in_all(crowd, speaker, self.rooms)
+            lost = talk.lost()
+            heard, twice = _heard_in_all(crowd, talk.speaker(), self.rooms)
             return Restart(
                 rooms=self.rooms,
                 outage_s=OUTAGE,
@@ -238,35 +240,62 @@ class FleetBench:
                 heard_s=heard_s,
                 heard=heard,
                 twice=twice,
-                closed=closed,
+                said=talk.said,
+                lost=lost,
+                closed=crowd.closed,
                 cpu_s=used,
             )
 
     def _until_all_is_back(
-        self, crowd: Crowd, speaker: int, fleet: Fleet, channels: int
+        self, talk: _Talk, fleet: Fleet, channels: int
     ) -> tuple[float | None, float | None]:
         """Seconds until the broker has its channels, and until a sample of rooms is heard."""
         began = time.monotonic()
-        step = max(1, self.rooms // SAMPLE)
-        sample = len(range(0, self.rooms, step))
         channels_s: float | None = None
         heard_s: float | None = None
-        rounds = closed = 0
         while (now := time.monotonic() - began) < BACK_WITHIN:
             if channels_s is None and fleet.redis.channels() >= channels:
                 channels_s = now
-            if heard_s is None:
-                if crowd.closed > closed and crowd.size < CLIENTS + SPEAKERS:
-                    closed = crowd.closed
-                    speaker = crowd.open(1, fleet.talks.port)
-                told = crowd.say(speaker, sample, step=step, within=GLANCE, again=rounds > 0)
-                rounds += 1
-                heard_s = time.monotonic() - began if told["done"] == sample else None
-            else:
-                time.sleep(GLANCE)
-            if channels_s is not None and heard_s is not None:
+            if heard_s is None and talk.all_heard:
+                heard_s = now
+            if channels_s is not None and heard_s is not None and now > SAY_ON:
                 break
+            talk.go_on(GLANCE)
         return channels_s, heard_s
+
+
+class _Talk:
+    """Messages to a sample of rooms, over and over, from a client that may be thrown out."""
+
+    def __init__(self, crowd: Crowd, speaker: int, port: int, rooms: int) -> None:
+        self.said = 0
+        self.all_heard = False
+        self._crowd, self._speaker, self._port = crowd, speaker, port
+        self._step = max(1, rooms // SAMPLE)
+        self._sample = len(range(0, rooms, self._step))
+        self._closed = 0
+
+    def speaker(self) -> int:
+        """The client that speaks now: a new one, if the last may have been thrown out."""
+        if self._crowd.closed > self._closed and self._crowd.size < CLIENTS + SPEAKERS:
+            self._closed = self._crowd.closed
+            self._speaker = self._crowd.open(1, self._port)
+        return self._speaker
+
+    def go_on(self, seconds: float) -> None:
+        """Say something every GLANCE for so long."""
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            told = self._crowd.say(
+                self.speaker(), self._sample, step=self._step, within=GLANCE, again=self.said > 0
+            )
+            self.said += self._sample
+            self.all_heard = told["done"] == self._sample
+            time.sleep(max(0, now + GLANCE - time.monotonic()))
+
+    def lost(self) -> int:
+        """What of all that was never heard."""
+        return self.said - self._crowd.listen(self.speaker(), SAY_ON)
 
 
 def _heard_in_all(crowd: Crowd, speaker: int, rooms: int) -> tuple[int, int]:
