@@ -201,9 +201,9 @@ class Trial(Fleet):
         await fault.judge()
         self.traffic.resume()
 
-    async def ask_whether(self, state: str) -> list[bool]:
-        """Whether each instance is in ``state``, by its health."""
-        return [health["state"] == state for health in await self.ask("health")]
+    async def all_up(self) -> None:
+        """Wait until the health of every instance says so."""
+        await asyncio.gather(*(each.until("up", timeout=HEALED) for each in self.processes))
 
 
 class Fault:

@@ -34,7 +34,7 @@ async def test_a_broker_that_is_killed_and_started_again_loses_nothing_unsaid(
             await fault.noticed(AT_ONCE)
             await trial.server.start()
 
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
         fault.assert_served()
 
 
@@ -48,7 +48,7 @@ async def test_a_broker_that_stalls_is_noticed_in_time_and_nothing_is_doubled(
             await asyncio.sleep(5.0 - (fault.row.noticed or 0))
             await trial.server.cont()
 
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
         fault.assert_served()
 
 
@@ -67,7 +67,7 @@ async def test_a_broker_that_forgets_or_ends_connections_loses_nothing_unsaid(
 
         async with trial.fault("CLIENT KILL of subscribers") as fault:
             assert await ways.drop_subscribers() == 3
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
 
 
 async def test_an_app_that_starts_before_its_broker_serves_at_once_and_heals(

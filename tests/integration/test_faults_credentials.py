@@ -45,5 +45,5 @@ async def test_credentials_that_are_revoked_are_told_and_needed_again_only(
             await ways.allow()
 
         fault.assert_served()
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
         await client.call("enter", "/room", "afterwards")

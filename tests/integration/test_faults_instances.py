@@ -34,7 +34,7 @@ async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others
         fault.assert_served()
         fault.assert_nothing_lost()
         assert not trial.gaps
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
 
 
 async def test_an_instance_that_stands_still_keeps_its_link_and_misses_nothing(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.faults_brokers import breaking
-from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
+from tests.integration.faults_trial import AT_ONCE, Trial
 from wsrooms import WsError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def test_what_the_outbox_does_not_keep_is_told_to_its_sender_and_counted_e
     nursery: Nursery, broker: Broker, tmp_path: Path, limit: str
 ) -> None:
     given, error = LIMITS[limit]
-    async with Trial(nursery, broker, tmp_path, given={**QUICK, **given}) as trial:
+    async with Trial(nursery, broker, tmp_path, given=given) as trial:
         async with trial.fault(f"outbox full: {limit}", broken=[0]) as fault:
             trial.proxies[0].refuse()
             trial.proxies[0].cut()
@@ -111,7 +111,7 @@ async def test_an_outage_of_twenty_seconds_costs_no_more_than_the_outbox_and_hea
         assert any("TransportUnavailable" in str(error) for error in errors)
         for was, now in zip(before, during, strict=True):
             assert now["resident"] - was["resident"] < 3 * OUTBOX
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
         await asyncio.gather(*(each.call("enter", "/room", "afterwards") for each in clients))
 
 
@@ -172,4 +172,4 @@ async def test_a_subscriber_that_is_too_slow_for_the_broker_recovers_and_tells_i
             slow.signal(signal.SIGCONT)
         assert (None, None, None) in trial.gaps[slow.name]
         assert not any(trial.gaps.get(each.name) for each in trial.processes[:2])
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()

@@ -38,7 +38,7 @@ async def test_links_that_are_cut_lose_nothing_unsaid_and_double_nothing(
         fault.assert_served()
         assert fault.row.resent > 0
         assert fault.row.dropped > 0
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
 
 
 async def test_a_link_that_falls_silent_while_idle_is_noticed_in_time(
@@ -52,7 +52,7 @@ async def test_a_link_that_falls_silent_while_idle_is_noticed_in_time(
             for proxy in trial.proxies:
                 proxy.heal()
         fault.assert_nothing_lost()
-        assert all(await trial.ask_whether("up"))
+        await trial.all_up()
 
 
 async def test_a_link_that_falls_silent_with_unsent_bytes_is_given_up(
