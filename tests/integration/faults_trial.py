@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from wsrooms.testing import Violation
     from wsrooms.testing.history.records import Id
 
-__all__ = ["AT_ONCE", "HEALED", "NOTICED", "QUICK", "Fault", "Trial"]
+__all__ = ["AT_ONCE", "HEALED", "NOTICED", "QUICK", "SLACK", "Fault", "Trial"]
 
 NOTICED = 4.5
 """Seconds within which a silent broker is noticed, with the options that nobody changed."""
@@ -45,8 +45,11 @@ NOTICED = 4.5
 HEALED = 10.0
 """Seconds within which the fleet is whole again."""
 
-AT_ONCE = 1.0
-"""Seconds that count as none on a machine that is shared; an outage is longer."""
+SLACK = 1.0
+"""Seconds by which a machine that is shared may be late."""
+
+AT_ONCE = 1.5
+"""Seconds that count as none on such a machine; no outage that is waited for is as short."""
 
 QUICK: dict[str, float] = {"ping_interval": 0.5, "connect_timeout": 0.5, "confirm_timeout": 1.0}
 """Options for faults whose noticing is not the subject."""
@@ -222,6 +225,7 @@ class Fault:
         self._trial = trial
         self._broken = broken
         self._first = len(trial.history)
+        self._told = self._vague_gaps()
         self._stats: dict[str | None, dict[str, int]] = {}
 
     async def begin(self) -> None:
@@ -241,7 +245,7 @@ class Fault:
 
     async def noticed(self, within: float = NOTICED) -> float:
         """Wait until each broken instance says that it is down; the seconds that it took."""
-        late = within + AT_ONCE
+        late = within + SLACK
         moments = await asyncio.gather(
             *(process.until("down", timeout=late) for process in self._processes)
         )
@@ -255,6 +259,17 @@ class Fault:
         assert self.row.answer is not None
         assert 0 < self.row.local < AT_ONCE
         assert 0 < self.row.answer < AT_ONCE
+
+    def assert_told_once(self) -> None:
+        """Each instance whose link was lost said so once, and no other did."""
+        told = self._vague_gaps()
+        new = {name: count - self._told.get(name, 0) for name, count in told.items()}
+        broken = {process.name for process in self._processes}
+        assert {name for name, count in new.items() if count} == broken
+        assert all(new[name] == 1 for name in broken), new
+
+    def _vague_gaps(self) -> dict[str, int]:
+        return {name: gaps.count((None, None, None)) for name, gaps in self._trial.gaps.items()}
 
     def assert_nothing_lost(self) -> None:
         """Whatever the broker had confirmed has arrived."""

@@ -25,10 +25,12 @@ async def test_links_that_are_cut_lose_nothing_unsaid_and_double_nothing(
         async with trial.fault("every instance cut") as fault:
             for proxy in trial.proxies:
                 proxy.cut()
+        fault.assert_told_once()
         fault.assert_served()
 
         async with trial.fault("one instance cut", broken=[1]) as fault:
             trial.proxies[1].cut()
+        fault.assert_told_once()
         fault.assert_served()
 
         trial.proxies[0].slow(latency=0.2)  # the others hear what it sends before it knows

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.integration.nursery import Nursery
 
 SEEDS = range(int(os.environ.get("STORMS", "1")))
-LASTS = 8.0
+LASTS = 5.0
 CALM = (0.05, 1.2)
 """Seconds between two faults: often shorter than what the last one takes to heal."""
 
