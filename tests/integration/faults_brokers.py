@@ -49,6 +49,13 @@ class Breaking(ABC):
         """Let ``login`` in no more, and end its connections."""
 
     @abstractmethod
+    async def forbid_all_but(self, *patterns: str) -> None:
+        """Let ``login`` use only channels that match one of ``patterns``, as the core names them.
+
+        ``allow`` takes it back.
+        """
+
+    @abstractmethod
     async def limit_buffers(self, size: int) -> None:
         """End a subscriber for which more than ``size`` bytes are waiting."""
 
@@ -95,6 +102,17 @@ class RedisBreaking(Breaking):
         for each in await self._client.client_list():
             if each["user"] == user:
                 await self._client.client_kill_filter(_id=each["id"])
+
+    async def forbid_all_but(self, *patterns: str) -> None:
+        # Redis itself ends the connections that are subscribed to what is forbidden now.
+        await self._client.acl_setuser(
+            self.login[0],
+            enabled=True,
+            reset_channels=True,
+            keys=["*"],
+            channels=list(patterns),
+            categories=["+@all"],
+        )
 
     async def limit_buffers(self, size: int) -> None:
         limit = f"pubsub {size} {size // 2} 1"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.integration.clients import Member
     from tests.integration.nursery import Nursery
 
-SEEDS = range(int(os.environ.get("STORMS", "1")))
+SEEDS = range(int(os.environ.get("WSROOMS_STORMS", "1")))
 LASTS = 5.0
 CALM = (0.05, 1.2)
 """Seconds between two faults: often shorter than what the last one takes to heal."""
@@ -72,7 +73,7 @@ async def _storm(trial: Trial, chance: random.Random) -> None:
         index = chance.randrange(3)
         proxies = [trial.proxies[index]] if chance.random() < 0.6 else trial.proxies
         trial.history.outage(note="a storm")
-        match chance.randrange(7):
+        match chance.randrange(8):
             case 0 | 1:
                 for proxy in proxies:
                     proxy.cut()
@@ -101,6 +102,10 @@ async def _storm(trial: Trial, chance: random.Random) -> None:
                 await trial.server.stop()
                 await asyncio.sleep(chance.uniform(0.1, 1.0))
                 await trial.server.cont()
+            case 6:
+                trial.processes[index].signal(signal.SIGSTOP)
+                await asyncio.sleep(chance.uniform(0.1, 1.5))
+                trial.processes[index].signal(signal.SIGCONT)
             case _:
                 await ways.drop_subscribers()
         await asyncio.sleep(chance.uniform(*CALM))
