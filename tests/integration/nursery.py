@@ -86,9 +86,10 @@ def _main(address: str, loop: str) -> None:
     sys.stdout.flush()
 
     children: dict[int, socket.socket] = {}
-    born = _next_child(listener, woken, children)
+    buried: set[socket.socket] = set()
+    born = _next_child(listener, woken, children, buried)
     signal.set_wakeup_fd(-1)
-    for each in (listener, woken, wake, *children.values()):
+    for each in (listener, woken, wake, *children.values(), *buried):
         each.close()
     if born is not None:
         for number in (signal.SIGINT, signal.SIGCHLD):
@@ -97,7 +98,10 @@ def _main(address: str, loop: str) -> None:
 
 
 def _next_child(
-    listener: socket.socket, woken: socket.socket, children: dict[int, socket.socket]
+    listener: socket.socket,
+    woken: socket.socket,
+    children: dict[int, socket.socket],
+    buried: set[socket.socket],
 ) -> socket.socket | None:
     """Fork for each connection; return it in the child, and None when nobody needs more."""
     with selectors.DefaultSelector() as waiting:
@@ -109,7 +113,15 @@ def _next_child(
                     return None
                 if key.fileobj is woken:
                     woken.recv(4096)
-                    _bury(children)
+                    for each in _bury(children):
+                        buried.add(each)
+                        waiting.register(each, selectors.EVENT_READ, each)
+                    continue
+                if key.data is not None:
+                    if not _drained(key.data):
+                        waiting.unregister(key.data)
+                        buried.discard(key.data)
+                        key.data.close()
                     continue
                 connection, _ = listener.accept()
                 pid = os.fork()
@@ -118,16 +130,30 @@ def _next_child(
                 children[pid] = connection
 
 
-def _bury(children: dict[int, socket.socket]) -> None:
-    """Tell of each child that has ended, to whoever talks to it."""
+def _bury(children: dict[int, socket.socket]) -> list[socket.socket]:
+    """Tell of each child that has ended, to whoever talks to it; return their connections."""
+    ended: list[socket.socket] = []
     for pid in list(children):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
             connection = children.pop(pid)
             told = {"told": "ended", "status": os.waitstatus_to_exitcode(status)}
             with contextlib.suppress(OSError):  # whoever it was has gone
                 connection.sendall(json.dumps(told).encode() + b"\n")
-            connection.close()
+                connection.shutdown(socket.SHUT_WR)
+            ended.append(connection)
+    return ended
+
+
+def _drained(connection: socket.socket) -> bool:
+    """Throw away what comes for a process that has ended; whether there may be more.
+
+    Closing would break the pipe of whoever writes to it, before they have read its status.
+    """
+    try:
+        return bool(connection.recv(65536))
+    except OSError:  # whoever it was has gone
+        return False
 
 
 if __name__ == "__main__":
