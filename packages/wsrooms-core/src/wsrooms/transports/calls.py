@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = [
     "as_exception",
     "as_transport_error",
     "cancelled_by_us",
     "is_pending",
+    "untraced",
     "wait_for_end",
 ]
 
@@ -32,6 +36,16 @@ def as_exception(failure: BaseException) -> Exception:
     if isinstance(failure, Exception):
         return failure
     return TransportUnavailable("the transport gave the call up")
+
+
+def untraced(error: Exception, transport: object, logger: logging.Logger) -> Exception:
+    """``error`` without its frames, of which one holds the receipt that will hold it.
+
+    In that circle a receipt that is dropped would tell of its failure only when the
+    garbage is collected.
+    """
+    logger.debug("%r failed", transport, exc_info=error)
+    return error.with_traceback(None)
 
 
 def cancelled_by_us(failure: BaseException) -> bool:
