@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from wsrooms.errors import TransportClosed, TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.envelope import new_instance_id
+from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
@@ -140,7 +140,7 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed = False
         self._publish_from = 0.0
-        self.exchange.begin(new_instance_id())
+        self.exchange.begin(drawn_instance_id())
         self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
@@ -208,7 +208,7 @@ class BrokerTransport(ABC):
             self._life = life
             self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
-            if self._starting is not None and not self._starting.done():
+            if life == "closed" and self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error)
             if self._ended is not None:
                 self._ended.set()
