@@ -18,7 +18,7 @@ help:
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
 	@echo "make docs         build the documentation into site/"
-	@echo "make coverage     branch coverage of the core"
+	@echo "make coverage     branch coverage of the packages"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
 	@echo "make clean        remove everything that make has made"
@@ -66,7 +66,7 @@ docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
 coverage:
-	$(IN) coverage coverage run -m pytest tests/core $(ARGS)
+	$(IN) coverage coverage run -m pytest tests/core tests/redis tests/conformance $(ARGS)
 	$(IN) coverage coverage report
 
 mutants:

@@ -14,7 +14,8 @@ import sys
 
 LIMIT_MS = 100.0
 LIMIT_IN_ASYNCIOS = 2.0
-OPTIONAL = {"pydantic", "attrs", "attr", "uvloop", "redis", "nats", "aiokafka", "pytest"}
+TRANSPORTS = {"wsrooms_redis", "redis", "hiredis", "nats", "aiokafka"}
+OPTIONAL = {"pydantic", "attrs", "attr", "uvloop", "pytest", *TRANSPORTS}
 
 
 def cost_ms(code: str) -> float:

@@ -12,7 +12,13 @@ import subprocess
 import sys
 from typing import Any
 
-PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing", "wsrooms.testing.conformance")
+PUBLIC = (
+    "wsrooms",
+    "wsrooms.transports",
+    "wsrooms.testing",
+    "wsrooms.testing.conformance",
+    "wsrooms_redis",
+)
 
 
 def verify(module: str) -> dict[str, Any]:

@@ -18,7 +18,12 @@ def section() -> str:
     """The list, one row for each case."""
     rows = ["| | case | what holds |", "|---|---|---|"]
     for case in cases():
-        sentence = case.sentence.replace("|", "\\|").replace("\n", " ")
+        sentence = (
+            case.sentence.partition("\n\n")[0]
+            .replace("\n", " ")
+            .replace("``", "`")
+            .replace("|", "\\|")
+        )
         rows.append(f"| {case.number} | `{case.name}`{{#{case.name}}} | {sentence} |")
     return "\n".join(["", *rows, ""])
 

@@ -27,6 +27,7 @@ GROUPS = {
     "test_declaring": "Declaring routes and hooks",
     "test_starting": "Making and starting an app",
     "test_transports": "Between instances",
+    "test_redis": "Redis between them",
     "test_handling": "Handling messages",
     "test_sending": "Sending",
     "test_reaching": "Clients",

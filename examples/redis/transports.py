@@ -23,8 +23,12 @@ by_keywords = RedisTransport("redis://localhost:6379", namespace="staging", outb
 by_url = RedisTransport("redis://localhost:6379?namespace=staging&outbox_age=30")
 # --8<-- [end:options]
 
+
 # --8<-- [start:tls]
-by_tls = RedisTransport("rediss://localhost:6380", ssl_ca_certs="ca.pem")
+def by_tls() -> RedisTransport:  # the file has to be there
+    return RedisTransport("rediss://localhost:6380", ssl_ca_certs="ca.pem")
+
+
 # --8<-- [end:tls]
 
 # --8<-- [start:user]
@@ -42,6 +46,11 @@ class FromFile(CredentialProvider):
 
 by_provider = RedisTransport("redis://localhost:6379", credential_provider=FromFile())
 # --8<-- [end:credentials]
+
+# --8<-- [start:failover]
+by_hosts = RedisTransport("redis://redis-1:6379,redis-2:6379")
+by_sentinels = RedisTransport("redis+sentinel://sentinel-1,sentinel-2,sentinel-3/mymaster")
+# --8<-- [end:failover]
 
 # --8<-- [start:unix]
 by_socket = RedisTransport("redis+unix:///run/redis/redis.sock")

@@ -133,6 +133,8 @@ def engine() -> Engine | str:
             connection.connect(path)
     except OSError as error:
         return f"Docker does not run at {path}: {error.strerror}"
+    # Now, and not when a test's event loop would have to wait for it.
+    import testcontainers.core.container  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from docker import from_env
 
     return Engine(from_env(timeout=60))

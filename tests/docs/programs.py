@@ -27,13 +27,23 @@ EXAMPLES = ROOT / "examples"
 DEADLINE = 10.0
 
 
-def load(name: str) -> ModuleType:
-    """A fresh copy of an example, as if it had just been imported."""
+def load(name: str, changes: Mapping[str, str] | None = None) -> ModuleType:
+    """A fresh copy of an example, as if it had just been imported.
+
+    Each text of ``changes`` stands in it, and is replaced: an address by the test's own.
+    """
     spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    if changes is None:
+        spec.loader.exec_module(module)
+        return module
+    source = (EXAMPLES / name).read_text("utf-8")
+    for shown, meant in changes.items():
+        assert shown in source, shown
+        source = source.replace(shown, meant)
+    exec(compile(source, name, "exec", dont_inherit=True), vars(module))
     return module
 
 
@@ -42,7 +52,7 @@ def copy(name: str, folder: Path) -> None:
     shutil.copy(EXAMPLES / name, folder)
 
 
-def run_pytest(folder: Path, *arguments: str) -> str:
+def run_pytest(folder: Path, *arguments: str, timeout: float = 50) -> str:
     """What pytest says of the tests in ``folder``, which must pass without a warning."""
     path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
     ran = subprocess.run(
@@ -51,7 +61,7 @@ def run_pytest(folder: Path, *arguments: str) -> str:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=timeout,
         check=False,
     )
     told = ran.stdout + ran.stderr

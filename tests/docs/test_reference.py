@@ -15,7 +15,13 @@ REFERENCE = ROOT / "docs/reference"
 PAGES = {path.name: path.read_text("utf-8") for path in REFERENCE.glob("*.md")}
 SHOWN = re.findall(r"^::: (\S+)$|^#.*\{#(wsrooms\.\S+)\}$", "\n".join(PAGES.values()), re.MULTILINE)
 NAMES = sorted(one or other for one, other in SHOWN)
-PACKAGES = ["wsrooms", "wsrooms.transports", "wsrooms.testing", "wsrooms.testing.conformance"]
+PACKAGES = [
+    "wsrooms",
+    "wsrooms.transports",
+    "wsrooms.testing",
+    "wsrooms.testing.conformance",
+    "wsrooms_redis",
+]
 
 
 def public_names() -> list[str]:

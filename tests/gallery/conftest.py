@@ -13,6 +13,7 @@ import inspect
 import json
 import logging
 import re
+import socket
 import sys
 import textwrap
 import traceback
@@ -248,3 +249,11 @@ def mistake(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) ->
     page = request.config.pluginmanager.get_plugin("errors page")
     if page is not None:
         page.take(request.path.stem, mistake)
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """Give a port at which nothing listens; kept from others meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]

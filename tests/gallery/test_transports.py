@@ -44,8 +44,8 @@ def test_a_scheme_is_one_that_something_speaks(
         ws = WsApp(broadcast_transport="reddis://localhost")
     """) == (
         "wsrooms.errors.UnknownScheme: no transport speaks 'reddis' URLs; known schemes: "
-        "kafka, kafka+ssl, memory, nats, redis, redis+unix, rediss, tls; did you mean "
-        "'redis' or 'rediss'?"
+        "kafka, kafka+ssl, memory, nats, redis, redis+sentinel, redis+unix, rediss, tls; did you "
+        "mean 'redis' or 'rediss'?"
     )
 
 

@@ -218,7 +218,7 @@ def leave_unsubscribes_others() -> AbstractContextManager[object]:
 def rejoin_trusts_the_old_subscription() -> AbstractContextManager[object]:
     def mutant(self: BusLink, channel: str) -> bool:
         entry = self._channels.get(channel)
-        return entry is not None and (entry.confirmed or entry.held or entry.task is not None)
+        return entry is not None and (entry.confirmed or entry.held or entry.busy)
 
     return patch.object(BusLink, "ready", mutant)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsrooms.errors import TransportError
+from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
 from wsrooms.transports.link import BusLink
 
@@ -137,13 +137,17 @@ class Deferred:
         self.handlers: dict[str, Callable[[str], None]] = {}
         self._news = asyncio.Event()
 
-    def _begin(self, *call: str) -> Awaitable[None]:
+    def _opened(self, *call: str) -> asyncio.Future[None]:
         same = [other for other in self.open if other[1] == call[1] and call[0] != "publish"]
         assert not [other for other in same if other[0] != "publish"], f"{call} overlaps {same}"
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.calls.append(call)
         self.open[call] = future
         self._news.set()
+        return future
+
+    def _begin(self, *call: str) -> Awaitable[None]:
+        future = self._opened(*call)
 
         async def outcome() -> None:
             try:
@@ -181,6 +185,40 @@ class Deferred:
             while self.calls.count(call) < count:
                 self._news.clear()
                 await self._news.wait()
+
+
+class DeferredByReceipt(Deferred):
+    """Deferred, whose subscriptions are told by receipts, as those of brokers' transports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receipts: dict[str, Receipt] = {}
+
+    def subscribe(self, channel: str, handler: Callable[[str], None]) -> Awaitable[None]:
+        self.handlers[channel] = handler
+        self._opened("subscribe", channel).add_done_callback(
+            lambda future: self._tell(channel, future)
+        )
+        receipt = self._receipts[channel] = Receipt()
+        return receipt
+
+    def unsubscribe(self, channel: str) -> Awaitable[None]:
+        if (receipt := self._receipts.pop(channel, None)) is not None:
+            del self.open["subscribe", channel]
+            receipt.settle(TransportUnavailable("unsubscribed before it was confirmed"))
+        return super().unsubscribe(channel)
+
+    def _tell(self, channel: str, future: asyncio.Future[None]) -> None:
+        receipt = self._receipts.pop(channel)
+        del self.open["subscribe", channel]
+        if future.cancelled():
+            receipt.settle(TransportUnavailable("the transport gave the call up"))
+            return
+        error = future.exception()
+        assert error is None or isinstance(error, Exception)
+        if error is None:
+            self.held.add(channel)
+        receipt.settle(error)
 
 
 class DeferredWithState(Deferred):
@@ -256,10 +294,11 @@ def slow() -> type[Slow]:
     return Slow
 
 
-@pytest.fixture(scope="session")
-def deferred() -> type[Deferred]:
+@pytest.fixture(scope="session", params=[Deferred, DeferredByReceipt], ids=["async", "receipts"])
+def deferred(request: pytest.FixtureRequest) -> type[Deferred]:
     """Give a class of async methods whose calls end when, and as, the test says."""
-    return Deferred
+    kind: type[Deferred] = request.param
+    return kind
 
 
 @pytest.fixture(scope="session")

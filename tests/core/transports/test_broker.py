@@ -270,7 +270,9 @@ async def test_a_broker_that_takes_messages_and_brings_none_back_is_deaf() -> No
     assert transport.states[-1][1] == (
         "nowhere took a message and did not bring it back within 5 s"
     )
-    assert not transport.may_publish
+    await asyncio.sleep(4)
+    assert transport.hearing.connected.is_set()
+    assert transport.state == "deaf"  # until an own message has come back
     transport.echoes = True
     await transport.until("up")
     assert transport.told == ["up", "deaf", "up", "gap"]

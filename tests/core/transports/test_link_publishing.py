@@ -11,7 +11,7 @@ import pytest
 
 from wsrooms.errors import OutboxFull, OutcomeUnknown, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
-from wsrooms.transports import link, parse, tagged
+from wsrooms.transports import parse, publisher, tagged
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
@@ -111,7 +111,7 @@ async def test_a_publish_that_fails_is_told_to_its_sender_and_the_next_goes_on(
 async def test_a_publish_that_is_never_confirmed_has_an_unknown_outcome(
     deferred: type[Deferred], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "MAX_AGE", 0.02)
+    monkeypatch.setattr(publisher, "MAX_AGE", 0.02)
     transport = deferred()
     bus, _ = linked(transport)
     error = await ended(bus.publish("c", "x"))
@@ -146,7 +146,7 @@ async def test_a_transport_may_be_sync_now_and_async_then(
 async def test_what_waits_is_bounded_and_the_next_is_refused(
     deferred: type[Deferred], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(publisher, "MAX_MESSAGES", 2)
     transport = deferred()
     transport.__dict__["lost"] = 0  # what a class counts is nothing to call
     bus, events = linked(transport)
@@ -167,7 +167,7 @@ async def test_what_is_not_published_takes_a_number_and_is_missed_elsewhere(
     ended: Ended,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link, "MAX_MESSAGES", 1)
+    monkeypatch.setattr(publisher, "MAX_MESSAGES", 1)
     clock = asyncio.get_running_loop().time
     carrier = deferred()
     bus, _ = linked(tagged(carrier))
@@ -178,7 +178,7 @@ async def test_what_is_not_published_takes_a_number_and_is_missed_elsewhere(
 
     sent, waiting = bus.publish("c", "1"), bus.publish("c", "waits")
     assert isinstance(await ended(bus.publish("c", "refused")), OutboxFull)
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + link.MAX_AGE)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + publisher.MAX_AGE)
     assert isinstance(await ended(sent), OutcomeUnknown)
     assert isinstance(await ended(waiting), TransportUnavailable)
     last = bus.publish("c", "last")
@@ -216,4 +216,4 @@ async def test_a_transport_that_never_waits_leaves_the_loop_its_turns(
     assert [await ended(receipt) for receipt in receipts] == [None] * 300
     assert published == [str(number) for number in range(300)]
     between = [seen[index + 1] - seen[index] for index in range(len(seen) - 1)]
-    assert max(between) <= link.TURN
+    assert max(between) <= publisher.TURN

@@ -10,7 +10,7 @@ import pytest
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED
-from wsrooms.transports import link
+from wsrooms.transports import link, publisher
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
@@ -90,7 +90,7 @@ async def test_without_a_broker_wishes_and_publishes_wait_until_it_comes(
 async def test_what_waited_too_long_for_a_broker_is_told(
     slow: type[Slow], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "MAX_AGE", 0.02)
+    monkeypatch.setattr(publisher, "MAX_AGE", 0.02)
     bus, _ = linked(slow())
     await bus.start(keep_trying=True)
     error = await ended(bus.publish("c", "x"))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import ConfigurationError, PayloadTooLarge
 from wsrooms.transports import (
     Gap,
     MemoryBus,
@@ -348,6 +348,18 @@ def test_the_limit_leaves_room_for_the_longest_envelope(bus: EchoBus) -> None:
     one = tagged(Capable(bus))
     longest = wrap("0" * 16, 2**63 - 1, 2**63 - 1, "x" * one.max_payload)
     assert len(longest) <= Capable.max_payload
+
+
+def test_a_payload_over_the_limit_is_refused_and_takes_no_number(bus: EchoBus) -> None:
+    one = tagged(Capable(bus))
+    with pytest.raises(PayloadTooLarge) as refused:
+        one.publish("ws:room:r", "\u00e9" * (one.max_payload // 2 + 1))
+    assert refused.value.limit == one.max_payload
+    one.publish("ws:room:r", "x" * one.max_payload)
+    (sent,) = bus.sent
+    envelope = parse(sent[1])
+    assert envelope is not None
+    assert envelope.seq == 1
 
 
 async def test_what_the_wrapped_transport_cannot_do_is_no_trouble(bus: EchoBus) -> None:

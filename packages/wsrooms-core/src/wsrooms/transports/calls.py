@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
 from wsrooms.transports.envelope import new_instance_id
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = [
     "as_exception",
@@ -16,6 +19,7 @@ __all__ = [
     "cancelled_by_us",
     "drawn_instance_id",
     "is_pending",
+    "untraced",
     "wait_for_end",
 ]
 
@@ -34,6 +38,16 @@ def as_exception(failure: BaseException) -> Exception:
     if isinstance(failure, Exception):
         return failure
     return TransportUnavailable("the transport gave the call up")
+
+
+def untraced(error: Exception, transport: object, logger: logging.Logger) -> Exception:
+    """``error`` without its frames, of which one holds the receipt that will hold it.
+
+    In that circle a receipt that is dropped would tell of its failure only when the
+    garbage is collected.
+    """
+    logger.debug("%r failed", transport, exc_info=error)
+    return error.with_traceback(None)
 
 
 def cancelled_by_us(failure: BaseException) -> bool:

@@ -46,7 +46,7 @@ class Exchange:
 
     def __init__(self, options: BrokerOptions, *, max_payload: int, logger: logging.Logger) -> None:
         self.max_payload = max_payload
-        self.instance = ""
+        self.instance: str = ""
         self.wishes: Wishes = Wishes()
         self.outbox: Outbox[bytes] = Outbox(
             max_messages=options.outbox_messages,
@@ -55,7 +55,7 @@ class Exchange:
             policy=options.outbox_policy,
         )
         self.on_gap: Callable[[Gap], None] | None = None
-        self.probes = 0
+        self.probes: int = 0
         self._logger = logger
         self._log = SeldomLog(logger)
         self._sequencer = Sequencer(COUNTERS)

@@ -15,11 +15,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from wsrooms.errors import (
-    OutcomeUnknown,
-    TransportClosed,
-    TransportError,
-)
+from wsrooms.errors import TransportClosed, TransportError
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.calls import (
@@ -27,9 +23,9 @@ from wsrooms.transports.calls import (
     as_transport_error,
     cancelled_by_us,
     is_pending,
+    untraced,
     wait_for_end,
 )
-from wsrooms.transports.outbox import Outbox, Outgoing
 from wsrooms.transports.protocols import (
     Gap,
     SupportsGaps,
@@ -39,19 +35,12 @@ from wsrooms.transports.protocols import (
     TransportState,
     WsBroadcastTransport,
 )
-from wsrooms.transports.tagged import TaggedTransport
+from wsrooms.transports.publisher import Publisher
 
 if TYPE_CHECKING:
     import logging
 
 __all__ = ["BusLink", "LinkEvents"]
-
-MAX_MESSAGES = 10_000
-MAX_BYTES = 16 * 1024 * 1024
-MAX_AGE = 15.0
-
-TURN = 64
-"""Publishes one after another before the loop gets a turn: a transport may never wait."""
 
 
 class LinkEvents(Protocol):
@@ -85,14 +74,28 @@ class LinkEvents(Protocol):
 class _Channel:
     """What is wished of one channel, and how far that has come."""
 
-    __slots__ = ("confirmed", "held", "name", "task", "wish")
+    __slots__ = ("call", "confirmed", "held", "limit", "name", "task", "wish")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.call: Receipt | None = None  # a subscription that is not answered yet
+        self.limit: asyncio.TimerHandle | None = None  # until when that may take
         self.wish: Callable[[str], None] | None = None
         self.held = False  # the transport may hold a subscription
         self.confirmed = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call for this channel is under way: no two may be."""
+        return self.task is not None or self.call is not None
+
+    def answered(self) -> None:
+        """The subscription is under way no more."""
+        self.call = None
+        if self.limit is not None:
+            self.limit.cancel()
+            self.limit = None
 
     def receive(self, payload: str) -> None:
         """What the transport calls: the handler of now, whenever it was told."""
@@ -117,16 +120,11 @@ class BusLink:
         self._confirm_timeout = confirm_timeout
         self._logger = logger
         self._channels: dict[str, _Channel] = {}
-        # No attribute of that name will do: somebody's class may count with it.
-        on_lost = transport.lost if isinstance(transport, TaggedTransport) else None
-        self._outbox: Outbox[str] = Outbox(
-            max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, max_age=MAX_AGE, on_lost=on_lost
-        )
-        self._publisher: asyncio.Task[None] | None = None
         self._starter: asyncio.Task[None] | None = None
         self._closed = False
         # For tasks, which otherwise would keep the context of whoever joins first.
         self._context = copy_context()
+        self._publisher = Publisher(transport, events.publish_failed, self._context, logger)
         self._outages = 0
         self.keeps_log: bool = bool(getattr(transport, "keeps_log", False))
         self.may_echo: bool = not getattr(transport, "skips_own", False)
@@ -174,9 +172,9 @@ class BusLink:
                 break
             except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
                 self._events.state_changed("down", str(as_transport_error(error)))
-                self._outbox.expire(asyncio.get_running_loop().time())
+                self._publisher.expire()
         self._starter = None
-        self._publish_next()  # in a task: after the wishes, and before what is published now
+        self._publisher.go_on()  # in a task: after the wishes, and before what is published now
         self._on_state("up", None)
 
     async def close(self, timeout: float) -> None:
@@ -191,14 +189,14 @@ class BusLink:
         until = loop.time() + timeout
         # Whatever was begun in this turn begins now: it would end unawaited if cancelled first.
         await asyncio.sleep(0)
-        if self._publisher is not None:
-            await asyncio.wait([self._publisher], timeout=timeout / 2)
+        await self._publisher.finish(timeout / 2)
         channels, self._channels = list(self._channels.values()), {}
-        tasks = [self._starter, self._publisher, *(channel.task for channel in channels)]
+        tasks = [self._starter, self._publisher.task, *(channel.task for channel in channels)]
         await self._cancelled([task for task in tasks if task is not None], until)
-        self._outbox.fail_all(TransportClosed("the app has closed"))
+        self._publisher.fail_all(TransportClosed("the app has closed"))
         for channel in channels:
             channel.wish = None
+            channel.answered()
         if isinstance(self.transport, SupportsLifecycle):
             await self._in_time(self.transport.close, until)
             return
@@ -265,7 +263,7 @@ class BusLink:
 
     def _reconcile(self, entry: _Channel) -> None:
         """Make the next call that brings the transport nearer to the wish, if none is under way."""
-        if entry.task is not None or self._closed or self._starter is not None:
+        if entry.busy or self._closed or self._starter is not None:
             return  # what has not started yet is told all wishes when it has
         if entry.wish is not None:
             if entry.confirmed:
@@ -276,7 +274,9 @@ class BusLink:
             except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the join's error
                 self._refuse(entry, self._untraced(error))
                 return
-            if is_pending(call):
+            if isinstance(call, Receipt):
+                self._subscribe_by(call, entry)
+            elif is_pending(call):
                 entry.task = asyncio.get_running_loop().create_task(
                     self._subscribing(entry, call, self._outages),
                     name=f"wsrooms subscribe {entry.name}",
@@ -306,6 +306,44 @@ class BusLink:
         else:
             self._reconcile(entry)
 
+    def _subscribe_by(self, call: Receipt, entry: _Channel) -> None:
+        """A transport that gives receipts needs no task for each of its channels."""
+        if call.done:
+            self._subscribed(entry, call._take_error(), self._outages)
+            return
+        entry.call = call
+        loop = asyncio.get_running_loop()
+        entry.limit = loop.call_later(
+            self._confirm_timeout, self._give_up, entry, context=self._context
+        )
+        call._when_done(partial(self._told, entry, self._outages))
+
+    def _told(self, entry: _Channel, outages: int, call: Receipt) -> None:
+        """A subscription is answered; too late, if it was given up."""
+        error = call._take_error()
+        if entry.call is call:
+            entry.answered()
+            self._subscribed(entry, error, outages)
+
+    def _subscribed(self, entry: _Channel, error: Exception | None, outages: int) -> None:
+        """A subscription was confirmed, or failed with ``error``."""
+        if error is None:
+            if entry.wish is None or (outages != self._outages and not self.keeps_log):
+                self._reconcile(entry)  # what was confirmed before an outage is asked for again
+            else:
+                self._confirm(entry)
+        elif outages != self._outages:
+            self._reconcile(entry)  # it says nothing of the line that there is now
+        else:
+            self._refuse(entry, error)
+
+    def _give_up(self, entry: _Channel) -> None:
+        """Each join has a deadline of its own: whoever still waits gets a fresh try."""
+        entry.answered()
+        if entry.wish is not None:
+            self._events.lapsed(entry.name)
+        self._take_back(entry)
+
     async def _subscribing(self, entry: _Channel, call: Awaitable[None], outages: int) -> None:
         limit = asyncio.timeout(self._confirm_timeout)
         try:
@@ -316,20 +354,12 @@ class BusLink:
             if cancelled_by_us(failure):
                 raise
             if limit.expired():
-                # Each join has a deadline of its own: whoever still waits gets a fresh try.
-                if entry.wish is not None:
-                    self._events.lapsed(entry.name)
-                self._take_back(entry)
-            elif outages != self._outages:
-                self._reconcile(entry)  # it says nothing of the line that there is now
+                self._give_up(entry)
             else:
-                self._refuse(entry, as_exception(failure))
+                self._subscribed(entry, as_exception(failure), outages)
             return
         entry.task = None
-        if entry.wish is None or (outages != self._outages and not self.keeps_log):
-            self._reconcile(entry)  # what was confirmed before an outage is asked for again
-        else:
-            self._confirm(entry)
+        self._subscribed(entry, None, outages)
 
     async def _unsubscribing(self, entry: _Channel, call: Awaitable[None]) -> None:
         try:
@@ -397,13 +427,8 @@ class BusLink:
         """Publish after everything that was published before; never raises, never waits."""
         if self._closed:
             return self._failed(TransportClosed("the app has closed"))
-        if self._publisher is not None or self._starter is not None:
-            receipt = Receipt(on_unseen=self._events.publish_failed)
-            try:
-                self._outbox.put(channel, payload, receipt, asyncio.get_running_loop().time())
-            except TransportError as error:
-                receipt.settle(error)
-            return receipt
+        if self._publisher.task is not None or self._starter is not None:
+            return self._publisher.put(channel, payload)
         try:
             call = self.transport.publish(channel, payload)
         except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the receipt's error
@@ -412,79 +437,17 @@ class BusLink:
             return call._told_to(self._events.publish_failed)
         if not is_pending(call):
             return FINISHED
-        receipt = Receipt(on_unseen=self._events.publish_failed)
-        now = asyncio.get_running_loop().time()
-        self._publish_next(Outgoing(channel, payload, receipt, now + MAX_AGE, 0), call)
-        return receipt
-
-    def _publish_next(
-        self, message: Outgoing[str] | None = None, call: Awaitable[None] | None = None
-    ) -> None:
-        """Publish ``message``, or what waits, in a task that goes on while there is more."""
-        loop = asyncio.get_running_loop()
-        first = self._outbox.take(loop.time()) if message is None else message
-        if first is not None:
-            self._publisher = loop.create_task(
-                self._publish_in_order(first, call),
-                name="wsrooms publisher",
-                context=self._context,
-            )
-
-    async def _publish_in_order(self, message: Outgoing[str], call: Awaitable[None] | None) -> None:
-        """Await ``call``, then publish what came meanwhile, one after another."""
-        loop = asyncio.get_running_loop()
-        published = 0
-        following: Outgoing[str] | None = message
-        try:
-            while following is not None:
-                message = following
-                message.receipt.settle(await self._publish_one(message, call))
-                call = None
-                published += 1
-                if not published % TURN:
-                    await asyncio.sleep(0)
-                following = self._outbox.take(loop.time())
-        except asyncio.CancelledError:
-            message.receipt.settle(TransportClosed("the app has closed"))
-            raise
-        finally:
-            self._publisher = None
-
-    async def _publish_one(
-        self, message: Outgoing[str], call: Awaitable[None] | None
-    ) -> TransportError | None:
-        """Publish a message, whose call may have been made; returns why it failed."""
-        limit = asyncio.timeout_at(message.deadline)
-        try:
-            async with limit:
-                if call is None:
-                    call = self.transport.publish(message.channel, message.payload)
-                if is_pending(call):
-                    await call
-        except (Exception, asyncio.CancelledError) as failure:
-            if cancelled_by_us(failure):
-                raise
-            if limit.expired():
-                told = f"a publish on {message.channel} was not confirmed in {MAX_AGE:g} s"
-                return OutcomeUnknown(told)
-            return as_transport_error(self._untraced(as_exception(failure)))
-        return None
+        return self._publisher.follow(channel, payload, call)
 
     def _failed(self, error: TransportError) -> Receipt:
         return Receipt.failed(error, self._events.publish_failed)
 
     def _untraced(self, error: Exception) -> Exception:
-        """``error`` without its frames, of which one holds the receipt that will hold it.
-
-        In that circle a receipt that is dropped would tell of its failure only when
-        the garbage is collected.
-        """
-        self._logger.debug("%r failed", self.transport, exc_info=error)
-        return error.with_traceback(None)
+        return untraced(error, self.transport, self._logger)
 
     # Figures
 
     def stats(self) -> dict[str, int]:
         """The transport's own counters, and what waits here."""
         own = self.transport.stats() if isinstance(self.transport, SupportsStats) else {}
-        return {"outbox": len(self._outbox), "outbox_bytes": self._outbox.size, **own}
+        return {**self._publisher.stats(), **own}

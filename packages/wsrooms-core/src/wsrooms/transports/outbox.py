@@ -37,11 +37,11 @@ class Outgoing(Generic[AnyStr]):
     def __init__(
         self, channel: str, payload: AnyStr, receipt: Receipt, deadline: float, size: int
     ) -> None:
-        self.channel = channel
+        self.channel: str = channel
         self.payload: AnyStr = payload
-        self.receipt = receipt
-        self.deadline = deadline
-        self.size = size
+        self.receipt: Receipt = receipt
+        self.deadline: float = deadline
+        self.size: int = size
 
 
 class Outbox(Generic[AnyStr]):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import ConfigurationError, PayloadTooLarge
 from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.envelope import (
     Sequencer,
@@ -93,7 +93,15 @@ class TaggedTransport:
                 logging.getLogger("wsrooms").exception("unsubscribing %s failed", channel)
 
     def publish(self, channel: str, payload: str) -> Awaitable[None] | None:
-        """Publish ``payload`` in its envelope."""
+        """Publish ``payload`` in its envelope.
+
+        Raises:
+            PayloadTooLarge: It is over ``max_payload``, where the wrapped transport has one.
+        """
+        if hasattr(self._inner, "max_payload"):
+            size, limit = len(payload.encode()), self.max_payload
+            if size > limit:
+                raise PayloadTooLarge(size, limit)
         epoch, seq = self._sequencer.next(channel)
         return self._inner.publish(channel, wrap(self._instance, epoch, seq, payload))
 

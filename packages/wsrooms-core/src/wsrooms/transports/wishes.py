@@ -8,6 +8,7 @@ end as the wished ones.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -76,7 +77,8 @@ class Wishes:
         self._wishes: dict[str, _Wish] = {}
         self._count = 0
         self._dirty: dict[str, None] = {}  # in the order of the wishes
-        self._lingering: dict[str, float] = {}  # until when, soonest first
+        # Until when, soonest first. A plain dict would look through all that went before.
+        self._lingering: OrderedDict[str, float] = OrderedDict()
         self._unrestored: set[str] = set()
 
     def __len__(self) -> int:
@@ -172,7 +174,7 @@ class Wishes:
             channel, until = next(iter(self._lingering.items()))
             if until > now:
                 break
-            del self._lingering[channel]
+            self._lingering.popitem(last=False)
             self._dirty[channel] = None
         if not self._dirty:
             return []

@@ -18,25 +18,64 @@ logged what the case is not about, and the event loop may not have been blocked.
 
 from __future__ import annotations
 
-from wsrooms.testing.conformance import basics, handlers, names, payloads, plain, sequences
+from wsrooms.testing.conformance import (
+    away,
+    basics,
+    bounds,
+    endings,
+    flapping,
+    handlers,
+    logins,
+    names,
+    outages,
+    payloads,
+    plain,
+    sequences,
+    telling,
+)
 from wsrooms.testing.conformance.case import Case
 from wsrooms.testing.conformance.memory import MemoryRig, SimulatedRig
-from wsrooms.testing.conformance.rig import BrokerControl, NotApplicable, ProxyControl, Rig
+from wsrooms.testing.conformance.rig import (
+    BrokerControl,
+    Login,
+    Misfit,
+    NotApplicable,
+    ProxyControl,
+    Rig,
+    Stranger,
+)
 from wsrooms.testing.conformance.trial import ConformanceFailed
 
 __all__ = [
     "BrokerControl",
     "Case",
     "ConformanceFailed",
+    "Login",
     "MemoryRig",
+    "Misfit",
     "NotApplicable",
     "ProxyControl",
     "Rig",
     "SimulatedRig",
+    "Stranger",
     "cases",
 ]
 
-_MODULES = (basics, names, payloads, sequences, handlers, plain)
+_MODULES = (
+    basics,
+    names,
+    payloads,
+    sequences,
+    flapping,
+    outages,
+    away,
+    bounds,
+    handlers,
+    logins,
+    endings,
+    telling,
+    plain,
+)
 
 
 def cases() -> tuple[Case, ...]:

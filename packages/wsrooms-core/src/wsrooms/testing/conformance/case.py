@@ -28,8 +28,12 @@ Need = Literal[
     "publish_raw",
     "subscriptions",
     "forget",
+    "login",
+    "misfit",
+    "small_buffers",
     "counters",
     "max_channel",
+    "address",
     "lifecycle",
     "state",
     "gaps",
@@ -37,6 +41,9 @@ Need = Literal[
     "max_payload",
 ]
 """What a case may need: something of the rig, or an optional protocol of the transport."""
+
+METHODS = ("publish_raw", "subscriptions", "forget", "login", "misfit", "small_buffers")
+"""Those that are methods of the rig, which it has if it overrides them."""
 
 DEADLINE = 30.0
 """Seconds that a case has, unless it says otherwise."""
@@ -85,7 +92,9 @@ class Case:
                 await self._run_body(trial)
             finally:
                 await self._end(trial)
-            problems = [*trial.problems, *await watch.problems()]
+            problems = trial.problems
+            del trial  # what its transports have left unseen shows when they are thrown away
+            problems += await watch.problems()
         if problems:
             raise ConformanceFailed(self.name, "at its end:\n" + "\n".join(problems))
 
@@ -135,10 +144,10 @@ def _check_need(rig: Rig, need: Need) -> None:
         NotApplicable: It is not.
     """
     told = f"{rig.name}: the rig has no {need}"
-    if need in ("proxy", "broker", "counters", "max_channel"):
+    if need in ("proxy", "broker", "counters", "max_channel", "address"):
         if getattr(rig, need) is None:
             raise NotApplicable(told)
-    elif need in ("publish_raw", "subscriptions", "forget"):
+    elif need in METHODS:
         if getattr(type(rig), need) is getattr(Rig, need):
             raise NotApplicable(told)
     elif not _has(rig, need):

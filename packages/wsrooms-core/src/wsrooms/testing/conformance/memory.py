@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wsrooms.testing.conformance.keeping import KeepingTransport
 from wsrooms.testing.conformance.rig import BrokerControl, ProxyControl, Rig
 from wsrooms.testing.fleet.bus import SimulatedBus
 from wsrooms.transports import (
     MemoryBus,
     MemoryTransport,
     Sequencer,
+    TaggedTransport,
     WsBroadcastTransport,
-    tagged,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class SimulatedRig(Rig):
 
     name = "simulated bus"
     counters: int | None = COUNTERS
+    address: str | None = "the simulated broker"
 
     def __init__(self, *, seed: int | None = None) -> None:
         """Make a bus; all its chance comes from ``seed``."""
@@ -62,7 +64,11 @@ class SimulatedRig(Rig):
         transport = self.bus.transport()
         if options.get("through_proxy"):
             self._links.names.append(transport.name)
-        made = tagged(transport)
+        return self._made(transport)
+
+    def _made(self, transport: SimulatedTransport) -> TaggedTransport:
+        """What is tried, around an end of the bus's link."""
+        made = TaggedTransport(KeepingTransport(transport))
         made._sequencer = Sequencer(COUNTERS)
         return made
 
@@ -82,6 +88,9 @@ class SimulatedRig(Rig):
         """The channels of the bus."""
         return set(self.bus.channels())
 
+    async def forget(self) -> None:
+        """Nothing has to be done: the bus stores nothing."""
+
     async def repair(self) -> None:
         """Heal the bus."""
         self.bus.heal()
@@ -98,27 +107,30 @@ class _Links:
     def __init__(self, bus: SimulatedBus) -> None:
         self.names: list[str] = []
         self._bus = bus
+        self._refusing = False
 
     def cut(self) -> None:
         for name in self.names:
             self._bus.cut(name)
-            self._bus.heal(name)
+            if not self._refusing:
+                self._bus.heal(name)
 
-    def hole(self) -> None:
+    def hole(self, *, new_ones_work: bool = False) -> None:
         for name in self.names:
             self._bus.cut(name, told=False)
+            if new_ones_work:
+                self._bus.heal(name)  # which brings no dead link back to life
 
     def refuse(self) -> None:
+        self._refusing = True
         for name in self.names:
-            self._bus.cut(name)
+            for transport in self._bus._which(name):
+                transport._reachable = False
 
     def heal(self) -> None:
+        self._refusing = False
         for name in self.names:
             self._bus.heal(name)
-
-    @property
-    def writes(self) -> int | None:
-        return None
 
 
 class _Broker:

@@ -7,11 +7,26 @@ is missing the cases that need it are not applicable, with the reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from wsrooms.transports import TaggedTransport, WsBroadcastTransport, wrap
+from wsrooms.transports import BrokerTransport, TaggedTransport, WsBroadcastTransport, wrap
 
-__all__ = ["BrokerControl", "NotApplicable", "ProxyControl", "Rig"]
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = [
+    "BrokerControl",
+    "Login",
+    "Misfit",
+    "NotApplicable",
+    "ProxyControl",
+    "Rig",
+    "Stranger",
+]
+
+Misfit = Literal["wrong_password", "missing_password", "tls_untrusted", "tls_to_plain_port"]
+"""Why a broker and a transport do not come together."""
 
 
 class NotApplicable(Exception):
@@ -51,28 +66,62 @@ class BrokerControl(Protocol):
 
 
 class ProxyControl(Protocol):
-    """What a case may do to the links that go through a proxy."""
+    """What a case may do to the links that go through a proxy; a ``TcpProxy`` can do it."""
 
     def cut(self) -> None:
-        """Break every connection; new ones are served."""
+        """Break every connection, in a way that both sides notice; new ones are served."""
         ...
 
-    def hole(self) -> None:
-        """Keep every connection open, and new ones too, and forward nothing."""
+    def hole(self, *, new_ones_work: bool = False) -> None:
+        """Keep every connection open and forward nothing, so that nobody notices.
+
+        Args:
+            new_ones_work: Whether connections made from now on are served; else they are
+                accepted and as silent.
+        """
         ...
 
     def refuse(self) -> None:
-        """Break every connection, and serve no new one."""
+        """Serve no new connection; those that exist go on."""
         ...
 
     def heal(self) -> None:
-        """Serve as at first; what a hole has swallowed is not delivered afterwards."""
+        """Serve as at first; what a hole has held back may still be delivered."""
         ...
 
-    @property
-    def writes(self) -> int | None:
-        """How often something came from the transport's side; None where nobody counts."""
+
+class Login(Protocol):
+    """A login of its own at the broker, and what may be done to it.
+
+    Attributes:
+        refusal: What is among the broker's words when it refuses the login.
+    """
+
+    refusal: str
+
+    def transport(self, **options: Any) -> WsBroadcastTransport:
+        """A new transport with this login, not started."""
         ...
+
+    async def revoke(self) -> None:
+        """Let the login work no more, and end its connections; done when they have ended."""
+        ...
+
+    async def grant(self) -> None:
+        """Let it work again."""
+        ...
+
+
+class Stranger(NamedTuple):
+    """A transport that its broker will not serve.
+
+    Attributes:
+        transport: Not started.
+        secrets: What must not be seen in any error or ``repr``, such as its password.
+    """
+
+    transport: WsBroadcastTransport
+    secrets: tuple[str, ...] = ()
 
 
 class Rig(ABC):
@@ -90,6 +139,7 @@ class Rig(ABC):
         counters: For how many channels a transport counts what it publishes, if that is few
             enough to be tried (some thousands); None: it is not.
         max_channel: The most bytes of UTF-8 that a channel's name may have, if there is a limit.
+        address: Where the broker is, as an error about it has to say: ``"127.0.0.1:6379"``.
         proxy: What breaks the links of transports made with ``through_proxy=True``.
         broker: What ends and starts the broker.
     """
@@ -101,6 +151,7 @@ class Rig(ABC):
     options: frozenset[str] = frozenset()
     counters: int | None = None
     max_channel: int | None = None
+    address: str | None = None
     proxy: ProxyControl | None = None
     broker: BrokerControl | None = None
 
@@ -117,6 +168,8 @@ class Rig(ABC):
         """The id under which a started transport publishes; None where nobody can tell."""
         if isinstance(transport, TaggedTransport):
             return transport._instance
+        if isinstance(transport, BrokerTransport):
+            return transport.exchange.instance
         return getattr(transport, "instance", None)
 
     async def publish_raw(self, channel: str, data: bytes) -> None:
@@ -136,6 +189,35 @@ class Rig(ABC):
     async def forget(self) -> None:
         """Let the broker lose all it has stored, while it runs."""
         raise NotApplicable(f"{self.name}: the rig cannot make the broker forget")
+
+    def login(self, channels: Collection[str] | None = None) -> AbstractAsyncContextManager[Login]:
+        """A login that lasts for a block, and may do what a transport needs to start.
+
+        Args:
+            channels: The only channels on which it may publish and subscribe; None: all.
+        """
+        raise NotApplicable(f"{self.name}: the rig has no logins")
+
+    def misfit(self, why: Misfit) -> AbstractAsyncContextManager[Stranger]:
+        """For a block, a transport and a broker that do not come together.
+
+        "wrong_password" and "missing_password" are about a broker that wants another one;
+        "tls_untrusted" about one whose certificate nobody trusts; with "tls_to_plain_port" the
+        transport speaks TLS and the broker does not.
+
+        Raises:
+            NotApplicable: There is no such thing here.
+        """
+        raise NotApplicable(f"{self.name}: the rig has no broker that refuses")
+
+    def small_buffers(self) -> AbstractAsyncContextManager[Rig]:
+        """For a block, a rig whose broker soon gives up a subscriber that does not read.
+
+        What the broker holds for one subscriber is to be some megabytes: more than a reader
+        that keeps up ever needs, and much less than 50 MB. The transports of this rig are used
+        on more than one event loop.
+        """
+        raise NotApplicable(f"{self.name}: the rig cannot make the broker's buffers small")
 
     async def repair(self) -> None:
         """Undo what a case may have broken; called after every case."""

@@ -21,6 +21,7 @@ from wsrooms.transports import room_channel
 if TYPE_CHECKING:
     from wsrooms.receipt import Receipt
     from wsrooms.testing.conformance.watch import Watch
+    from wsrooms.transports import WsBroadcastTransport
 
 __all__ = ["ConformanceFailed", "Trial"]
 
@@ -87,10 +88,14 @@ class Trial:
         unknown = options.keys() - self.rig.options - {"through_proxy"}
         if unknown:
             raise NotApplicable(f"{self.rig.name}: no option {', '.join(sorted(unknown))}")
+        return self.instance_of(self.rig.transport(**options), name)
+
+    def instance_of(self, transport: WsBroadcastTransport, name: str | None = None) -> Instance:
+        """An instance of a transport that was made elsewhere; it is closed when the case ends."""
         name = f"i{len(self.instances)}" if name is None else name
-        transport = self.rig.transport(**options)
         instance = Instance(name, transport, self.rig.instance_id, self.history, self._changed.set)
         self.instances.append(instance)
+        self._watch.expect_instances(len(self.instances))
         return instance
 
     async def instance(self, name: str | None = None, **options: Any) -> Instance:
@@ -137,7 +142,8 @@ class Trial:
             HistoryViolated: Promises were broken.
         """
         self.history.settled()
-        self.history.assert_ok()
+        with self._watch.excused():
+            self.history.assert_ok()
 
     async def refused(
         self, error: type[Exception] | tuple[type[Exception], ...], call: Callable[[], object]
@@ -273,12 +279,17 @@ class Trial:
     async def flushed(self, publisher: Instance, listener: Listener) -> None:
         """Make sure that what ``publisher`` sent before has come to ``listener`` or never will.
 
-        On a bus that keeps the order of one publisher, this message came last.
+        On a bus that keeps the order of one publisher, this message comes last.
+
+        Raises:
+            HistoryViolated: It does not come.
         """
         payload = f"flush {secrets.token_hex(4)}"
         await publisher.say(listener.channel, payload)
         told = f"the last of {publisher.name} at {listener.name}"
-        await self.until(lambda: payload in listener.received, told)
+        if not await self.comes(lambda: payload in listener.received, told):
+            self.judge()
+            raise self.failure(f"not within {self.rig.patience:g} s: {told}")
 
     # What is put up with
 

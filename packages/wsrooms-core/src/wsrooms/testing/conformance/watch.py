@@ -11,14 +11,15 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import stat
 import sys
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,10 +31,17 @@ TICK = 0.01
 """Seconds between two looks at the loop."""
 
 BLOCKED = 0.05
-"""Seconds of processor time for which nothing may keep the loop to itself."""
+"""Seconds of processor time for which an instance may keep the loop to itself.
+
+Several may have their turn in one round of the loop, and nobody can tell whose time it was: so
+it is as many times as long as there are instances, and never less than twice.
+"""
 
 BLOCKED_WALL = 1.0
 """Seconds likewise, where nobody can tell one thread's processor time; also of plain waiting."""
+
+TRACED = 10
+"""How many times as long where every line is looked at, which makes all slower."""
 
 LINGER = 2.0
 """Seconds in which the far ends of closed connections, which the rig may hold, must be gone."""
@@ -58,9 +66,22 @@ class Watch:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sockets: set[tuple[int, int]] = set()
 
+    def expect_instances(self, count: int) -> None:
+        """There are so many, each of which has its turn."""
+        self._loop_watch.instances = max(self._loop_watch.instances, count)
+
     def expect_logs(self, expected: Callable[[logging.LogRecord], bool]) -> None:
         """Take records for which ``expected`` is true for part of what the case is about."""
         self._expected.append(expected)
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Do not count what keeps the loop busy in this block: it is the suite's own work."""
+        self._loop_watch.pause()
+        try:
+            yield
+        finally:
+            self._loop_watch.go_on()
 
     def __enter__(self) -> Watch:
         loop = asyncio.get_running_loop()
@@ -69,7 +90,9 @@ class Watch:
         self._stack.callback(gc.unfreeze)
         self._tasks = asyncio.all_tasks()
         self._sockets = _sockets()
-        self._warnings = self._stack.enter_context(warnings.catch_warnings(record=True)) or []
+        caught = self._stack.enter_context(warnings.catch_warnings(record=True))
+        assert caught is not None  # as it is told to record
+        self._warnings = caught
         warnings.simplefilter("always")
         handler = _Collecting(self.logs)
         root = logging.getLogger()
@@ -103,7 +126,6 @@ class Watch:
         if left:
             found.append(f"{left} socket(s) are left open")
         # Whatever was thrown away without its end is told of only when it is collected.
-        gc.unfreeze()
         gc.collect()
         await asyncio.sleep(0)
         found += [f"a warning: {_warning(each)}" for each in self._warnings]
@@ -146,11 +168,14 @@ class LoopWatch(threading.Thread):
         super().__init__(name="conformance-loop-watch", daemon=True)
         self._loop = loop
         self._home = threading.get_ident()
+        self.instances: int = 2
         self._cpu, self._limit = _processor_time()
         self._asked: tuple[float, float] | None = None
         self._over = threading.Event()
-        self._collected = 0.0
-        self._collecting_since: float | None = None
+        self._excused = 0.0
+        self._excused_since: float | None = None
+        self._pauses = 0
+        self._resumed_at = 0.0
         self._worst = 0.0
         self._longest = 0.0
         self._where = ""
@@ -168,12 +193,29 @@ class LoopWatch(threading.Thread):
         with suppress(ValueError):
             gc.callbacks.remove(self._on_collection)
 
+    def pause(self) -> None:
+        """From now on nothing counts; each call needs its :meth:`go_on`."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._excused_since = self._cpu()
+
+    def go_on(self) -> None:
+        """Count again."""
+        self._pauses -= 1
+        since = self._excused_since
+        if not self._pauses and since is not None:
+            self._excused += self._cpu() - since
+            self._excused_since = None
+            self._resumed_at = time.monotonic()
+
     def told(self) -> str | None:
         """What kept the loop to itself for too long; None if nothing did."""
-        if self._worst <= self._limit and self._longest <= BLOCKED_WALL:
-            return None
-        seconds = max(self._worst, self._longest if self._longest > BLOCKED_WALL else 0.0)
-        return f"the event loop was blocked for {seconds * 1000:.0f} ms{self._where}"
+        if self._longest > BLOCKED_WALL:
+            return f"the event loop was blocked for {self._longest:.1f} s{self._where}"
+        if self._worst > self._limit * self.instances:
+            milliseconds = self._worst * 1000
+            return f"the event loop was blocked for {milliseconds:.0f} ms of work{self._where}"
+        return None
 
     def run(self) -> None:
         """Look."""
@@ -187,10 +229,13 @@ class LoopWatch(threading.Thread):
                 self._asked = (self._used(), time.monotonic())
                 with suppress(RuntimeError):  # the loop has closed
                     self._loop.call_soon_threadsafe(self._alive)
-            elif not self._where and self._used() - asked[0] > self._limit:
+                continue
+            used = self._used() - asked[0]
+            waited = time.monotonic() - max(asked[1], self._resumed_at)
+            if on_time and not self._pauses and waited > max(BLOCKED_WALL, self._longest):
+                self._longest = waited
                 self._note_where()
-            elif on_time and time.monotonic() - asked[1] > BLOCKED_WALL:
-                self._longest = max(self._longest, time.monotonic() - asked[1])
+            elif used > max(self._limit, self._worst) and self._longest <= BLOCKED_WALL:
                 self._note_where()
 
     def _alive(self) -> None:
@@ -199,12 +244,12 @@ class LoopWatch(threading.Thread):
             self._asked = None
 
     def _used(self) -> float:
-        now, since = self._cpu(), self._collecting_since
-        return (now if since is None else since) - self._collected
+        now, since = self._cpu(), self._excused_since
+        return (now if since is None else since) - self._excused
 
     def _note_where(self) -> None:
         frame = sys._current_frames().get(self._home)
-        if frame is not None and not self._where:
+        if frame is not None:
             stack = "".join(traceback.format_stack(frame)[-4:])
             self._where = f" in\n{stack}"
 
@@ -212,25 +257,34 @@ class LoopWatch(threading.Thread):
         # Garbage is everybody's, and the larger the process, the longer it takes.
         if threading.get_ident() != self._home:
             return
-        now, since = self._cpu(), self._collecting_since
         if phase == "start":
-            self._collecting_since = now
-        elif since is not None:
-            self._collected += now - since
-            self._collecting_since = None
+            self.pause()
+        else:
+            self.go_on()
 
 
 def _processor_time() -> tuple[Callable[[], float], float]:
     """A clock of this thread that others can read, and the limit by it."""
     get_clock = getattr(time, "pthread_getcpuclockid", None)
     if get_clock is None:
-        return time.monotonic, BLOCKED_WALL
+        return time.monotonic, BLOCKED_WALL / 2
     clock = get_clock(threading.get_ident())
-    return lambda: time.clock_gettime(clock), BLOCKED
+    return lambda: time.clock_gettime(clock), BLOCKED * (TRACED if _is_traced() else 1)
+
+
+def _is_traced() -> bool:
+    """Whether something, such as coverage, looks at every line."""
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    watched = monitoring is not None and monitoring.get_tool(monitoring.COVERAGE_ID) is not None
+    return watched or sys.gettrace() is not None
 
 
 def _sockets() -> set[tuple[int, int]]:
-    """The sockets that this process has open; empty where the platform does not tell."""
+    """The sockets that this process has open; empty where the platform does not tell.
+
+    Without those that listen: transports connect, so such a one is the rig's, whose proxy
+    opens another whenever it has refused for a while.
+    """
     found: set[tuple[int, int]] = set()
     try:
         names = os.listdir("/dev/fd")
@@ -239,9 +293,14 @@ def _sockets() -> set[tuple[int, int]]:
     for name in names:
         with suppress(OSError, ValueError):  # the listing itself was one of them
             status = os.fstat(int(name))
-            if stat.S_ISSOCK(status.st_mode):
+            if stat.S_ISSOCK(status.st_mode) and not _listens(int(name)):
                 found.add((status.st_dev, status.st_ino))
     return found
+
+
+def _listens(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 class _Collecting(logging.Handler):

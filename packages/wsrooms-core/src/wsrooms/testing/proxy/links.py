@@ -103,10 +103,10 @@ class Way:
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False
         self._writing = False
-        self.reads = 0
-        self.bytes = 0
-        self.ended = False
-        self.passed_end = False
+        self.reads: int = 0
+        self.bytes: int = 0
+        self.ended: bool = False
+        self.passed_end: bool = False
 
     def watch(self) -> None:
         """Ask the loop for exactly what can go on now."""

@@ -1,0 +1,52 @@
+"""A broker of its own for each test, and a fleet of three server processes on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.buses import BUSES, Broker, Bus
+from tests.integration.faults_table import pytest_terminal_summary
+from tests.integration.fleet import Fleet
+from tests.integration.nursery import Nursery
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["pytest_terminal_summary"]
+
+
+@pytest.fixture(scope="session", params=BUSES, ids=lambda bus: bus.name)
+def bus(request: pytest.FixtureRequest) -> Bus:
+    """Each kind of broker."""
+    found: Bus = request.param
+    found.prepare()
+    return found
+
+
+@pytest.fixture
+async def broker(bus: Bus) -> AsyncIterator[Broker]:
+    """One that runs, for this test alone."""
+    async with bus.running() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where processes of this build are made, quickly."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+async def fleet(nursery: Nursery, broker: Broker, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Three instances, which must end well."""
+    async with Fleet(nursery, broker.url(), tmp_path) as fleet:
+        yield fleet
+    fleet.assert_clean()
