@@ -148,9 +148,9 @@ class LinkedTransport(BrokerTransport):
     def check(self, batch: Sequence[Outgoing[bytes]]) -> None:
         """Judge what is about to be written."""
         if given_up := sum(each.receipt.done for each in batch):
-            self.judge(f"{given_up} message(s) are written that were given up")
+            self.judge(f"given up: {given_up} message(s) are written all the same")
         if batch and self.unheard:
-            self.judge(f"published before {sorted(self.unheard)} are restored")
+            self.judge(f"published before: {sorted(self.unheard)} are not restored")
 
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Receipt:
         if self.killed:

@@ -93,7 +93,7 @@ class BrokerTransport(ABC):
         self._ended: asyncio.Event | None = None
         self._starting: asyncio.Future[None] | None = None
         self._links: Sequence[BrokerLink] = ()
-        self._connected: set[BrokerLink] = set()
+        self._connected: dict[BrokerLink, None] = {}  # in the order in which they connected
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context = copy_context()
@@ -357,7 +357,7 @@ class BrokerTransport(ABC):
             self.logger.exception("a link of %r failed to close", self)
 
     def _on_connected(self, link: BrokerLink) -> None:
-        self._connected.add(link)
+        self._connected[link] = None
         if len(self._tasks) == START_TASKS:  # one after the other: where one fails, all would
             for number, other in enumerate(self._links[1:], 1):
                 self._run(self._keep(other), f"wsrooms link {number} of {self!r}")
@@ -365,7 +365,7 @@ class BrokerTransport(ABC):
         self._look()
 
     def _on_lost(self, link: BrokerLink, error: TransportError, *, connected: bool) -> None:
-        self._connected.discard(link)
+        self._connected.pop(link, None)
         if link is self._links[0] and connected:
             heard = self.exchange.wishes.confirmed(self.exchange.probe_channel)
             missed = self.exchange.wishes.lost() - heard
