@@ -123,7 +123,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(max_messages=4, max_bytes=20, max_age=10)
+        self.outbox: Outbox[str] = Outbox(max_messages=4, max_bytes=20, max_age=10)
         self.now = 0.0
         self.model: list[tuple[str, float, Receipt]] = []
 
