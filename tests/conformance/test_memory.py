@@ -8,6 +8,8 @@ from tests.conformance.running import run_case
 from wsrooms.testing import run
 from wsrooms.testing.conformance import Case, MemoryRig, SimulatedRig, cases
 
+pytestmark = pytest.mark.may_block("the suite judges thousands of messages, and watches the loop")
+
 
 @pytest.mark.parametrize("case", cases(), ids=str)
 async def test_the_memory_transport_conforms(case: Case) -> None:

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
     from tests.brokers import Server
 
+pytestmark = pytest.mark.may_block("the suite judges thousands of messages, and watches the loop")
+
 
 @pytest.fixture(scope="module", params=redis_images())
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def image(request: pytest.FixtureRequest) -> str:
+    """Give each kind of server that is here."""
+    image: str = request.param
+    return image
+
+
+@pytest.fixture(scope="module")
+def server(image: str) -> Iterator[Server]:
     """Give one server for all cases, which leave it as they found it."""
-    server = redis_server(request.param)
+    server = redis_server(image)
     asyncio.run(server.__aenter__())
     try:
         yield server
@@ -31,6 +40,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-async def test_the_redis_transport_conforms(case: Case, server: Server) -> None:
+async def test_the_redis_transport_conforms(case: Case, server: Server, image: str) -> None:
     async with TcpProxy(server.host, server.port) as proxy:
-        await run_case(case, RedisRig(server, proxy))
+        await run_case(case, RedisRig(server, proxy, image))

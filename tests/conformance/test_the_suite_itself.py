@@ -14,6 +14,8 @@ from wsrooms.testing.conformance import ConformanceFailed, cases
 if TYPE_CHECKING:
     from tests.conformance.bench import Good
 
+pytestmark = pytest.mark.may_block("the suite judges thousands of messages, and watches the loop")
+
 BY_NAME = {case.name: case for case in cases()}
 
 
@@ -29,7 +31,6 @@ async def test_the_transport_that_is_broken_below_conforms_unbroken(name: str) -
     await BY_NAME[name].run(Bench())
 
 
-@pytest.mark.may_block("a report of thousands of lost messages is made at once")
 @pytest.mark.parametrize(
     ("name", "kind"), [pytest.param(name, kind, id=f"{name}-{what}") for name, what, kind in BREAKS]
 )

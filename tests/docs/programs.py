@@ -52,7 +52,7 @@ def copy(name: str, folder: Path) -> None:
     shutil.copy(EXAMPLES / name, folder)
 
 
-def run_pytest(folder: Path, *arguments: str) -> str:
+def run_pytest(folder: Path, *arguments: str, timeout: float = 50) -> str:
     """What pytest says of the tests in ``folder``, which must pass without a warning."""
     path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
     ran = subprocess.run(
@@ -61,7 +61,7 @@ def run_pytest(folder: Path, *arguments: str) -> str:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=timeout,
         check=False,
     )
     told = ran.stdout + ran.stderr

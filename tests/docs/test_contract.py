@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+import runpy
 
 import wsrooms.errors
 from wsrooms.errors import TransportError
 from wsrooms.testing.conformance import cases
+from wsrooms_redis import RedisTransport
 
 from .programs import ROOT
 
 PAGE = (ROOT / "docs/transports/contract.md").read_text("utf-8")
 SENTENCES, LIST = PAGE.split("\n## The cases\n")
 ROWS = re.findall(r"^\| \*\*([A-Z]\d+)\*\*\{#(\w+)\} \| (.+) \| (.+) \|$", SENTENCES, re.MULTILINE)
-LISTED = {
-    int(number): name
+LISTED = [
+    (int(number), name)
     for number, name in re.findall(r"^\| (\d+) \| `(\w+)`\{#\2\} \| .+ \|$", LIST, re.MULTILINE)
-}
+]
+NAMES = {name for _, name in LISTED}
 
 
 def test_every_sentence_has_a_name_of_its_own_in_order() -> None:
@@ -41,16 +44,26 @@ def test_every_sentence_is_proved_by_cases_of_the_list() -> None:
         assert named, name
         for case, anchor in named:
             assert case == anchor
-            assert case in LISTED.values(), f"{name}: {case}"
+            assert case in NAMES, f"{name}: {case}"
+        for path in re.findall(r"`(tests/.+?)`", proof):
+            assert (ROOT / path).is_file(), path
 
 
 def test_every_case_proves_a_sentence() -> None:
     proving = set(re.findall(r"\[`(\w+)`\]\(#\w+\)", SENTENCES))
-    assert proving == set(LISTED.values())
+    assert proving == NAMES
 
 
-def test_every_case_of_the_suite_is_in_the_list() -> None:
-    assert {case.number: case.name for case in cases()}.items() <= LISTED.items()
+def test_the_list_is_the_suites() -> None:
+    """``python tools/contract_page.py`` makes it so."""
+    assert runpy.run_path(str(ROOT / "tools/contract_page.py"))["section"]() == LIST
+    assert [(case.number, case.name) for case in cases()] == LISTED
+    assert {number for number, _ in LISTED} == set(range(1, 59))
+
+
+def test_the_counters_are_those_of_the_code() -> None:
+    table = SENTENCES.split("\n## Counters\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(RedisTransport().stats())
 
 
 def test_the_errors_are_all_those_of_a_transport() -> None:

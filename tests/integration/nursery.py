@@ -8,9 +8,9 @@ process from then on (``program.py``); when that has ended a last line tells its
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -29,18 +29,22 @@ ROOT = Path(__file__).resolve().parents[2]
 class Nursery:
     """A nursery that runs, from the outside."""
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, loop: str = "asyncio") -> None:
         """Start it and wait until it is ready.
 
         Args:
             path: The ``PYTHONPATH`` of its processes, for those of another build; by default
                 they find what this process finds.
+            loop: The module whose event loop they run: "asyncio" or "uvloop".
         """
         found = os.pathsep.join(str(Path(each).resolve()) for each in sys.path if each)
         self._folder = tempfile.mkdtemp(prefix="nursery-")
         self.address: str = os.path.join(self._folder, "socket")
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.integration.nursery", self.address],
+            [
+                *(sys.executable, "-W", "error"),
+                *("-m", "tests.integration.nursery", self.address, loop),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": found if path is None else path},
             stdin=subprocess.PIPE,
@@ -60,8 +64,10 @@ class Nursery:
         shutil.rmtree(self._folder)
 
 
-def _main(address: str) -> None:
+def _main(address: str, loop: str) -> None:
     from tests.integration import program
+
+    run = importlib.import_module(loop).run
 
     for point in entry_points(group="wsrooms.transports"):
         point.load()
@@ -88,7 +94,7 @@ def _main(address: str) -> None:
     if born is not None:
         for number in (signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        asyncio.run(program.serve(born))
+        run(program.serve(born))
 
 
 def _next_child(
@@ -151,4 +157,4 @@ def _drained(connection: socket.socket) -> bool:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

@@ -204,7 +204,7 @@ class BrokerTransport(ABC):
                     self.logger.error("%s does not end", task.get_name())
         finally:
             self._connected.clear()
-            self._probe.stop()
+            self._probe = Probing(self.exchange, self.options.probe_interval)
             self._life = life
             self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
@@ -287,7 +287,7 @@ class BrokerTransport(ABC):
     @property
     def may_publish(self) -> bool:
         """Whether messages may be written: all wishes are restored first, here and elsewhere."""
-        if self._state != "up" or self._loop is None:
+        if self._loop is None or not self._usable:
             return False
         return self._loop.time() >= self._publish_from or self._life == "closing"
 
@@ -380,15 +380,26 @@ class BrokerTransport(ABC):
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
             self._set_state("down", str(error))
 
+    @property
+    def _whole(self) -> bool:
+        wishes = self.exchange.wishes
+        whole = len(self._connected) == len(self._links) and wishes.restored
+        return whole and wishes.confirmed(self.exchange.probe_channel)
+
+    @property
+    def _usable(self) -> bool:
+        """Up, or to be shown to deliver again, for which a probe has to go out."""
+        return self._state == "up" or (self._probe.owed and self._whole)
+
     def _look(self) -> None:
-        """Be up once every link is connected and every wish restored."""
-        whole = len(self._connected) == len(self._links) and self.exchange.wishes.restored
-        if not whole or self._state == "up" or self._life == "closed":
-            return
-        if not self.exchange.wishes.confirmed(self.exchange.probe_channel):
+        """Be up once every link is connected, every wish restored, and a lost probe made good."""
+        if self._state == "up" or self._life == "closed" or not self._whole:
             return
         if self._publish_from == float("inf") and self._loop is not None:
-            self._publish_from = self._loop.time() + RESUME
+            # Where messages may wait for less they would be too old before they are tried.
+            self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
+        if self._probe.owed:
+            return
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1
@@ -440,7 +451,7 @@ class BrokerTransport(ABC):
     # Probes
 
     def _look_at_probe(self, now: float, late: float) -> None:
-        if self._state != "up" or self._life != "running":
+        if self._life != "running" or not self._usable:
             return
         match self._probe.look(now, late):
             case "sent":
@@ -454,6 +465,8 @@ class BrokerTransport(ABC):
                 self._set_state("deaf", told)
                 for link in tuple(self._connected):
                     link.abort(TransportUnavailable(told))
+            case "back":
+                self._look()
             case None:
                 pass
 

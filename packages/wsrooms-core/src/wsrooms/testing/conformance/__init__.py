@@ -19,20 +19,26 @@ logged what the case is not about, and the event loop may not have been blocked.
 from __future__ import annotations
 
 from wsrooms.testing.conformance import (
+    away,
     basics,
+    bounds,
+    endings,
     flapping,
     handlers,
+    logins,
     names,
     outages,
     payloads,
     plain,
     sequences,
+    telling,
 )
 from wsrooms.testing.conformance.case import Case
 from wsrooms.testing.conformance.memory import MemoryRig, SimulatedRig
 from wsrooms.testing.conformance.rig import (
     BrokerControl,
     Login,
+    Misfit,
     NotApplicable,
     ProxyControl,
     Rig,
@@ -46,6 +52,7 @@ __all__ = [
     "ConformanceFailed",
     "Login",
     "MemoryRig",
+    "Misfit",
     "NotApplicable",
     "ProxyControl",
     "Rig",
@@ -54,7 +61,21 @@ __all__ = [
     "cases",
 ]
 
-_MODULES = (basics, names, payloads, sequences, flapping, outages, handlers, plain)
+_MODULES = (
+    basics,
+    names,
+    payloads,
+    sequences,
+    flapping,
+    outages,
+    away,
+    bounds,
+    handlers,
+    logins,
+    endings,
+    telling,
+    plain,
+)
 
 
 def cases() -> tuple[Case, ...]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wsrooms.testing.conformance.case import case
+from wsrooms.testing.conformance.faults import broker_has
 from wsrooms.testing.proxy.writes import SocketWrites
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ async def subscribe_twice_replaces_the_handler(trial: Trial) -> None:
     await trial.until(lambda: mark.received, "the mark on another channel")
     late = [*first.received, *second.received[after:]]
     trial.check(not late, f"a handler was called after unsubscribe, with {late}")
+    await broker_has(trial, [other])
 
 
 @case(5)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from wsrooms.receipt import Receipt
 from wsrooms.testing.conformance.rig import NotApplicable
 from wsrooms.testing.conformance.trial import HEALED
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from wsrooms.receipt import Receipt
     from wsrooms.testing.conformance.instance import Instance, Listener
     from wsrooms.testing.conformance.rig import BrokerControl, ProxyControl
     from wsrooms.testing.conformance.trial import Trial
@@ -35,6 +35,7 @@ __all__ = [
     "quick",
     "reconnect",
     "settle",
+    "unwaited",
 ]
 
 NOTICED = 4.5
@@ -176,6 +177,17 @@ async def broker_has(
             raise trial.failure(told)
         trial.waits_for = "the broker to have the wished subscriptions"
         await asyncio.sleep(LOOK_AGAIN)
+
+
+def unwaited(returned: Awaitable[None] | None) -> None:
+    """Let a call of a transport take its course, whatever becomes of it."""
+    if returned is not None and not isinstance(returned, Receipt):
+        asyncio.ensure_future(returned).add_done_callback(_seen)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class Stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
@@ -138,7 +139,9 @@ async def _give_up(trial: Trial, a: Instance, b: Instance, room: str, turns: int
 def _begin_to_wait(b: Instance, room: str) -> tuple[asyncio.Task[None], list[str], bool]:
     heard: list[str] = []
     returned = b.transport.subscribe(room, heard.append)
-    return asyncio.create_task(_wait(returned)), heard, isinstance(returned, Receipt)
+    # A coroutine is the task itself: one that is cancelled before it begins awaits nothing.
+    waiting = returned if inspect.iscoroutine(returned) else _wait(returned)
+    return asyncio.create_task(waiting), heard, isinstance(returned, Receipt)
 
 
 async def _wait(returned: Awaitable[None] | None) -> None:

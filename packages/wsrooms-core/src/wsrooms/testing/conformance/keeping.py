@@ -7,6 +7,7 @@ asks it of the transport, so here it is added.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ class KeepingTransport:
 
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
         """Tell ``callback`` when a link was lost."""
-        self.wrapped.on_gap(callback)
+        self.wrapped.on_gap(lambda gap: _guarded(callback, gap))
 
     def stats(self) -> dict[str, int]:
         """What waits, what was done again, and what is wished."""
@@ -107,7 +108,14 @@ class KeepingTransport:
 
     def _tell(self, state: TransportState, error: str | None) -> None:
         if self._tell_state is not None:
-            self._tell_state(state, error)
+            _guarded(self._tell_state, state, error)
+
+
+def _guarded(callback: Callable[..., None], *told: object) -> None:
+    try:
+        callback(*told)
+    except Exception:
+        logging.getLogger("wsrooms").exception("a callback failed")
 
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from wsrooms.transports import (
     MemoryBus,
     MemoryTransport,
     Sequencer,
+    TaggedTransport,
     WsBroadcastTransport,
-    tagged,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class SimulatedRig(Rig):
 
     name = "simulated bus"
     counters: int | None = COUNTERS
+    address: str | None = "the simulated broker"
 
     def __init__(self, *, seed: int | None = None) -> None:
         """Make a bus; all its chance comes from ``seed``."""
@@ -63,7 +64,11 @@ class SimulatedRig(Rig):
         transport = self.bus.transport()
         if options.get("through_proxy"):
             self._links.names.append(transport.name)
-        made = tagged(KeepingTransport(transport))
+        return self._made(transport)
+
+    def _made(self, transport: SimulatedTransport) -> TaggedTransport:
+        """What is tried, around an end of the bus's link."""
+        made = TaggedTransport(KeepingTransport(transport))
         made._sequencer = Sequencer(COUNTERS)
         return made
 
@@ -82,6 +87,9 @@ class SimulatedRig(Rig):
     async def subscriptions(self) -> set[str]:
         """The channels of the bus."""
         return set(self.bus.channels())
+
+    async def forget(self) -> None:
+        """Nothing has to be done: the bus stores nothing."""
 
     async def repair(self) -> None:
         """Heal the bus."""

@@ -91,7 +91,13 @@ class ProxyControl(Protocol):
 
 
 class Login(Protocol):
-    """A login of its own at the broker, and what may be done to it."""
+    """A login of its own at the broker, and what may be done to it.
+
+    Attributes:
+        refusal: What is among the broker's words when it refuses the login.
+    """
+
+    refusal: str
 
     def transport(self, **options: Any) -> WsBroadcastTransport:
         """A new transport with this login, not started."""

@@ -21,6 +21,7 @@ from wsrooms.transports import room_channel
 if TYPE_CHECKING:
     from wsrooms.receipt import Receipt
     from wsrooms.testing.conformance.watch import Watch
+    from wsrooms.transports import WsBroadcastTransport
 
 __all__ = ["ConformanceFailed", "Trial"]
 
@@ -87,10 +88,14 @@ class Trial:
         unknown = options.keys() - self.rig.options - {"through_proxy"}
         if unknown:
             raise NotApplicable(f"{self.rig.name}: no option {', '.join(sorted(unknown))}")
+        return self.instance_of(self.rig.transport(**options), name)
+
+    def instance_of(self, transport: WsBroadcastTransport, name: str | None = None) -> Instance:
+        """An instance of a transport that was made elsewhere; it is closed when the case ends."""
         name = f"i{len(self.instances)}" if name is None else name
-        transport = self.rig.transport(**options)
         instance = Instance(name, transport, self.rig.instance_id, self.history, self._changed.set)
         self.instances.append(instance)
+        self._watch.expect_instances(len(self.instances))
         return instance
 
     async def instance(self, name: str | None = None, **options: Any) -> Instance:

@@ -31,7 +31,11 @@ TICK = 0.01
 """Seconds between two looks at the loop."""
 
 BLOCKED = 0.05
-"""Seconds of processor time for which nothing may keep the loop to itself."""
+"""Seconds of processor time for which an instance may keep the loop to itself.
+
+Several may have their turn in one round of the loop, and nobody can tell whose time it was: so
+it is as many times as long as there are instances, and never less than twice.
+"""
 
 BLOCKED_WALL = 1.0
 """Seconds likewise, where nobody can tell one thread's processor time; also of plain waiting."""
@@ -61,6 +65,10 @@ class Watch:
         self._stack = ExitStack()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sockets: set[tuple[int, int]] = set()
+
+    def expect_instances(self, count: int) -> None:
+        """There are so many, each of which has its turn."""
+        self._loop_watch.instances = max(self._loop_watch.instances, count)
 
     def expect_logs(self, expected: Callable[[logging.LogRecord], bool]) -> None:
         """Take records for which ``expected`` is true for part of what the case is about."""
@@ -160,6 +168,7 @@ class LoopWatch(threading.Thread):
         super().__init__(name="conformance-loop-watch", daemon=True)
         self._loop = loop
         self._home = threading.get_ident()
+        self.instances: int = 2
         self._cpu, self._limit = _processor_time()
         self._asked: tuple[float, float] | None = None
         self._over = threading.Event()
@@ -201,10 +210,12 @@ class LoopWatch(threading.Thread):
 
     def told(self) -> str | None:
         """What kept the loop to itself for too long; None if nothing did."""
-        if self._worst <= self._limit and self._longest <= BLOCKED_WALL:
-            return None
-        seconds = max(self._worst, self._longest if self._longest > BLOCKED_WALL else 0.0)
-        return f"the event loop was blocked for {seconds * 1000:.0f} ms{self._where}"
+        if self._longest > BLOCKED_WALL:
+            return f"the event loop was blocked for {self._longest:.1f} s{self._where}"
+        if self._worst > self._limit * self.instances:
+            milliseconds = self._worst * 1000
+            return f"the event loop was blocked for {milliseconds:.0f} ms of work{self._where}"
+        return None
 
     def run(self) -> None:
         """Look."""
@@ -218,13 +229,14 @@ class LoopWatch(threading.Thread):
                 self._asked = (self._used(), time.monotonic())
                 with suppress(RuntimeError):  # the loop has closed
                     self._loop.call_soon_threadsafe(self._alive)
-            elif not self._where and self._used() - asked[0] > self._limit:
+                continue
+            used = self._used() - asked[0]
+            waited = time.monotonic() - max(asked[1], self._resumed_at)
+            if on_time and not self._pauses and waited > max(BLOCKED_WALL, self._longest):
+                self._longest = waited
                 self._note_where()
-            elif on_time and not self._pauses:
-                waited = time.monotonic() - max(asked[1], self._resumed_at)
-                if waited > BLOCKED_WALL:
-                    self._longest = max(self._longest, waited)
-                    self._note_where()
+            elif used > max(self._limit, self._worst) and self._longest <= BLOCKED_WALL:
+                self._note_where()
 
     def _alive(self) -> None:
         if self._asked is not None:
@@ -237,7 +249,7 @@ class LoopWatch(threading.Thread):
 
     def _note_where(self) -> None:
         frame = sys._current_frames().get(self._home)
-        if frame is not None and not self._where:
+        if frame is not None:
             stack = "".join(traceback.format_stack(frame)[-4:])
             self._where = f" in\n{stack}"
 
@@ -255,7 +267,7 @@ def _processor_time() -> tuple[Callable[[], float], float]:
     """A clock of this thread that others can read, and the limit by it."""
     get_clock = getattr(time, "pthread_getcpuclockid", None)
     if get_clock is None:
-        return time.monotonic, BLOCKED_WALL
+        return time.monotonic, BLOCKED_WALL / 2
     clock = get_clock(threading.get_ident())
     return lambda: time.clock_gettime(clock), BLOCKED * (TRACED if _is_traced() else 1)
 
