@@ -35,6 +35,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                     told = json.dumps(["message", channel, payload]).encode() + b"\n"
                     for each in subscribers.get(channel, ()):
                         each.write(told)
+                case ["ping"]:
+                    pass
                 case _:
                     raise ValueError(line)
             writer.write(b'["done"]\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 
 import wsrooms.errors
 from wsrooms.errors import TransportError
@@ -44,6 +45,8 @@ def test_every_sentence_is_proved_by_cases_of_the_list() -> None:
         for case, anchor in named:
             assert case == anchor
             assert case in NAMES, f"{name}: {case}"
+        for path in re.findall(r"`(tests/.+?)`", proof):
+            assert (ROOT / path).is_file(), path
 
 
 def test_every_case_proves_a_sentence() -> None:
@@ -51,8 +54,10 @@ def test_every_case_proves_a_sentence() -> None:
     assert proving == NAMES
 
 
-def test_every_case_of_the_suite_is_in_the_list() -> None:
-    assert {(case.number, case.name) for case in cases()} <= set(LISTED)
+def test_the_list_is_the_suites() -> None:
+    """``python tools/contract_page.py`` makes it so."""
+    assert runpy.run_path(str(ROOT / "tools/contract_page.py"))["section"]() == LIST
+    assert [(case.number, case.name) for case in cases()] == LISTED
     assert {number for number, _ in LISTED} == set(range(1, 59))
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from wsrooms.errors import TransportClosed, TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.envelope import new_instance_id
+from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
@@ -93,7 +93,7 @@ class BrokerTransport(ABC):
         self._ended: asyncio.Event | None = None
         self._starting: asyncio.Future[None] | None = None
         self._links: Sequence[BrokerLink] = ()
-        self._connected: set[BrokerLink] = set()
+        self._connected: dict[BrokerLink, None] = {}  # in the order in which they connected
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context = copy_context()
@@ -140,7 +140,7 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed = False
         self._publish_from = 0.0
-        self.exchange.begin(new_instance_id())
+        self.exchange.begin(drawn_instance_id())
         self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
@@ -204,11 +204,11 @@ class BrokerTransport(ABC):
                     self.logger.error("%s does not end", task.get_name())
         finally:
             self._connected.clear()
-            self._probe.stop()
+            self._probe = Probing(self.exchange, self.options.probe_interval)
             self._life = life
             self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
-            if self._starting is not None and not self._starting.done():
+            if life == "closed" and self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error)
             if self._ended is not None:
                 self._ended.set()
@@ -287,7 +287,7 @@ class BrokerTransport(ABC):
     @property
     def may_publish(self) -> bool:
         """Whether messages may be written: all wishes are restored first, here and elsewhere."""
-        if self._state != "up" or self._loop is None:
+        if self._loop is None or not self._usable:
             return False
         return self._loop.time() >= self._publish_from or self._life == "closing"
 
@@ -357,7 +357,7 @@ class BrokerTransport(ABC):
             self.logger.exception("a link of %r failed to close", self)
 
     def _on_connected(self, link: BrokerLink) -> None:
-        self._connected.add(link)
+        self._connected[link] = None
         if len(self._tasks) == START_TASKS:  # one after the other: where one fails, all would
             for number, other in enumerate(self._links[1:], 1):
                 self._run(self._keep(other), f"wsrooms link {number} of {self!r}")
@@ -365,7 +365,7 @@ class BrokerTransport(ABC):
         self._look()
 
     def _on_lost(self, link: BrokerLink, error: TransportError, *, connected: bool) -> None:
-        self._connected.discard(link)
+        self._connected.pop(link, None)
         if link is self._links[0] and connected:
             heard = self.exchange.wishes.confirmed(self.exchange.probe_channel)
             missed = self.exchange.wishes.lost() - heard
@@ -380,16 +380,26 @@ class BrokerTransport(ABC):
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
             self._set_state("down", str(error))
 
+    @property
+    def _whole(self) -> bool:
+        wishes = self.exchange.wishes
+        whole = len(self._connected) == len(self._links) and wishes.restored
+        return whole and wishes.confirmed(self.exchange.probe_channel)
+
+    @property
+    def _usable(self) -> bool:
+        """Up, or to be shown to deliver again, for which a probe has to go out."""
+        return self._state == "up" or (self._probe.owed and self._whole)
+
     def _look(self) -> None:
-        """Be up once every link is connected and every wish restored."""
-        whole = len(self._connected) == len(self._links) and self.exchange.wishes.restored
-        if not whole or self._state == "up" or self._life == "closed":
-            return
-        if not self.exchange.wishes.confirmed(self.exchange.probe_channel):
+        """Be up once every link is connected, every wish restored, and a lost probe made good."""
+        if self._state == "up" or self._life == "closed" or not self._whole:
             return
         if self._publish_from == float("inf") and self._loop is not None:
             # Where messages may wait for less they would be too old before they are tried.
             self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
+        if self._probe.owed:
+            return
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1
@@ -441,7 +451,7 @@ class BrokerTransport(ABC):
     # Probes
 
     def _look_at_probe(self, now: float, late: float) -> None:
-        if self._state != "up" or self._life != "running":
+        if self._life != "running" or not self._usable:
             return
         match self._probe.look(now, late):
             case "sent":
@@ -455,6 +465,8 @@ class BrokerTransport(ABC):
                 self._set_state("deaf", told)
                 for link in tuple(self._connected):
                     link.abort(TransportUnavailable(told))
+            case "back":
+                self._look()
             case None:
                 pass
 

@@ -15,9 +15,14 @@ __all__ = ["Probing"]
 
 
 class Probing:
-    """Sends a message to oneself in each interval, and judges whether it came back in one."""
+    """Sends a message to oneself in each interval, and judges whether it came back in one.
 
-    __slots__ = ("_began", "_exchange", "_interval", "_receipt", "_seen", "_taken_at")
+    Attributes:
+        owed: One was lost, and none has come back since: until then nothing says that
+            a connection delivers.
+    """
+
+    __slots__ = ("_began", "_exchange", "_interval", "_receipt", "_seen", "_taken_at", "owed")
 
     def __init__(self, exchange: Exchange, interval: float) -> None:
         """Probe through ``exchange`` every ``interval`` seconds."""
@@ -27,12 +32,13 @@ class Probing:
         self._receipt: Receipt | None = None
         self._taken_at: float | None = None
         self._seen = 0
+        self.owed = False
 
     def stop(self) -> None:
         """Judge nothing that was sent until now: the connection is gone."""
         self._began = self._receipt = self._taken_at = None
 
-    def look(self, now: float, late: float) -> Literal["sent", "lost"] | None:
+    def look(self, now: float, late: float) -> Literal["sent", "lost", "back"] | None:
         """Send what is due, and judge what is overdue.
 
         Args:
@@ -41,17 +47,18 @@ class Probing:
 
         Returns:
             "sent": there is something in the outbox. "lost": the broker took a message and
-            did not bring it back.
+            did not bring it back. "back": it brought the first one since one was lost.
         """
         if self._began is None:
             self._began = now
-            return None
+            return self._send(now) if self.owed else None
         self._began += late
         if self._receipt is None:
             return self._send(now) if now - self._began >= self._interval else None
         if self._exchange.probes > self._seen:
             self._receipt = None
-            return None
+            owed, self.owed = self.owed, False
+            return "back" if owed else None
         if not self._receipt.done:
             return None  # not taken yet: the watch over the connection has its own say
         if self._receipt.error is not None:
@@ -62,6 +69,7 @@ class Probing:
         if now - self._taken_at < self._interval:
             return None
         self.stop()
+        self.owed = True
         return "lost"
 
     def _send(self, now: float) -> Literal["sent"]:

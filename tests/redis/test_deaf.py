@@ -1,0 +1,132 @@
+"""A server that takes everything and delivers nothing: noticed by own messages that are missing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from tests.brokers import Server, redis_server
+from wsrooms import Gap, WsApp, use_ws_rooms
+from wsrooms.testing import connect_client
+from wsrooms_redis import RedisTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wsrooms.transports import TransportState
+
+DEADLINE = 15.0
+INTERVAL = 0.3
+
+PUSH = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n")
+
+
+class Mute:
+    """Before a real server: passes everything on, but for messages while it is ``muted``."""
+
+    def __init__(self, server: Server) -> None:
+        self.muted = False
+        self.port = 0
+        self._server = server
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Mute]:
+        async with await asyncio.start_server(self._client, "127.0.0.1", 0) as listening:
+            self.port = listening.sockets[0].getsockname()[1]
+            yield self
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            behind = await asyncio.open_connection(self._server.host, self._server.port)
+        except ConnectionError:
+            writer.transport.abort()
+            return
+        await asyncio.gather(
+            self._pass_on(reader, behind[1], back=False),
+            self._pass_on(behind[0], writer, back=True),
+        )
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(PUSH.sub(b"", data) if back and self.muted else data)
+        except ConnectionError:
+            pass  # the other end is told below
+        finally:
+            writer.close()
+
+
+class Seen:
+    """What a transport told."""
+
+    def __init__(self, transport: RedisTransport) -> None:
+        self.states: list[tuple[TransportState, str | None]] = []
+        self.gaps: list[Gap] = []
+        self._changed = asyncio.Event()
+        transport.on_state(self._on_state)
+        transport.on_gap(self.gaps.append)
+
+    def _on_state(self, state: TransportState, error: str | None) -> None:
+        self.states.append((state, error))
+        self._changed.set()
+
+    async def until(self, state: TransportState) -> str | None:
+        async with asyncio.timeout(DEADLINE):
+            while not self.states or self.states[-1][0] != state:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.states[-1][1]
+
+
+async def test_a_server_that_delivers_nothing_is_deaf_until_it_does() -> None:
+    async with redis_server() as server, Mute(server).serving() as mute:
+        transport = RedisTransport(
+            f"redis://127.0.0.1:{mute.port}", probe_interval=INTERVAL, ping_interval=INTERVAL
+        )
+        seen = Seen(transport)
+        await transport.start()
+        try:
+            await transport.subscribe("ws:room:tea", print)
+            mute.muted = True
+            told = await seen.until("deaf")
+            assert told is not None
+            assert "took a message and did not bring it back" in told
+            assert transport.stats()["probes_lost"] == 1
+            before = len(seen.states)
+            async with asyncio.timeout(DEADLINE):
+                while transport.stats()["probes_lost"] < 3:  # noqa: ASYNC110 - a counter
+                    await asyncio.sleep(0.01)
+            assert {state for state, _ in seen.states[before:]} <= {"deaf", "down"}
+            mute.muted = False
+            await seen.until("up")
+            assert transport.stats()["reconnects"] == 1
+            assert seen.gaps == [Gap(None, None, None)]
+        finally:
+            await transport.close()
+
+
+async def test_a_join_is_not_answered_while_the_app_is_deaf() -> None:
+    async with redis_server() as server, Mute(server).serving() as mute:
+        url = f"redis://127.0.0.1:{mute.port}?probe_interval={INTERVAL}&ping_interval={INTERVAL}"
+        app = WsApp(broadcast_transport=url)
+
+        @app.on_message("join", "/tea")
+        async def join() -> str:
+            await use_ws_rooms().join()
+            return "joined"
+
+        async with connect_client(app) as client:
+            mute.muted = True
+            async with asyncio.timeout(DEADLINE):
+                while app.health().state != "deaf":  # noqa: ASYNC110 - a state
+                    await asyncio.sleep(0.005)
+            joining = asyncio.ensure_future(client.call("join", "/tea", timeout=DEADLINE))
+            await asyncio.sleep(3 * INTERVAL)
+            assert not joining.done()
+            mute.muted = False
+            async with asyncio.timeout(DEADLINE):
+                assert await joining == "joined"
