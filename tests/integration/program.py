@@ -154,6 +154,12 @@ class Commands:
         """Those of the app."""
         return self.app.stats()
 
+    async def max_payload(self) -> int:
+        """Bytes that a message between instances may have."""
+        transport = self.app._life.transport
+        assert isinstance(transport, BrokerTransport)
+        return transport.max_payload
+
     async def members(self, rooms: list[str]) -> list[int]:
         """How many local members each room has."""
         return [len(self.app.room(room)) for room in rooms]
