@@ -55,7 +55,9 @@ def descriptors() -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now."""
+    """Bytes of memory that this process holds now; 0 where the system does not say."""
+    if not os.path.exists("/proc/self/statm"):
+        return 0
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
