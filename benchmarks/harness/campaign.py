@@ -4,33 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from benchmarks.harness.contenders import Contender
-from benchmarks.harness.measure import Bench
 from benchmarks.harness.results import Run
 from benchmarks.harness.scenarios import Scenario
-from benchmarks.harness.server import Failed, ServerProcess
+from benchmarks.harness.server import Failed
 
-__all__ = ["Campaign"]
+__all__ = ["Campaign", "Measures"]
 
 QUIET = 0.12
 """A window in which others took a larger share of the server's core was disturbed."""
 
 
+FRESH = ("idle", "memory", "joins", "turns", "rooms", "restart")
+"""Kinds that are measured from a start, not with what other scenarios have left behind."""
+
+
+class Running(Protocol):
+    """What can be stopped: a server, or a fleet of them."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+S = TypeVar("S", bound=Running)
+
+
+class Measures(Protocol[S]):
+    """What starts servers, or fleets of them, and measures them."""
+
+    def start(self, contender: Contender) -> S:
+        """Start it; it accepts."""
+        ...
+
+    def can(self, contender: Contender, scenario: Scenario) -> bool:
+        """Whether it can be measured in this scenario here."""
+        ...
+
+    def measure(self, contender: Contender, scenario: Scenario, server: S, repetition: int) -> Run:
+        """One measurement; a failure is one of its results."""
+        ...
+
+
 @dataclass
-class Campaign:
+class Campaign(Generic[S]):
     """What is measured, in which order.
 
     All servers live through a repetition and are loaded one after another, scenario by
     scenario: what is compared was measured within seconds. Silent, they cost nothing.
     """
 
-    bench: Bench
+    bench: Measures[S]
     contenders: list[Contender]
     scenarios: list[Scenario]
     repetitions: int
     attempts: int = 1
-    _running: dict[str, ServerProcess] = field(default_factory=dict[str, ServerProcess])
+    _running: dict[str, S] = field(default_factory=dict[str, S])
     _given_up: set[str] = field(default_factory=set[str])
 
     def runs(self) -> Iterator[Run]:
@@ -65,8 +95,7 @@ class Campaign:
 
     def _attempt(self, contender: Contender, scenario: Scenario, repetition: int) -> Run:
         name = contender.name
-        # Memory is counted from a start, not from what other scenarios have left behind.
-        if scenario.kind in ("idle", "memory", "joins"):
+        if scenario.kind in FRESH:
             self._stop(name)
         if name not in self._running:
             try:

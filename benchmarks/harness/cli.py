@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,10 +13,17 @@ import msgspec
 
 from benchmarks.harness import contenders, scenarios
 from benchmarks.harness.campaign import Campaign
-from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages, why_not
+from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages
 from benchmarks.harness.figures import faults
+from benchmarks.harness.fleet import contenders as fleets
+from benchmarks.harness.fleet import scenarios as fleet_scenarios
+from benchmarks.harness.fleet.broker import redis_program, redis_version
+from benchmarks.harness.fleet.contenders import FLEETS, OURS
+from benchmarks.harness.fleet.measure import FleetBench
+from benchmarks.harness.fleet.report import summary as fleet_summary
 from benchmarks.harness.machine import (
     CannotMeasure,
+    Cores,
     build,
     choose_cores,
     describe,
@@ -27,21 +35,25 @@ from benchmarks.harness.measure import Bench
 from benchmarks.harness.publish import publish
 from benchmarks.harness.report import summary
 from benchmarks.harness.results import MADE, Results, Run, Settings
-from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.scenarios import SCENARIOS, Scenario
 
 __all__ = ["main"]
+
+WHAT = "one server alone, or fleets of several instances over Redis (server)"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure or report; returns the exit status: 1 for faults, 2 if nothing could be done."""
     options = _parser().parse_args(arguments)
     if options.list:
-        for what, names in (("servers", CONTENDERS), ("scenarios", SCENARIOS)):
+        servers, known = _there_are(options)
+        for what, names in (("servers", servers), ("scenarios", known)):
             print(f"{what}: {', '.join(names)}")
         return 0
     try:
         results = _measure(options) if options.report is None else _read(options.report)
-        print("\n".join(["", *summary(results)]))
+        tell = fleet_summary if results.fleet else summary
+        print("\n".join(["", *tell(results)]))
         if options.write:
             print(f"wrote {', '.join(path.name for path in publish(results))}")
     except (CannotMeasure, ValueError, OSError) as error:
@@ -52,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = faults(results)
     for line in wrong:
         print(f"FAULT {line}", file=sys.stderr)
-    return 1 if wrong else 0
+    # Several peers lose or reorder between instances: that is a finding, not a failed run.
+    return 1 if any(line.startswith(OURS) or not results.fleet for line in wrong) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,15 +75,17 @@ def _parser() -> argparse.ArgumentParser:
         "docs/performance.md explains the method.",
     )
     option = parser.add_argument
-    option("--only", metavar="A,B", default=",".join(contenders.QUICK), help="servers, or all")
-    option("--scen", metavar="A,B", default=",".join(scenarios.QUICK), help="scenarios, or all")
+    option("what", nargs="?", choices=["server", "fleet"], default="server", help=WHAT)
+    option("--only", metavar="A,B", help="servers, or all (fleet: all)")
+    option("--scen", metavar="A,B", help="scenarios, or all (fleet: all)")
     option("--reps", type=int, default=3, help="repetitions (3)")
     option("--secs", type=float, default=0.7, help="seconds of one window (0.7)")
     option("--warm", type=float, default=0.3, help="seconds of load before it (0.3)")
     option("--attempts", type=int, default=1, help="tries for a window that is not disturbed (1)")
     option("--idle-conns", type=int, default=5000, help="connections of the scenario idle (5000)")
     option("--crowd", type=int, default=10_000, help="connections of memory, joins, disconnect")
-    option("--out", type=Path, default=MADE / "latest.json", help="the result file")
+    option("--rooms", type=int, default=10_000, help="fleet: rooms of rooms and restart (10000)")
+    option("--out", type=Path, help="the result file (results/latest.json or results/fleet.json)")
     option("--append", action="store_true", help="add to the result file instead of a new one")
     option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
     option("--write", action="store_true", help="renew docs/performance.md and what belongs to it")
@@ -93,21 +108,34 @@ def _chosen(names: str, known: list[str], what: str) -> list[str]:
     return wanted
 
 
+def _there_are(options: argparse.Namespace) -> tuple[dict[str, Contender], dict[str, Scenario]]:
+    """All servers and scenarios of the kind that is asked for."""
+    if options.what == "fleet":
+        return FLEETS, fleet_scenarios.SCENARIOS
+    return CONTENDERS, SCENARIOS
+
+
 def _measure(options: argparse.Namespace) -> Results:
-    names = _chosen(options.only, list(CONTENDERS), "server")
-    wanted = [SCENARIOS[name] for name in _chosen(options.scen, list(SCENARIOS), "scenario")]
+    fleet = options.what == "fleet"
+    there, known = _there_are(options)
+    quick = (list(FLEETS), fleet_scenarios.QUICK) if fleet else (contenders.QUICK, scenarios.QUICK)
+    why_not = fleets.why_not if fleet else contenders.why_not
+    names = _chosen(options.only or ",".join(quick[0]), list(there), "server")
+    chosen = _chosen(options.scen or ",".join(quick[1]), list(known), "scenario")
+    wanted = [known[name] for name in chosen]
+    out = options.out or MADE / ("fleet.json" if fleet else "latest.json")
     build()
     cores, unpinned = choose_cores()
     if unpinned is not None:
         print(f"wsrooms: {unpinned}")
-    skipped = {name: reason for name in names if (reason := why_not(CONTENDERS[name]))}
+    skipped = {name: reason for name in names if (reason := why_not(there[name]))}
     for name, reason in skipped.items():
         print(f"wsrooms: {name} is skipped: {reason}")
-    servers = [CONTENDERS[name] for name in names if name not in skipped]
+    servers = [there[name] for name in names if name not in skipped]
     results = Results(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
-        versions=versions(_peer_versions(servers)),
+        versions=versions(_peer_versions(servers, fleet=fleet)),
         settings=Settings(
             repetitions=options.reps,
             seconds=options.secs,
@@ -116,9 +144,30 @@ def _measure(options: argparse.Namespace) -> Results:
         ),
         skipped=skipped,
         runs=[],
+        fleet=fleet,
     )
-    if options.append and options.out.exists():
-        results = _continued(_read(options.out), results)
+    if options.append and out.exists():
+        results = _continued(_read(out), results)
+    runs = _campaign(options, cores, servers, wanted)
+    began = time.monotonic()
+    try:
+        for run in runs:
+            results.runs.append(run)
+            print(f"{time.monotonic() - began:6.1f} s  {_line(run)}", flush=True)
+    finally:
+        results.save(out)
+        print(f"wsrooms: every figure is in {out}")
+    return results
+
+
+def _campaign(
+    options: argparse.Namespace, cores: Cores, servers: list[Contender], wanted: list[Scenario]
+) -> Iterator[Run]:
+    """The measurements, to be made one by one.
+
+    Raises:
+        CannotMeasure: There would be none.
+    """
     sockets = raise_open_files() - 100
     bench = Bench(
         cores=cores,
@@ -128,18 +177,13 @@ def _measure(options: argparse.Namespace) -> Results:
         crowd=min(options.crowd, sockets - 1000),
         sockets=sockets,
     )
-    if not any(bench.can(server, scenario) for server in servers for scenario in wanted):
+    fleets = FleetBench(cores=cores, seconds=options.secs, warm=options.warm, rooms=options.rooms)
+    can = fleets.can if options.what == "fleet" else bench.can
+    if not any(can(server, scenario) for server in servers for scenario in wanted):
         raise CannotMeasure("none of these servers is measured in these scenarios")
-    began = time.monotonic()
-    campaign = Campaign(bench, servers, wanted, options.reps, options.attempts)
-    try:
-        for run in campaign.runs():
-            results.runs.append(run)
-            print(f"{time.monotonic() - began:6.1f} s  {_line(run)}", flush=True)
-    finally:
-        results.save(options.out)
-        print(f"wsrooms: every figure is in {options.out}")
-    return results
+    if options.what == "fleet":
+        return Campaign(fleets, servers, wanted, options.reps, options.attempts).runs()
+    return Campaign(bench, servers, wanted, options.reps, options.attempts).runs()
 
 
 def _continued(former: Results, new: Results) -> Results:
@@ -161,14 +205,14 @@ def _line(run: Run) -> str:
     if run.levels is not None:
         latencies = (f"{level.share:.0%} {level.load.p99_us / 1e3:.2f}" for level in run.levels)
         return f"{cell} p99 in ms at {', '.join(latencies)}{_faults(run)}"
-    if run.load is not None:
+    if run.load is not None and run.stranger is None and run.writes is None:
         load = run.load
         disturbed = f"  foreign {load.foreign:.0%}" if load.foreign > 0.05 else ""
         return (
             f"{cell} {load.rate:11,.0f}/s  {load.user_us:6.2f} + {load.system_us:5.2f} µs  "
             f"p50 {load.p50_us / 1e3:.2f} ms{disturbed}{_faults(run)}"
         )
-    return f"{cell} {_told(run)}"
+    return f"{cell} {_told(run)}{_faults(run)}"
 
 
 def _faults(run: Run) -> str:
@@ -192,11 +236,34 @@ def _told(run: Run) -> str:
     if run.instructions is not None:
         each = (f"{name} {count:,.0f}" for name, count in run.instructions.each.items())
         return ", ".join(each)
+    return _told_of_fleet(run)
+
+
+def _told_of_fleet(run: Run) -> str:
+    if run.turns is not None:
+        each = (f"{turns.rate:,.0f}/s, p50 {turns.p50_us / 1e3:.2f} ms" for turns in run.turns)
+        return "; ".join(each)
+    if run.rooms is not None:
+        return f"{run.rooms.bytes_each:,.0f} B each, Redis {run.rooms.broker_bytes_each:,.0f} B"
+    if run.stranger is not None:
+        stranger = run.stranger
+        rate = stranger.messages / stranger.seconds
+        return f"{rate:,.0f} messages/s, {stranger.cpu_us:.2f} µs each"
+    if run.writes is not None:
+        return f"{sum(run.writes.values()):,.0f} sends for 1,000 messages"
+    if run.restart is not None:
+        restart = run.restart
+        times = [restart.channels_s, restart.heard_s]
+        told = ["never" if time is None else f"{time:.2f} s" for time in times]
+        back = f"subscribed {told[0]}, heard {told[1]}"
+        return f"{back}, {restart.heard:,} of {restart.rooms:,} rooms, {restart.twice} twice"
     return f"failed: {run.error}"
 
 
-def _peer_versions(servers: list[Contender]) -> dict[str, str]:
+def _peer_versions(servers: list[Contender], *, fleet: bool) -> dict[str, str]:
     found: dict[str, str] = {}
+    if fleet and redis_program() is not None:
+        found.update([redis_version()])
     for server in servers:
         found.update({name: python_packages()[name] for name in server.python})
         if server.node:

@@ -17,7 +17,19 @@ from benchmarks.harness.results import BINARIES
 if TYPE_CHECKING:
     from benchmarks.harness.scenarios import Scenario
 
-__all__ = ["CONTENDERS", "HANDLER_KINDS", "QUICK", "Contender", "Dialect", "why_not"]
+__all__ = [
+    "CENTRIFUGE",
+    "CONTENDERS",
+    "HANDLER_KINDS",
+    "PEERS_PYTHON",
+    "QUICK",
+    "SERVERS",
+    "SOCKET_IO",
+    "WOOKS",
+    "Contender",
+    "Dialect",
+    "why_not",
+]
 
 SERVERS = Path(__file__).resolve().parent.parent / "servers"
 
@@ -37,12 +49,17 @@ class Dialect:
     request: str = ""
     mark: str = '"id"'
     options: tuple[str, ...] = ()
+    opening: str = ""
+    crowd_join: str = ""
 
     def arguments(self, mode: str) -> list[str]:
         """The arguments of wsload."""
-        join = "" if mode == "rpc" else self.join
+        join, mark = "" if mode == "rpc" else self.join, self.mark
+        if mode == "crowd" and self.opening:
+            join, mark = self.crowd_join, '"id"'
         return [
-            *("--join", join, "--msg", self.message, "--rpc", self.request, "--mark", self.mark),
+            *("--join", join, "--msg", self.message, "--rpc", self.request, "--mark", mark),
+            *("--open", self.opening),
             *self.options,
         ]
 
@@ -64,6 +81,8 @@ CENTRIFUGE = Dialect(
     message='{"id":%ID%,"publish":{"channel":"%ROOM%","data":"%DATA%"}}',
     mark='"subscribe":',
     options=("--centrifuge",),
+    opening='{"id":1,"connect":{}}',
+    crowd_join='{"id":%ID%,"subscribe":{"channel":"%ROOM%"}}',
 )
 
 
@@ -73,7 +92,8 @@ class Contender:
 
     Attributes:
         name: As on the command line and in the tables.
-        command: What starts it; ``{port}`` is where it must listen.
+        command: What starts it; ``{port}`` is where it must listen, ``{redis}`` the URL of a
+            Redis and ``{redis_address}`` its host and port.
         dialect: How clients speak to it.
         python: Distributions that BENCH_PYTHON must have.
         node: Packages that BENCH_NODE_MODULES must hold.

@@ -48,6 +48,7 @@ class Crowd:
     def __init__(
         self, contender: Contender, server: ServerProcess, cores: Cores, limit: int
     ) -> None:
+        self._port = server.port
         words = ["--port", str(server.port), "--conns", str(limit), "--timeout", str(WITHIN)]
         self._clients = subprocess.Popen(
             wsload(cores, "crowd", *words, *contender.dialect.arguments("crowd")),
@@ -56,12 +57,15 @@ class Crowd:
             text=True,
         )
         self.size = 0
+        self.closed = 0
+        self.may_close = False
+        """Whether a connection that ends unasked is counted in ``closed`` only."""
 
-    def open(self, count: int) -> int:
-        """Open so many connections more; returns the number of the first."""
+    def open(self, count: int, port: int = 0) -> int:
+        """Open so many connections more, to another port if need be; returns the first's number."""
         first = self.size
         self.size += count
-        self._step(count, f"open {count}")
+        self._step(count, f"open {count} {port or self._port}")
         return first
 
     def request(self, first: int, count: int) -> None:
@@ -72,13 +76,42 @@ class Crowd:
         self, first: int, count: int, each: int = 1, shared_by: int = 1, room: int = 0
     ) -> float:
         """Have these join ``each`` rooms, numbered from ``room`` on; returns the seconds."""
-        return self._step(count * each, f"join {first} {count} {each} {shared_by} {room}")
+        return self._step(count * each, f"join {first} {count} {each} {shared_by} {room}")[
+            "seconds"
+        ]
+
+    def turns(self, first: int, count: int, each: int, room: int) -> dict[str, float]:
+        """Have these join rooms of their own one after another; returns seconds and latencies."""
+        return self._step(count * each, f"turns {first} {count} {each} {room}")
+
+    def say(
+        self,
+        speaker: int,
+        count: int,
+        room: int = 0,
+        step: int = 1,
+        within: float = WITHIN,
+        *,
+        again: bool = False,
+    ) -> dict[str, float]:
+        """Send a message to so many rooms, every ``step``-th; ``done`` is in how many it was heard.
+
+        A message that is not heard ``within`` these seconds is no fault. ``again`` adds another
+        one for the same rooms: whichever is heard counts.
+        """
+        verb, milliseconds = "again" if again else "say", max(1, round(1000 * within))
+        return self._step(None, f"{verb} {speaker} {count} {room} {step} {count} {milliseconds}")
+
+    def listen(self, speaker: int, seconds: float) -> int:
+        """How many messages have arrived since the last ``say`` that was not ``again``."""
+        line = f"again {speaker} 0 0 1 {ALL} {round(1000 * seconds)}"
+        return int(self._step(None, line)["arrived"])
 
     def close(self, first: int, count: int) -> None:
         """Have these say goodbye; returns when the server has closed their sockets."""
         self._step(count, f"close {first} {count}")
 
-    def _step(self, expected: int, line: str) -> float:
+    def _step(self, expected: int | None, line: str) -> dict[str, float]:
         assert self._clients.stdin is not None
         assert self._clients.stdout is not None
         try:
@@ -87,16 +120,14 @@ class Crowd:
         except BrokenPipeError:
             raise Failed(f"wsload ended before {line!r}") from None
         answer = told(self._clients.stdout.readline())
-        wrong = [
-            f"{answer[kind]:.0f} {kind}"
-            for kind in ("out_of_order", "refused", "failed", "closed")
-            if answer[kind]
-        ]
-        if answer["done"] != expected:
+        self.closed = int(answer["closed"])
+        kinds = ["out_of_order", "refused", "failed", *([] if self.may_close else ["closed"])]
+        wrong = [f"{answer[kind]:.0f} {kind}" for kind in kinds if answer[kind]]
+        if expected is not None and answer["done"] != expected:
             wrong.insert(0, f"{answer['done']:.0f} of {expected}")
         if wrong:
             raise Failed(f"{line!r}: {', '.join(wrong)}")
-        return answer["seconds"]
+        return answer
 
     def __enter__(self) -> Crowd:
         return self

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.harness.fleet.scenarios import SCENARIOS as FLEET_SCENARIOS
 from benchmarks.harness.scenarios import LOADS, SCENARIOS, Scenario
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def conditions(results: Results) -> str:
     settings = results.settings
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     where = "server and load on a core each" if settings.pinned else "server and load not pinned"
+    if results.fleet and settings.pinned:
+        where = "the instance that hears on a core, all else and the load on another"
     loads = [load for run in results.runs for load in run.windows()]
     foreign = max((load.foreign for load in loads), default=0)
     wrong = faults(results)
@@ -52,7 +55,8 @@ def faults(results: Results) -> list[str]:
 def _windows(run: Run) -> Iterator[tuple[Load, str]]:
     """Each window, and the fault that is none: under more than a server can take, it is late."""
     if run.load is not None:
-        demand = SCENARIOS[run.scenario].demand if run.scenario in SCENARIOS else 0
+        known = SCENARIOS | FLEET_SCENARIOS
+        demand = known[run.scenario].demand if run.scenario in known else 0
         yield run.load, "missing" if run.load.rate < ENOUGH * demand else ""
         for level in run.levels or []:
             yield level.load, "missing" if late(run, level) else ""

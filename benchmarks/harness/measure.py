@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from benchmarks.harness.wsload import told, wsload
 if TYPE_CHECKING:
     from benchmarks.harness.contenders import Contender
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "Paused", "counted_calls", "loaded"]
 
 LOAD_WITHIN = 90.0
 
@@ -100,6 +100,8 @@ class Bench:
                     run.load, run.levels = self.levels(contender, scenario, server)
                 case "instructions":
                     run.instructions = self.instructions(contender)
+                case _:
+                    raise Failed(f"a server alone has no {scenario.kind}")
         except Failed as error:
             run.error = str(error)
         return run
@@ -117,12 +119,9 @@ class Bench:
         Raises:
             Failed: There are no figures.
         """
-        words = self._words(contender, scenario, server, *more, seconds=seconds or self.seconds)
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=LOAD_WITHIN)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"no end after {LOAD_WITHIN:g} s") from None
-        return msgspec.convert(told(done.stdout), Load)
+        return loaded(
+            self._words(contender, scenario, server, *more, seconds=seconds or self.seconds)
+        )
 
     def _words(
         self,
@@ -200,8 +199,6 @@ class Bench:
         Raises:
             Failed: ``perf`` cannot count them here.
         """
-        if shutil.which("perf") is None:
-            raise Failed("perf is not on PATH")
         return Calls(
             burst1=self._calls_under(contender, SCENARIOS["fan1"], server),
             burst20=self._calls_under(contender, SCENARIOS["fan20"], server),
@@ -210,22 +207,9 @@ class Bench:
     def _calls_under(
         self, contender: Contender, scenario: Scenario, server: ServerProcess
     ) -> dict[str, float]:
-        span = 0.8
-        count = f"sleep 2; exec perf stat -x, -e {','.join(CALLS)} -p {server.pid} sleep {span}"
-        perf = subprocess.Popen(["sh", "-c", count], stderr=subprocess.PIPE, text=True)
-        try:
-            load = self.load(contender, scenario, server, seconds=3)
-        finally:
-            said = perf.communicate(timeout=20)[1]
-        counts: dict[str, float] = {}
-        for line in said.splitlines():
-            fields = line.split(",")
-            if len(fields) > 3 and fields[0].isdigit():
-                name = fields[2].rpartition("sys_enter")[2].strip("_") or "total"
-                counts[name] = int(fields[0]) / (load.rate * span)
-        if "total" not in counts:
-            raise Failed("perf may not count system calls here (it needs root)")
-        return counts
+        return counted_calls(server.pid, lambda: self.load(contender, scenario, server, seconds=3))[
+            1
+        ]
 
     def instructions(self, contender: Contender, counted: Sequence[str] = COUNTED) -> Instructions:
         """Instructions of the server outside the kernel, for each delivery or reply.
@@ -264,20 +248,59 @@ class Bench:
         """
         seconds = seconds or self.seconds
         words = self._words(contender, scenario, server, "--pause", seconds=seconds)
-        with _Paused(words) as clients, counter.counting() as count:
+        with Paused(words) as clients, counter.counting() as count:
             load = clients.go()
         if load.faults:
             raise Failed(f"{scenario.name}: {load.faults}")
         return load, count()
 
 
-class _Paused:
+def loaded(words: Sequence[str]) -> Load:
+    """What a wsload tells at its end.
+
+    Raises:
+        Failed: There are no figures.
+    """
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LOAD_WITHIN)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"no end after {LOAD_WITHIN:g} s") from None
+    return msgspec.convert(told(done.stdout), Load)
+
+
+def counted_calls(pid: int, load: Callable[[], Load]) -> tuple[Load, dict[str, float]]:
+    """System calls of a process, by name, for each delivery of a load of some three seconds.
+
+    Raises:
+        Failed: ``perf`` cannot count them here.
+    """
+    if shutil.which("perf") is None:
+        raise Failed("perf is not on PATH")
+    span = 0.8
+    count = f"sleep 2; exec perf stat -x, -e {','.join(CALLS)} -p {pid} sleep {span}"
+    perf = subprocess.Popen(["sh", "-c", count], stderr=subprocess.PIPE, text=True)
+    try:
+        found = load()
+    finally:
+        said = perf.communicate(timeout=20)[1]
+    counts: dict[str, float] = {}
+    for line in said.splitlines():
+        fields = line.split(",")
+        if len(fields) > 3 and fields[0].isdigit():
+            name = fields[2].rpartition("sys_enter")[2].strip("_") or "total"
+            counts[name] = int(fields[0]) / (found.rate * span)
+    if "total" not in counts:
+        raise Failed("perf may not count system calls here (it needs root)")
+    return found, counts
+
+
+class Paused:
     """A wsload whose clients are connected, and wait for the word."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], drain: float = 60) -> None:
         # The server may be fifty times slower than usual.
         self._clients = subprocess.Popen(
-            [*words, "--drain", "60", "--timeout", "80"],
+            [*words, "--drain", str(drain), "--timeout", "80"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -290,7 +313,7 @@ class _Paused:
         output, _ = self._clients.communicate("\n", timeout=LOAD_WITHIN)
         return msgspec.convert(told(output), Load)
 
-    def __enter__(self) -> _Paused:
+    def __enter__(self) -> Paused:
         return self
 
     def __exit__(self, *_: object) -> None:

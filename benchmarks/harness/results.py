@@ -19,9 +19,13 @@ __all__ = [
     "Level",
     "Load",
     "Memory",
+    "Restart",
     "Results",
+    "Rooms",
     "Run",
     "Settings",
+    "Stranger",
+    "Turns",
 ]
 
 MADE = Path(__file__).resolve().parent.parent / "results"
@@ -52,6 +56,7 @@ class Load(Struct, kw_only=True, forbid_unknown_fields=True):
     to_sender: int
     closed: int
     received: int = 0
+    each_s: list[float] = []
 
     @property
     def rate(self) -> float:
@@ -83,7 +88,9 @@ class Load(Struct, kw_only=True, forbid_unknown_fields=True):
         """The share of the server's core that others took; 0 where it was not pinned."""
         if not self.core_busy:
             return 0
-        return max(0, self.core_busy - self.busy) + self.core_stolen
+        # Of several programs that were measured, the first has this core.
+        own = self.each_s[0] / self.wall_s if self.each_s else self.busy
+        return max(0, self.core_busy - own) + self.core_stolen
 
     @property
     def faults(self) -> dict[str, int]:
@@ -191,6 +198,78 @@ class Instructions(Struct, kw_only=True):
     each: dict[str, float]
 
 
+class Turns(Struct, kw_only=True):
+    """Joins of rooms that nobody was in, one after the other by each client, on one instance."""
+
+    clients: int
+    count: int
+    seconds: float
+    cpu_s: float
+    broker_cpu_s: float
+    p50_us: float
+    p99_us: float
+
+    @property
+    def rate(self) -> float:
+        """Confirmed joins a second."""
+        return self.count / self.seconds
+
+
+class Rooms(Struct, kw_only=True):
+    """An instance and its broker before and after so many joins, of a room each."""
+
+    rooms: int
+    base_kb: int
+    full_kb: int
+    broker_base_kb: int
+    broker_full_kb: int
+
+    @property
+    def bytes_each(self) -> float:
+        """Resident memory of the instance for each room, with its one member."""
+        return 1024 * (self.full_kb - self.base_kb) / self.rooms
+
+    @property
+    def broker_bytes_each(self) -> float:
+        """Likewise, of the broker."""
+        return 1024 * (self.broker_full_kb - self.broker_base_kb) / self.rooms
+
+
+class Restart(Struct, kw_only=True):
+    """A broker that was killed and started anew, under an instance with many rooms.
+
+    Seconds count from the moment when it accepts again; None is never. All that was ``said``
+    meanwhile was said to members of some of these rooms; ``lost`` is what they never heard of it.
+    """
+
+    rooms: int
+    outage_s: float
+    channels: int
+    channels_after: int
+    channels_s: float | None
+    heard_s: float | None
+    heard: int
+    twice: int
+    said: int
+    lost: int
+    closed: int
+    cpu_s: float
+
+
+class Stranger(Struct, kw_only=True):
+    """An instance that hosts none of the rooms in which others talk."""
+
+    messages: int
+    seconds: float
+    cpu_s: float
+    idle_share: float
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds for each message of the others, beside what it takes when all is quiet."""
+        return 1e6 * max(0, self.cpu_s - self.idle_share * self.seconds) / self.messages
+
+
 class Run(Struct, kw_only=True, omit_defaults=True):
     """One measurement of one server."""
 
@@ -205,6 +284,11 @@ class Run(Struct, kw_only=True, omit_defaults=True):
     disconnect: Disconnect | None = None
     levels: list[Level] | None = None
     instructions: Instructions | None = None
+    turns: list[Turns] | None = None
+    rooms: Rooms | None = None
+    restart: Restart | None = None
+    stranger: Stranger | None = None
+    writes: dict[str, float] | None = None
     error: str | None = None
 
     def windows(self) -> list[Load]:
@@ -231,6 +315,7 @@ class Results(Struct, kw_only=True):
     settings: Settings
     skipped: dict[str, str]
     runs: list[Run]
+    fleet: bool = False
 
     def save(self, path: Path) -> None:
         """Write the file anew."""

@@ -7,8 +7,22 @@ from typing import Literal
 
 __all__ = ["COUNTED", "LOADS", "QUICK", "SCENARIOS", "Kind", "Scenario"]
 
-Kind = Literal["load", "idle", "calls", "memory", "joins", "disconnect", "levels", "instructions"]
-"""What measures a scenario."""
+Kind = Literal[
+    "load",
+    "idle",
+    "calls",
+    "memory",
+    "joins",
+    "disconnect",
+    "levels",
+    "instructions",
+    "turns",
+    "rooms",
+    "restart",
+    "stranger",
+    "writes",
+]
+"""What measures a scenario; from "turns" on, a scenario of fleets."""
 
 ONE_ROOM = ("fan", "--members", "1000", "--room-name", "/chat/general")
 

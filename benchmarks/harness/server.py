@@ -1,4 +1,4 @@
-"""One server from start to stop, and what the kernel tells about it."""
+"""One program from start to stop, and what the kernel tells about it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from benchmarks.harness.contenders import NODE_MODULES, Contender
 from benchmarks.harness.results import MADE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.machine import Cores
 
-__all__ = ["Failed", "ServerProcess"]
+__all__ = ["Failed", "Process", "ServerProcess", "free_port"]
 
 START_WITHIN = 20.0
 
@@ -35,30 +35,24 @@ class Failed(Exception):
     """A measurement gave no figures; the text says why."""
 
 
-class ServerProcess:
-    """A server on a free port of 127.0.0.1, from start to stop."""
+class Process:
+    """A program that listens on a port of 127.0.0.1, from start to stop."""
 
     def __init__(
-        self,
-        contender: Contender,
-        cores: Cores,
-        *,
-        under: Sequence[str] = (),
-        within: float = START_WITHIN,
+        self, command: list[str], port: int, log: str, *, within: float = START_WITHIN
     ) -> None:
-        """Start it, if need be ``under`` another program, and wait until it accepts.
+        """Start it and wait until it accepts.
 
         Raises:
             Failed: It does not.
         """
-        self.port = _free_port()
-        log = MADE / "logs" / f"{contender.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [part.replace("{port}", str(self.port)) for part in contender.command]
+        self.port = port
+        file = MADE / "logs" / f"{log}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "NODE_PATH": str(NODE_MODULES), "NODE_ENV": "production"}
-        with log.open("wb") as output:
+        with file.open("wb") as output:
             self._process = subprocess.Popen(
-                cores.pinned([*under, *command]),
+                command,
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
@@ -67,7 +61,7 @@ class ServerProcess:
             )
         self.pid = self._process.pid
         try:
-            self._wait_until_it_accepts(log, within)
+            self._wait_until_it_accepts(file, within)
         except BaseException:
             self.stop()
             raise
@@ -131,7 +125,7 @@ class ServerProcess:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -143,13 +137,52 @@ class ServerProcess:
         self.stop()
 
 
+class ServerProcess(Process):
+    """A server on a free port."""
+
+    def __init__(
+        self,
+        contender: Contender,
+        cores: Cores,
+        *,
+        under: Sequence[str] = (),
+        within: float = START_WITHIN,
+        role: str = "",
+        beside_load: bool = False,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it and wait until it accepts.
+
+        Args:
+            contender: Which server.
+            cores: Where servers and load run.
+            under: Another program that runs it.
+            within: Seconds until it must accept.
+            role: What it is among several of its kind.
+            beside_load: It runs on the core of the load, not on its own.
+            places: What stands for further ``{names}`` of its command.
+
+        Raises:
+            Failed: It does not.
+        """
+        port = free_port()
+        command = list(contender.command)
+        for name, value in {"port": str(port), **(places or {})}.items():
+            command = [part.replace(f"{{{name}}}", value) for part in command]
+        pinned = cores.pinned([*under, *command], load=beside_load)
+        super().__init__(
+            pinned, port, "-".join(filter(None, (contender.name, role))), within=within
+        )
+
+
 def _last_line(log: Path) -> str:
     """What a program said last, without the folder that this repository happens to be in."""
     lines = log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
     return lines[-1].replace(f"{MADE.parents[1]}{os.sep}", "")[:200]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -22,6 +22,8 @@ typedef struct {
     u8 sender, wants_out, leaving;
     u64 sequence;                     // fan: of the last message received; rpc, crowd: of the last reply
     u64 requests;                     // rpc, crowd: sent
+    u64 asked_at;                     // crowd: when its last join was
+    int next_room, rooms_left;        // crowd: that it joins in turn
     char *in, *fragments, *unsent;    // part of a frame; of a message; of what was written
     int in_length, in_room, fragments_length, unsent_length, unsent_room;
 } conn;

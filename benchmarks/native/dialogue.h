@@ -6,7 +6,11 @@
 
 static int rooms = 1, members = 1000, burst = 1, measuring, stopped;
 static double rate;
-static const char *join_text = "", *message_text = "", *request_text = "", *mark = "\"id\"";
+static const char *open_text = "", *join_text = "", *message_text = "", *request_text = "", *mark = "\"id\"";
+
+#define CROWD_ROOMS 100000
+static u64 round_said, rounds_from, heard, arrived, late, twice;  // crowd: what is said now, in one round or several
+static u64 heard_in[CROWD_ROOMS];                        // by room, the last round that was heard
 
 static u64 measured, sent, received, out_of_order, wrong_room, to_sender, refused;
 static u64 *room_sent;  // messages that each room was sent
@@ -20,11 +24,16 @@ static void is_ready(conn *c) {
 }
 
 static void send_join(conn *c) {
-    if (!*join_text || mode == CROWD) {
+    const char *opening = mode == CROWD ? open_text : join_text;
+    if (!*opening) {
         is_ready(c);
         return;
     }
     c->state = JOINING;
+    if (mode == CROWD) {
+        write_frame(c, 1, open_text, strlen(open_text));
+        return;
+    }
     int n = fill_in(join_text, c->room, 0, 0);
     if (centrifuge && c->sender) n = strcspn(text, "\n");
     write_frame(c, 1, text, n);
@@ -45,6 +54,19 @@ static void send_joins(conn *c, int first, int count) {
     out_length = 0;
     for (int i = 0; i < count; i++) {
         int n = fill_in(join_text, first + i, ++c->requests, 0);
+        append_frame(1, text, n);
+    }
+    c->asked_at = now_ns();
+    write_bytes(c, out, out_length);
+}
+
+// A message to each of these rooms in one write: every step-th from first on.
+static void say(conn *c, int first, int count, int step) {
+    out_length = 0;
+    c->sender = 1;
+    round_said++;
+    for (int i = 0; i < count; i++) {
+        int n = fill_in(message_text, first + i * step, round_said, now_ns());
         append_frame(1, text, n);
     }
     write_bytes(c, out, out_length);
@@ -105,7 +127,7 @@ static int read_id(const char *message, int n, u64 *id) {
 
 // Whatever is not the load itself: opening, joining, the protocols' own pings. Returns whether it was that.
 static int overhead(conn *c, const char *message, int n) {
-    const char *expected = centrifuge && c->sender ? "\"connect\":" : mark;
+    const char *expected = centrifuge && (c->sender || mode == CROWD) ? "\"connect\":" : mark;
     if (centrifuge && n == 2 && message[0] == '{') {
         write_frame(c, 1, "{}", 2);
     } else if (socketio && n == 1 && message[0] == '2') {
@@ -127,19 +149,38 @@ static int overhead(conn *c, const char *message, int n) {
     return 1;
 }
 
-static void crowd_reply(conn *c, const char *message, int n) {
+// Returns whether it is one; nobody asks for those to what was said.
+static int crowd_reply(conn *c, const char *message, int n) {
     u64 id;
-    if (!read_id(message, n, &id)) return;
+    if (!read_id(message, n, &id)) return 0;
+    if (c->sender) return 1;
     received++;
     if (id != ++c->sequence) out_of_order++;
     if (memmem(message, n, "\"error\"", 7)) refused++;
+    if (c->rooms_left) {
+        add_latency(read_at - c->asked_at);
+        if (--c->rooms_left) send_joins(c, c->next_room++, 1);
+    }
+    return 1;
+}
+
+static void crowd_delivery(u64 room, u64 round) {
+    if (round < rounds_from || room >= CROWD_ROOMS) {
+        late++;
+        return;
+    }
+    if (heard_in[room] == round) twice++;
+    else arrived++;
+    if (heard_in[room] < rounds_from) heard++;
+    heard_in[room] = round;
 }
 
 static void hear(conn *c, const char *message, int n) {
     u64 room, sequence, time;
     if (overhead(c, message, n)) return;
-    if (mode == CROWD) crowd_reply(c, message, n);
-    else if (!read_stamp(message, n, &room, &sequence, &time)) return;
+    if (mode == CROWD && crowd_reply(c, message, n)) return;
+    if (!read_stamp(message, n, &room, &sequence, &time)) return;
+    if (mode == CROWD) crowd_delivery(room, sequence);
     else if (mode == RPC) reply(c, room, sequence, time);
     else delivery(c, room, sequence, time);
 }

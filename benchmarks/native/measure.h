@@ -39,6 +39,11 @@ static u64 middle_of(int bucket) {
     return exponent ? (mantissa << exponent) + (1ull << (exponent - 1)) : mantissa;
 }
 
+static void forget_latencies(void) {
+    memset(histogram, 0, sizeof histogram);
+    samples = longest = 0;
+}
+
 static void add_latency(u64 ns) {
     int bucket = bucket_of(ns);
     histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;

@@ -19,7 +19,10 @@
 //
 // --socketio speaks Engine.IO 4 over WebSocket. --centrifuge speaks its JSON protocol: a frame holds documents parted
 // by newlines, pings ("{}") are answered, and a sender sends only the first line of --join (connect): it is not
-// subscribed, since centrifuge delivers to the publisher too.
+// subscribed, since centrifuge delivers to the publisher too. In a crowd --open is sent first, and "connect" awaited.
+//
+// With --sender-port the senders are clients of another server than the receivers; of several --pid, "each_s" tells
+// what each used.
 #define _GNU_SOURCE
 #include "crowd.h"
 #include <math.h>
@@ -40,8 +43,8 @@ static void read_options(int count, char **words) {
         {"--burst", &burst},        {"--size", &payload_size},       {"--conns", &conns},       {"--inflight", &inflight},
         {"--par", &connecting_at_once}, {"--timeout", &timeout},     {"--core", &core},         {"--rate", 0, &rate},
         {"--warm", 0, &warm},       {"--secs", 0, &seconds},         {"--hold", 0, &hold},      {"--drain", 0, &drain},
-        {"--path", 0, 0, &path},    {"--header", 0, 0, &header},     {"--join", 0, 0, &join_text},
-        {"--msg", 0, 0, &message_text}, {"--rpc", 0, 0, &request_text}, {"--mark", 0, 0, &mark},
+        {"--path", 0, 0, &path},    {"--header", 0, 0, &header},     {"--open", 0, 0, &open_text},
+        {"--join", 0, 0, &join_text}, {"--msg", 0, 0, &message_text}, {"--rpc", 0, 0, &request_text}, {"--mark", 0, 0, &mark},
         {"--room-name", 0, 0, &room_pattern},
     };
     int known = sizeof options / sizeof *options;
@@ -141,12 +144,15 @@ static void print_result(double connected, reading first, reading last) {
     printf("{\"connections\":%d,\"connect_s\":%.3f,\"wall_s\":%.4f,\"count\":%llu,\"user_s\":%.6f,\"system_s\":%.6f,"
            "\"load_cpu\":%.3f,\"core_busy\":%.3f,\"core_stolen\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,"
            "\"max_us\":%.1f,\"missing\":%llu,\"out_of_order\":%llu,\"wrong_room\":%llu,\"to_sender\":%llu,"
-           "\"closed\":%llu,\"received\":%llu}\n",
+           "\"closed\":%llu,\"received\":%llu,\"each_s\":[",
            total, connected, wall, (unsigned long long)measured, user, system, (last.own - first.own) / wall,
            (last.core.busy - first.core.busy) / wall, (last.core.stolen - first.core.stolen) / wall, quantile(.5),
            quantile(.99), quantile(.999), longest / 1e3, (unsigned long long)missing(),
            (unsigned long long)out_of_order, (unsigned long long)wrong_room, (unsigned long long)to_sender,
            (unsigned long long)closed, (unsigned long long)received);
+    for (int i = 0; i < pid_count; i++)
+        printf("%s%.6f", i ? "," : "", last.server[i].exact - first.server[i].exact);
+    printf("]}\n");
 }
 
 // All are connected: whoever counts the server's instructions starts here, and says so.

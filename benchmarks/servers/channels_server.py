@@ -1,4 +1,4 @@
-"""Django Channels in memory (its tutorial's chat consumer), under uvicorn and uvloop."""
+"""Django Channels (its tutorial's chat consumer) under uvicorn: PORT [redis|pubsub REDIS_URL]."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
@@ -14,9 +14,24 @@ import django
 import uvicorn
 from django.conf import settings
 
+LAYERS = {
+    "redis": "channels_redis.core.RedisChannelLayer",
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+}
+
+
+def layer(kind: str = "", url: str = "") -> dict[str, Any]:
+    """The channel layer, in memory unless another is asked for."""
+    if not kind:
+        return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    # By itself redis-py allows 100 connections and 5 s for a reply: here both raise errors.
+    hosts = [f"{url}?max_connections=9000&socket_timeout=60"]
+    return {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": hosts}}
+
+
 settings.configure(
     SECRET_KEY="x",
-    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+    CHANNEL_LAYERS={"default": layer(*sys.argv[2:])},
     INSTALLED_APPS=["channels"],
     LOGGING_CONFIG=None,
 )

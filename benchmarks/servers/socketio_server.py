@@ -1,4 +1,4 @@
-"""python-socketio (ASGI) under uvicorn and uvloop."""
+"""python-socketio (ASGI) under uvicorn and uvloop: PORT [REDIS_URL]."""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found, untyped-decorator"
@@ -12,7 +12,8 @@ from typing import Any
 import socketio
 import uvicorn
 
-server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
+manager = socketio.AsyncRedisManager(sys.argv[2]) if len(sys.argv) > 2 else None
+server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*", client_manager=manager)
 
 
 @server.on("join")

@@ -1,6 +1,7 @@
 """The server that is measured, written as a user would write it.
 
 python wsrooms_server.py PORT [--loop asyncio|uvloop] [--handlers sync|async] [--data decoded|raw]
+                         [--transport URL]
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import signal
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 
 
-def chat() -> WsApp:
+def chat(transport: str | None) -> WsApp:
     """Plain handlers; data is decoded and encoded again. This is the README's server."""
-    ws = WsApp()
+    ws = WsApp(broadcast_transport=transport)
 
     @ws.on_message("join", "/chat/:room")
     async def join() -> bool:
@@ -32,9 +33,9 @@ def chat() -> WsApp:
     return ws
 
 
-def chat_raw() -> WsApp:
+def chat_raw(transport: str | None) -> WsApp:
     """Data is passed on as it came."""
-    ws = WsApp()
+    ws = WsApp(broadcast_transport=transport)
 
     @ws.on_message("join", "/chat/:room")
     async def join() -> bool:
@@ -52,9 +53,9 @@ def chat_raw() -> WsApp:
     return ws
 
 
-def chat_async() -> WsApp:
+def chat_async(transport: str | None) -> WsApp:
     """Every handler is a coroutine, and so a task for each message."""
-    ws = WsApp()
+    ws = WsApp(broadcast_transport=transport)
 
     @ws.on_message("join", "/chat/:room")
     async def join() -> bool:
@@ -72,9 +73,9 @@ def chat_async() -> WsApp:
     return ws
 
 
-def chat_async_raw() -> WsApp:
+def chat_async_raw(transport: str | None) -> WsApp:
     """Both: coroutines that pass data on as it came."""
-    ws = WsApp()
+    ws = WsApp(broadcast_transport=transport)
 
     @ws.on_message("join", "/chat/:room")
     async def join() -> bool:
@@ -113,8 +114,9 @@ def main() -> None:
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     parser.add_argument("--handlers", choices=["sync", "async"], default="sync")
     parser.add_argument("--data", choices=["decoded", "raw"], default="decoded")
+    parser.add_argument("--transport", help="what joins several of these")
     options = parser.parse_args()
-    app = APPS[options.handlers, options.data]()
+    app = APPS[options.handlers, options.data](options.transport)
     if options.loop == "uvloop":
         import uvloop
 

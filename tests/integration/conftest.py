@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.buses import BUSES, Broker, Bus
+from tests.integration.faults_table import pytest_terminal_summary
 from tests.integration.fleet import Fleet
 from tests.integration.nursery import Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["pytest_terminal_summary"]
 
 
 @pytest.fixture(scope="session", params=BUSES, ids=lambda bus: bus.name)

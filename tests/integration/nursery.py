@@ -8,9 +8,9 @@ process from then on (``program.py``); when that has ended a last line tells its
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -29,18 +29,22 @@ ROOT = Path(__file__).resolve().parents[2]
 class Nursery:
     """A nursery that runs, from the outside."""
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, loop: str = "asyncio") -> None:
         """Start it and wait until it is ready.
 
         Args:
             path: The ``PYTHONPATH`` of its processes, for those of another build; by default
                 they find what this process finds.
+            loop: The module whose event loop they run: "asyncio" or "uvloop".
         """
         found = os.pathsep.join(str(Path(each).resolve()) for each in sys.path if each)
         self._folder = tempfile.mkdtemp(prefix="nursery-")
         self.address: str = os.path.join(self._folder, "socket")
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.integration.nursery", self.address],
+            [
+                *(sys.executable, "-W", "error"),
+                *("-m", "tests.integration.nursery", self.address, loop),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": found if path is None else path},
             stdin=subprocess.PIPE,
@@ -60,8 +64,10 @@ class Nursery:
         shutil.rmtree(self._folder)
 
 
-def _main(address: str) -> None:
+def _main(address: str, loop: str) -> None:
     from tests.integration import program
+
+    run = importlib.import_module(loop).run
 
     for point in entry_points(group="wsrooms.transports"):
         point.load()
@@ -80,18 +86,22 @@ def _main(address: str) -> None:
     sys.stdout.flush()
 
     children: dict[int, socket.socket] = {}
-    born = _next_child(listener, woken, children)
+    buried: set[socket.socket] = set()
+    born = _next_child(listener, woken, children, buried)
     signal.set_wakeup_fd(-1)
-    for each in (listener, woken, wake, *children.values()):
+    for each in (listener, woken, wake, *children.values(), *buried):
         each.close()
     if born is not None:
         for number in (signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        asyncio.run(program.serve(born))
+        run(program.serve(born))
 
 
 def _next_child(
-    listener: socket.socket, woken: socket.socket, children: dict[int, socket.socket]
+    listener: socket.socket,
+    woken: socket.socket,
+    children: dict[int, socket.socket],
+    buried: set[socket.socket],
 ) -> socket.socket | None:
     """Fork for each connection; return it in the child, and None when nobody needs more."""
     with selectors.DefaultSelector() as waiting:
@@ -103,7 +113,15 @@ def _next_child(
                     return None
                 if key.fileobj is woken:
                     woken.recv(4096)
-                    _bury(children)
+                    for each in _bury(children):
+                        buried.add(each)
+                        waiting.register(each, selectors.EVENT_READ, each)
+                    continue
+                if key.data is not None:
+                    if not _drained(key.data):
+                        waiting.unregister(key.data)
+                        buried.discard(key.data)
+                        key.data.close()
                     continue
                 connection, _ = listener.accept()
                 pid = os.fork()
@@ -112,17 +130,31 @@ def _next_child(
                 children[pid] = connection
 
 
-def _bury(children: dict[int, socket.socket]) -> None:
-    """Tell of each child that has ended, to whoever talks to it."""
+def _bury(children: dict[int, socket.socket]) -> list[socket.socket]:
+    """Tell of each child that has ended, to whoever talks to it; return their connections."""
+    ended: list[socket.socket] = []
     for pid in list(children):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
             connection = children.pop(pid)
             told = {"told": "ended", "status": os.waitstatus_to_exitcode(status)}
             with contextlib.suppress(OSError):  # whoever it was has gone
                 connection.sendall(json.dumps(told).encode() + b"\n")
-            connection.close()
+                connection.shutdown(socket.SHUT_WR)
+            ended.append(connection)
+    return ended
+
+
+def _drained(connection: socket.socket) -> bool:
+    """Throw away what comes for a process that has ended; whether there may be more.
+
+    Closing would break the pipe of whoever writes to it, before they have read its status.
+    """
+    try:
+        return bool(connection.recv(65536))
+    except OSError:  # whoever it was has gone
+        return False
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

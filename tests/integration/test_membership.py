@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.integration.clients import TIMEOUT
 from tests.integration.waiting import until_equal
 
@@ -18,6 +20,7 @@ PAIRS = 100
 ROUNDS = 100
 
 
+@pytest.mark.timeout(180)  # 10 s on two cores, for it alone
 async def test_who_is_told_that_he_has_joined_hears_what_is_sent_next_ten_thousand_times(
     fleet: Fleet,
 ) -> None:
@@ -30,12 +33,15 @@ async def test_who_is_told_that_he_has_joined_hears_what_is_sent_next_ten_thousa
 async def _rounds(fleet: Fleet, number: int) -> int:
     """One member joins, another on another instance sends: again and again."""
     here = number % 3
-    sender, joiner = await fleet.member(here), await fleet.member((here + 1 + number // 3 % 2) % 3)
+    there = (here + 1 + number // 3 % 2) % 3
+    sender, joiner, companion = [await fleet.member(index) for index in (here, there, there)]
     came = asyncio.Event()
     joiner.on_received = lambda _: came.set()
     for turn in range(ROUNDS):
         # Half of the rooms are new to both instances, half were left a moment ago.
         room = f"/pair/{number}/{turn}" if turn % 2 else f"/pair/{number}"
+        if turn % 5 == 0:
+            companion.join(room)  # it may be on its way when the other one joins
         await joiner.join(room, waiting=turn % 4 < 2)
         came.clear()
         sent = sender.say(room)
@@ -43,8 +49,41 @@ async def _rounds(fleet: Fleet, number: int) -> int:
             await came.wait()
         await sent
         joiner.leave(room)
+        if turn % 5 == 0:
+            companion.leave(room)
     joiner.on_received = None
     return len(joiner.heard)
+
+
+LINGER = 1.0
+"""Seconds that transports keep a subscription that nobody wishes any more."""
+
+
+async def test_who_rejoins_just_when_the_subscription_is_given_up_misses_nothing(
+    fleet: Fleet,
+) -> None:
+    chance = random.Random(1)
+    sender, *joiners = [await fleet.member(index) for index in (0, *(1, 2) * 10)]
+    rooms = {f"/again/{number}": joiners[number % len(joiners)] for number in range(600)}
+    await asyncio.gather(*(joiner.join(room) for room, joiner in rooms.items()))
+    began = asyncio.get_running_loop().time()
+
+    async def again(number: int, room: str, joiner: Member) -> None:
+        left = began + number * 0.002
+        await _at(left)
+        await joiner.leave(room)
+        await _at(left + LINGER + chance.uniform(-0.002, 0.004))
+        await joiner.join(room)
+        await sender.say(room)
+
+    await asyncio.gather(*(again(n, *each) for n, each in enumerate(rooms.items())))
+
+    await fleet.assert_ok()
+    assert sum(len(joiner.heard) for joiner in joiners) == len(rooms)
+
+
+async def _at(moment: float) -> None:
+    await asyncio.sleep(moment - asyncio.get_running_loop().time())
 
 
 async def test_nobody_hears_a_room_that_he_was_told_he_has_left(fleet: Fleet) -> None:

@@ -258,7 +258,7 @@ class _Publishing(_Link):
         if self._wire is None:
             return
         limit = self._transport.options.confirm_timeout
-        self._written_at = max(self._written_at + late, self._wire.heard_at)
+        self._written_at = max(min(self._written_at + late, now), self._wire.heard_at)
         if self._batch and now - self._written_at > limit:
             where = self._transport.where
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))

@@ -112,7 +112,8 @@ class Wire(asyncio.Protocol):
         Args:
             late: Seconds by which this look is late; a peer is not to blame for them.
         """
-        self.heard_at += late
+        # What came while nobody looked was dated as it was read: no credit for that.
+        self.heard_at = min(self.heard_at + late, self._loop.time())
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
         if unsent < self._unsent:
             self.heard_at = self._loop.time()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wsrooms.testing.conformance.case import case
+from wsrooms.testing.conformance.faults import broker_has
 from wsrooms.testing.proxy.writes import SocketWrites
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ async def subscribe_twice_replaces_the_handler(trial: Trial) -> None:
     await trial.until(lambda: mark.received, "the mark on another channel")
     late = [*first.received, *second.received[after:]]
     trial.check(not late, f"a handler was called after unsubscribe, with {late}")
+    await broker_has(trial, [other])
 
 
 @case(5)
@@ -225,7 +227,7 @@ async def a_burst_is_batched(trial: Trial) -> None:
     a, b = await trial.several(2)
     listener = await b.listen(trial.channel())
     await a.say(listener.channel, "warm")
-    with SocketWrites() as writes:
+    with trial.excused(), SocketWrites() as writes:  # to count makes all of it slow
         receipts = [a.publish(listener.channel, f"{number}") for number in range(1000)]
         await trial.all_published(receipts)
     await trial.heard(listener, 1001)

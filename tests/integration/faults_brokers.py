@@ -1,0 +1,126 @@
+"""What only the broker itself can do to its clients; a class for each kind that can.
+
+A new transport adds one, and a line in ``breaking``. What it cannot do raises ``NoSuchFault``,
+and the test is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
+
+if TYPE_CHECKING:
+    from tests.integration.buses import Broker
+
+__all__ = ["Breaking", "breaking"]
+
+
+class Breaking(ABC):
+    """A broker that turns against its clients.
+
+    Attributes:
+        login: User and password that instances are to use, once ``allow`` was called.
+    """
+
+    login = ("fleet", "a secret")
+
+    @abstractmethod
+    async def forget(self) -> None:
+        """Lose all that is stored."""
+
+    @abstractmethod
+    async def drop_subscribers(self) -> int:
+        """End every connection that subscribes; returns how many."""
+
+    @abstractmethod
+    async def drop_publishers(self) -> int:
+        """End every connection that publishes; returns how many."""
+
+    @abstractmethod
+    async def allow(self) -> None:
+        """Let ``login`` in."""
+
+    @abstractmethod
+    async def revoke(self) -> None:
+        """Let ``login`` in no more, and end its connections."""
+
+    @abstractmethod
+    async def forbid_all_but(self, *patterns: str) -> None:
+        """Let ``login`` use only channels that match one of ``patterns``, as the core names them.
+
+        ``allow`` takes it back.
+        """
+
+    @abstractmethod
+    async def limit_buffers(self, size: int) -> None:
+        """End a subscriber for which more than ``size`` bytes are waiting."""
+
+
+class RedisBreaking(Breaking):
+    """Redis, or what speaks as it does."""
+
+    def __init__(self, broker: RedisBroker) -> None:
+        self._client = broker.client
+
+    async def forget(self) -> None:
+        await self._client.flushall()
+
+    async def drop_subscribers(self) -> int:
+        return await self._drop(subscribing=True)
+
+    async def drop_publishers(self) -> int:
+        return await self._drop(subscribing=False)
+
+    async def _drop(self, *, subscribing: bool) -> int:
+        dropped = [
+            each["id"]
+            for each in await self._client.client_list()
+            if each["name"] == CLIENT_NAME and (int(each["sub"]) > 0) == subscribing
+        ]
+        for id in dropped:
+            await self._client.client_kill_filter(_id=id)
+        return len(dropped)
+
+    async def allow(self) -> None:
+        user, password = self.login
+        await self._client.acl_setuser(
+            user,
+            enabled=True,
+            passwords=[f"+{password}"],
+            keys=["*"],
+            channels=["*"],
+            categories=["+@all"],
+        )
+
+    async def revoke(self) -> None:
+        user, _ = self.login
+        await self._client.acl_setuser(user, enabled=False, reset=True)
+        for each in await self._client.client_list():
+            if each["user"] == user:
+                await self._client.client_kill_filter(_id=each["id"])
+
+    async def forbid_all_but(self, *patterns: str) -> None:
+        # Redis itself ends the connections that are subscribed to what is forbidden now.
+        await self._client.acl_setuser(
+            self.login[0],
+            enabled=True,
+            reset_channels=True,
+            keys=["*"],
+            channels=list(patterns),
+            categories=["+@all"],
+        )
+
+    async def limit_buffers(self, size: int) -> None:
+        limit = f"pubsub {size} {size // 2} 1"
+        await self._client.config_set("client-output-buffer-limit", limit)
+
+
+def breaking(broker: Broker) -> Breaking:
+    """What ``broker`` can do to its clients; skips the test if nobody has taught it."""
+    if isinstance(broker, RedisBroker):
+        return RedisBreaking(broker)
+    pytest.skip(f"nothing is known of how to make {broker.name} turn against its clients")

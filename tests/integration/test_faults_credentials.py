@@ -1,0 +1,80 @@
+"""Credentials that are revoked while an app runs, and given back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.faults_brokers import breaking
+from tests.integration.faults_traffic import ROOM
+from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
+from tests.integration.waiting import until_equal
+from wsrooms import WsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.buses import Broker
+    from tests.integration.clients import Client
+    from tests.integration.nursery import Nursery
+
+JOIN_TIMEOUT = 1.0
+
+
+async def _say_why(trial: Trial) -> list[bool]:
+    """Whether the health of each instance tells that it is refused, and nothing secret."""
+    return ["refused the login" in health["error"] for health in await trial.ask("health")]
+
+
+async def test_credentials_that_are_revoked_are_told_and_needed_again_only(
+    nursery: Nursery, broker: Broker, tmp_path: Path
+) -> None:
+    ways = breaking(broker)
+    await ways.allow()
+    options = {"join_timeout": JOIN_TIMEOUT}
+    async with Trial(
+        nursery, broker, tmp_path, given=QUICK, login=ways.login, options=options
+    ) as trial:
+        client = await trial.client(0)
+        async with trial.fault("credentials revoked and given back") as fault:
+            await ways.revoke()
+            await fault.noticed(AT_ONCE)
+            await until_equal(lambda: _say_why(trial), [True] * 3)
+            with pytest.raises(WsError) as refusal:
+                await client.call("enter", "/room", "meanwhile")
+            assert refusal.value.code == 503
+            await ways.allow()
+
+        fault.assert_served()
+        await trial.all_up()
+        await client.call("enter", "/room", "afterwards")
+
+
+async def test_a_room_that_is_forbidden_meanwhile_is_refused_and_heard_again(
+    nursery: Nursery, broker: Broker, tmp_path: Path
+) -> None:
+    ways = breaking(broker)
+    await ways.allow()
+    async with Trial(nursery, broker, tmp_path, login=ways.login) as trial:
+        client = await trial.client(0)
+        async with trial.fault("a room forbidden and allowed again") as fault:
+            await ways.forbid_all_but("ws:server", "ws:probe:*", "ws:room:/other")
+            await until_equal(lambda: _refused_at(client, ROOM), True)
+            await trial.all_up()
+            await client.call("enter", "/room", "/other")
+            await ways.allow()
+        fault.assert_served()
+        assert fault.row.refused > 0
+        assert any("PermissionDenied" in record.note for record in trial.history)
+        await client.call("enter", "/room", ROOM)
+
+
+async def _refused_at(client: Client, room: str) -> bool:
+    """Whether a join is refused."""
+    try:
+        await client.call("enter", "/room", room)
+    except WsError as error:
+        return error.code == 503
+    await client.call("exit", "/room", room)
+    return False
