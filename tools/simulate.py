@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.simulation.mutants import MUTANTS  # noqa: E402 - the path is set above
+from tests.simulation.mutants_linked import MUTANTS  # noqa: E402 - the path is set above
 from tests.simulation.run import Outcome, simulate  # noqa: E402
 from tests.simulation.storm import STEPS  # noqa: E402
 

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, field
 
 from tests.simulation.app import Planned
+from tests.simulation.linked import LinkedCluster
 from tests.simulation.storm import STEPS, Storm
 from wsrooms import WsRoomsError
 from wsrooms.testing import History, run
@@ -89,8 +90,10 @@ async def _blow(outcome: Outcome) -> None:
         outcome.failures += [each.report() for each in storm.history.check(settled=False)]
         await storm.go()
         outcome.failures += _left_over(storm)
+        if isinstance(storm.cluster, LinkedCluster):
+            outcome.failures += storm.cluster.broken + storm.cluster.unexplained()
         stats = [app.stats() for app in storm.cluster.apps]
-    if channels := storm.cluster.bus.channels():
+    if channels := storm.channels():
         outcome.failures.append(f"left over: subscriptions after the end: {channels}")
     for _ in range(5):
         await asyncio.sleep(0)
@@ -126,7 +129,7 @@ def _left_over(storm: Storm) -> list[str]:
         gaps = _gaps_since_start(storm.history, name)
         if stats["gaps"] != gaps:
             found.append(f"{name} counted {stats['gaps']} gaps and told of {gaps}")
-    if (channels := storm.cluster.bus.channels()) != {SERVER_CHANNEL: storm.instances}:
+    if (channels := storm.channels()) != {SERVER_CHANNEL: storm.instances}:
         found.append(f"left over: subscriptions: {channels}")
     return found
 

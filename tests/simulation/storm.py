@@ -12,9 +12,12 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.app import LOBBY, ROOMS, Options, make_app
+from tests.simulation.linked import LinkedCluster
+from tests.simulation.moments import cut_while_it_speaks, join_over_a_slow_bus
 from wsrooms import Receipt, WsRoomsError
 from wsrooms.testing import Cluster
 from wsrooms.testing.fleet.recorder import SAID
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from wsrooms.testing.history.records import Id
 
 __all__ = ["STEPS", "Storm"]
+
+PROBES = "ws:probe:"
 
 STEPS = 80
 """Things that happen in one run, if nobody says otherwise."""
@@ -54,7 +59,10 @@ class Storm:
         self.options = Options.drawn(self.random)
         self.instances = self.random.choice((2, 2, 3))
         self.app = make_app(self.options, self._say)
-        self.cluster = Cluster(self.app, n=self.instances, seed=seed)
+        # Every other fleet has plain transports, the rest what the brokers' are made of.
+        self.linked = bool(seed % 2)
+        fleet = LinkedCluster if self.linked else Cluster
+        self.cluster = fleet(self.app, n=self.instances, seed=seed)
         self.history = self.cluster.history
         self.clients: list[ClusterClient] = []
         self.garbage = 0
@@ -88,6 +96,8 @@ class Storm:
             self._abort: 2,
             self._fall_silent: 2,
             self._cut: 4,
+            partial(cut_while_it_speaks, self): 3,
+            partial(join_over_a_slow_bus, self): 3,
             self._heal: 8,
             self._kill_broker: 1,
             self._slow_bus: 3,
@@ -147,6 +157,11 @@ class Storm:
         await asyncio.sleep(2 * self.options.heartbeat_interval + 5.0)
         self.clients.clear()
         await self.cluster.settle()
+
+    def channels(self) -> dict[str, int]:
+        """What the broker has subscribed, but for the channels of probes."""
+        channels = self.cluster.bus.channels()
+        return {name: count for name, count in channels.items() if not name.startswith(PROBES)}
 
     # Clients
 

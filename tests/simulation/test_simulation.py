@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants_linked import MUTANTS
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,17 +12,17 @@ from wsrooms.receipt import Receipt
 from wsrooms.transports.outbox import Outbox
 
 
-def small() -> Outbox:
+def small() -> Outbox[str]:
     return Outbox(max_messages=3, max_bytes=10, max_age=5)
 
 
-def put(outbox: Outbox, payload: str, now: float = 0) -> Receipt:
+def put(outbox: Outbox[str], payload: str, now: float = 0) -> Receipt:
     receipt = Receipt()
     outbox.put("c", payload, receipt, now)
     return receipt
 
 
-def taken(outbox: Outbox, now: float = 0) -> str | None:
+def taken(outbox: Outbox[str], now: float = 0) -> str | None:
     message = outbox.take(now)
     return None if message is None else message.payload
 
@@ -123,7 +123,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(max_messages=4, max_bytes=20, max_age=10)
+        self.outbox: Outbox[str] = Outbox(max_messages=4, max_bytes=20, max_age=10)
         self.now = 0.0
         self.model: list[tuple[str, float, Receipt]] = []
 

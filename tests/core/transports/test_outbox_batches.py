@@ -33,6 +33,14 @@ def batch(outbox: Outbox[str], now: float = 0, *, messages: int = 10, size: int 
     return [each.payload for each in outbox.batch(now, messages=messages, size=size)]
 
 
+def due(outbox: Outbox[str]) -> float | None:
+    return outbox.due
+
+
+def last(outbox: Outbox[str]) -> Receipt | None:
+    return outbox.last
+
+
 def test_a_batch_is_confirmed_message_by_message_in_order() -> None:
     outbox, (a, b, c) = make("a", "b", "c")
     assert batch(outbox, messages=2) == ["a", "b"]
@@ -143,18 +151,18 @@ def test_what_is_too_old_at_the_very_moment_of_the_batch_is_not_written_again() 
 
 def test_when_the_next_will_be_too_old_can_be_told() -> None:
     outbox, _ = make()
-    assert outbox.due is None
+    assert due(outbox) is None
     put(outbox, "a", now=1)
     put(outbox, "b", now=2)
-    assert outbox.due == 6
+    assert due(outbox) == 6
     batch(outbox, messages=1)
-    assert outbox.due == 6
+    assert due(outbox) == 6
     outbox.expire(6)
-    assert outbox.due == 7  # what was given up has nothing to wait for
+    assert due(outbox) == 7  # what was given up has nothing to wait for
     outbox.lost()
     assert batch(outbox, now=6) == ["b"]
     outbox.expire(7)
-    assert outbox.due is None
+    assert due(outbox) is None
 
 
 # Bounds
@@ -230,26 +238,26 @@ def test_the_channel_of_whatever_is_never_written_is_told() -> None:
 
 def test_once_the_last_is_done_so_are_all() -> None:
     outbox, (a, b, c) = make("a", "b", "c")
-    assert outbox.last is c
+    assert last(outbox) is c
     batch(outbox, messages=2)
-    assert outbox.last is c
+    assert last(outbox) is c
     outbox.confirm()
     outbox.confirm()
-    assert outbox.last is c
+    assert last(outbox) is c
     batch(outbox)
-    assert outbox.last is c
+    assert last(outbox) is c
     outbox.confirm()
-    assert outbox.last is None
+    assert last(outbox) is None
     assert all(each.done for each in (a, b, c))
 
 
 def test_what_was_given_up_is_not_the_last() -> None:
     outbox, (a,) = make("a")
     batch(outbox)
-    assert outbox.last is a
+    assert last(outbox) is a
     outbox.expire(5)
     assert outbox.flying == 1
-    assert outbox.last is None
+    assert last(outbox) is None
 
 
 def test_at_the_end_the_written_and_the_waiting_fail_alike() -> None:

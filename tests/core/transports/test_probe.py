@@ -1,119 +1,125 @@
-"""Own messages that have to come back, on a clock that the test turns."""
+"""A probe is sent in each interval, and judged when the broker has had one to bring it back."""
 
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import pytest
 
-from wsrooms.errors import TransportUnavailable
+from wsrooms.errors import PermissionDenied
 from wsrooms.transports import BrokerOptions, Exchange
 from wsrooms.transports.probe import Probing
 
-INTERVAL = 5.0
+Said = Literal["sent", "lost", "back"] | None
 
 
-class Broker:
-    """An exchange with what a broker would do to it."""
+class Prober:
+    """A probing, and the broker that it probes."""
 
-    def __init__(self) -> None:
-        self.exchange = Exchange(
-            BrokerOptions(), max_payload=1000, logger=logging.getLogger("wsrooms")
-        )
-        self.exchange.begin("0123456789abcdef")
-        self.written: list[bytes] = []
+    def __init__(self, interval: float = 5.0) -> None:
+        options = BrokerOptions(outbox_messages=1)
+        self.exchange = Exchange(options, max_payload=10, logger=logging.getLogger("wsrooms.test"))
+        self.exchange.begin("a" * 16)
+        self.probing = Probing(self.exchange, interval)
 
-    def take(self) -> None:
-        """Take what waits, and confirm it."""
-        for message in self.exchange.outbox.batch(0.0, messages=10, size=1000):
-            self.written.append(message.payload)
-            self.exchange.outbox.confirm()
+    def look(self, now: float, late: float = 0.0) -> Said:
+        return self.probing.look(now, late)
 
-    def refuse(self) -> None:
-        for _ in self.exchange.outbox.batch(0.0, messages=10, size=1000):
-            self.exchange.outbox.fail(TransportUnavailable("no"))
-
-    def bring(self) -> None:
-        """Bring back what was taken."""
-        for payload in self.written:
-            self.exchange.received(self.exchange.probe_channel, payload, 0.0)
-        self.written.clear()
+    def take(self, *, bring_back: bool = True) -> None:
+        """The broker takes what is to be published."""
+        outbox = self.exchange.outbox
+        for message in outbox.batch(0, messages=10, size=1000):
+            outbox.confirm()
+            if bring_back:
+                self.exchange.received(message.channel, message.payload, 0)
 
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
+def prober() -> Prober:
+    """Give a probing that has begun at 0 with an interval of 5."""
+    prober = Prober()
+    assert prober.look(0) is None
+    return prober
 
 
-@pytest.fixture
-def probing(broker: Broker) -> Probing:
-    return Probing(broker.exchange, INTERVAL)
+def test_the_first_probe_is_sent_after_an_interval(prober: Prober) -> None:
+    assert prober.look(4.9) is None
+    assert prober.look(5) == "sent"
+    (message,) = prober.exchange.outbox.batch(0, messages=10, size=1000)
+    assert message.channel == prober.exchange.probe_channel
+    assert message.payload == b"1 " + b"a" * 16 + b" 1 1 "
 
 
-def test_a_probe_is_sent_in_each_interval_that_brings_the_last_one_back(
-    broker: Broker, probing: Probing
+def test_what_comes_back_is_followed_by_the_next_in_its_time(prober: Prober) -> None:
+    assert prober.look(5) == "sent"
+    prober.take()
+    assert prober.look(6) is None
+    assert prober.look(9.9) is None
+    assert prober.look(10) == "sent"
+
+
+def test_what_was_taken_and_does_not_come_back_within_an_interval_is_lost(prober: Prober) -> None:
+    prober.look(5)
+    prober.take(bring_back=False)
+    assert [prober.look(now) for now in (6, 8, 10.9)] == [None, None, None]
+    assert prober.look(11) == "lost"
+    assert prober.probing.owed
+
+
+def test_what_was_not_taken_yet_is_not_judged(prober: Prober) -> None:
+    prober.look(5)
+    assert [prober.look(now) for now in (10, 20, 100)] == [None, None, None]
+    prober.take(bring_back=False)
+    assert prober.look(101) is None  # since when it is known to be taken
+    assert prober.look(106) == "lost"
+
+
+def test_what_the_broker_refuses_or_the_outbox_is_too_full_for_is_tried_again(
+    prober: Prober,
 ) -> None:
-    sent = []
-    for second in range(21):
-        if probing.look(float(second), 0.0) == "sent":
-            sent.append(second)
-            broker.take()
-            broker.bring()
-    assert sent == [5, 10, 15, 20]
+    prober.look(5)
+    prober.exchange.outbox.batch(0, messages=10, size=1000)
+    prober.exchange.outbox.fail(PermissionDenied("c", "no"))
+    assert prober.look(6) is None
+    assert prober.look(7) is None
+    prober.exchange.publish("c", "fills it", 0)
+    assert prober.look(12) == "sent"
+    assert prober.look(13) is None
+    prober.take()
+    assert prober.look(14) is None
+    assert prober.look(19) == "sent"
 
 
-def test_one_that_was_taken_and_does_not_come_back_in_an_interval_is_lost(
-    broker: Broker, probing: Probing
-) -> None:
-    assert probing.look(0.0, 0.0) is None
-    assert probing.look(5.0, 0.0) == "sent"
-    broker.take()
-    assert probing.look(6.0, 0.0) is None  # from when it is known to be taken
-    assert probing.look(10.9, 0.0) is None
-    assert probing.look(11.0, 0.0) == "lost"
+def test_after_a_loss_a_probe_is_sent_at_once_and_its_return_told_once(prober: Prober) -> None:
+    prober.look(5)
+    prober.take(bring_back=False)
+    prober.look(6)
+    assert prober.look(11) == "lost"
+    assert prober.look(11.5) == "sent"
+    prober.take()
+    assert prober.look(12) == "back"
+    assert not prober.probing.owed
+    assert prober.look(12.5) is None
 
 
-def test_one_that_is_not_taken_is_not_judged(broker: Broker, probing: Probing) -> None:
-    probing.look(0.0, 0.0)
-    assert probing.look(5.0, 0.0) == "sent"
-    assert probing.look(100.0, 0.0) is None
-    broker.refuse()
-    assert probing.look(101.0, 0.0) is None
-    assert not probing.owed
+def test_what_was_sent_before_a_stop_is_not_judged(prober: Prober) -> None:
+    prober.look(5)
+    prober.take(bring_back=False)
+    prober.look(6)
+    prober.probing.stop()
+    assert prober.look(20) is None
+    assert prober.look(25) == "sent"
 
 
-def test_what_a_busy_loop_is_late_is_not_the_brokers(broker: Broker, probing: Probing) -> None:
-    probing.look(0.0, 0.0)
-    assert probing.look(5.0, 0.0) == "sent"
-    broker.take()
-    assert probing.look(6.0, 0.0) is None
-    assert probing.look(15.0, 4.5) is None
-    assert probing.look(15.6, 0.0) == "lost"
+def test_late_looks_are_not_held_against_the_broker(prober: Prober) -> None:
+    prober.look(5)
+    prober.take(bring_back=False)
+    prober.look(6)
+    assert prober.look(106, 99) is None
+    assert prober.look(110) == "lost"
 
 
-def test_after_a_lost_one_the_next_is_sent_at_once_and_is_owed_until_it_is_back(
-    broker: Broker, probing: Probing
-) -> None:
-    probing.look(0.0, 0.0)
-    probing.look(5.0, 0.0)
-    broker.take()
-    probing.look(5.0, 0.0)
-    assert probing.look(10.0, 0.0) == "lost"
-    owed: list[bool] = [probing.owed]
-    probing.stop()  # and a new connection
-    assert probing.look(20.0, 0.0) == "sent"
-    broker.take()
-    broker.bring()
-    assert probing.look(20.5, 0.0) == "back"
-    assert [*owed, probing.owed] == [True, False]
-    assert probing.look(24.0, 0.0) is None
-    assert probing.look(25.0, 0.0) == "sent"
-
-
-def test_what_was_sent_on_a_lost_connection_is_not_judged(broker: Broker, probing: Probing) -> None:
-    probing.look(0.0, 0.0)
-    probing.look(5.0, 0.0)
-    broker.take()
-    probing.stop()
-    assert probing.look(50.0, 0.0) is None
-    assert not probing.owed
+def test_late_looks_do_not_bring_the_next_probe_forward(prober: Prober) -> None:
+    assert prober.look(8, 4) is None
+    assert prober.look(9) == "sent"

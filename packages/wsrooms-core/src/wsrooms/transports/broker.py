@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from wsrooms.errors import TransportClosed, TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.envelope import new_instance_id
+from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
@@ -93,7 +93,7 @@ class BrokerTransport(ABC):
         self._ended: asyncio.Event | None = None
         self._starting: asyncio.Future[None] | None = None
         self._links: Sequence[BrokerLink] = ()
-        self._connected: set[BrokerLink] = set()
+        self._connected: dict[BrokerLink, None] = {}  # in the order in which they connected
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context = copy_context()
@@ -140,7 +140,7 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed = False
         self._publish_from = 0.0
-        self.exchange.begin(new_instance_id())
+        self.exchange.begin(drawn_instance_id())
         self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
@@ -208,7 +208,7 @@ class BrokerTransport(ABC):
             self._life = life
             self.exchange.fail_all(error)
             self._set_state("closed", tell=life == "closed")
-            if self._starting is not None and not self._starting.done():
+            if life == "closed" and self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error)
             if self._ended is not None:
                 self._ended.set()
@@ -357,7 +357,7 @@ class BrokerTransport(ABC):
             self.logger.exception("a link of %r failed to close", self)
 
     def _on_connected(self, link: BrokerLink) -> None:
-        self._connected.add(link)
+        self._connected[link] = None
         if len(self._tasks) == START_TASKS:  # one after the other: where one fails, all would
             for number, other in enumerate(self._links[1:], 1):
                 self._run(self._keep(other), f"wsrooms link {number} of {self!r}")
@@ -365,7 +365,7 @@ class BrokerTransport(ABC):
         self._look()
 
     def _on_lost(self, link: BrokerLink, error: TransportError, *, connected: bool) -> None:
-        self._connected.discard(link)
+        self._connected.pop(link, None)
         if link is self._links[0] and connected:
             heard = self.exchange.wishes.confirmed(self.exchange.probe_channel)
             missed = self.exchange.wishes.lost() - heard

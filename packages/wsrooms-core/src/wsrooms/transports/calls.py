@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
+from wsrooms.transports.envelope import new_instance_id
 
 if TYPE_CHECKING:
     import logging
@@ -16,6 +17,7 @@ __all__ = [
     "as_exception",
     "as_transport_error",
     "cancelled_by_us",
+    "drawn_instance_id",
     "is_pending",
     "untraced",
     "wait_for_end",
@@ -61,6 +63,15 @@ def is_pending(call: object) -> TypeGuard[Awaitable[None]]:
     if isinstance(call, Receipt):
         return not call.done or call.error is not None
     return hasattr(call, "__await__")
+
+
+def drawn_instance_id() -> str:
+    """Who publishes: random, and the same in every run on a seeded ``VirtualTimeLoop``."""
+    try:
+        chances = getattr(asyncio.get_running_loop(), "wsrooms_random", None)
+    except RuntimeError:
+        chances = None
+    return new_instance_id() if chances is None else f"{chances.getrandbits(64):016x}"
 
 
 async def wait_for_end(call: Callable[[], object]) -> None:

@@ -65,6 +65,8 @@ class BrokerOptions:
         """
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
+            if value is None and getattr(type(self), name) is None:
+                continue  # its default
             if kind in (int, float) and not _is_positive(value, kind):
                 what = "a positive number" if kind is float else "a positive whole number"
                 raise ConfigurationError(f"option {name!r} has to be {what}, not {value!r}")

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import ConfigurationError, PayloadTooLarge
+from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.envelope import (
     Sequencer,
     SequenceWatch,
-    new_instance_id,
     parse,
     wrap,
 )
@@ -53,7 +53,7 @@ class TaggedTransport:
 
     def __init__(self, transport: WsBroadcastTransport) -> None:
         self._inner = transport
-        self._instance = _drawn_id()
+        self._instance = drawn_instance_id()
         self._sequencer = Sequencer(_COUNTERS)
         self._watch = SequenceWatch()
         # Who hears what: looked up for each payload, so that a payload still on its way
@@ -73,7 +73,7 @@ class TaggedTransport:
 
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
-        self._instance = _drawn_id()
+        self._instance = drawn_instance_id()
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.start()
 
@@ -208,14 +208,6 @@ class TaggedTransport:
 
     def __repr__(self) -> str:
         return f"tagged({self._inner!r})"
-
-
-def _drawn_id() -> str:
-    try:
-        chances = getattr(asyncio.get_running_loop(), "wsrooms_random", None)
-    except RuntimeError:
-        chances = None
-    return new_instance_id() if chances is None else f"{chances.getrandbits(64):016x}"
 
 
 def _now() -> float:

@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from wsrooms.errors import PermissionDenied
 from wsrooms.testing.fleet.schedule import Schedule
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Lost", "SimulatedBus"]
+
+Attached = TypeVar("Attached", bound=SimulatedTransport)
 
 Which = int | str | None
 """An instance by its number or its name; None is all of them."""
@@ -114,7 +116,11 @@ class SimulatedBus:
         One of the same name that has ended makes room for it.
         """
         name = f"i{len(self.transports)}" if name is None else name
-        transport = SimulatedTransport(self, name)
+        return self._attach(SimulatedTransport(self, name))
+
+    def _attach(self, transport: Attached) -> Attached:
+        """Give ``transport`` the place of one of the same name that has ended, or a new one."""
+        name = transport.name
         for number, other in enumerate(self.transports):
             if other.name == name:
                 if other._started:
@@ -334,13 +340,16 @@ class SimulatedBus:
         publisher._receive(lambda: publisher._taken(message))
         subscribers = self._subscribers.get(message.channel, {})
         for transport in list(subscribers):
-            if transport is publisher:
-                transport._receive(lambda: publisher._deliver(message))
+            if transport.name == publisher.name:
+                self._echo(transport, message)
             else:
                 self._hand(transport, publisher, message)
         for transport in self.transports:
             if message.channel in transport._missed and transport not in subscribers:
                 self.lost[Lost(transport.name, message.channel, publisher.name)] += 1
+
+    def _echo(self, receiver: SimulatedTransport, message: Message) -> None:
+        receiver._receive(lambda: receiver._deliver(message))
 
     def _hand(
         self, receiver: SimulatedTransport, publisher: SimulatedTransport, message: Message

@@ -19,7 +19,7 @@ from wsrooms.testing.fleet.bus import SimulatedBus
 from wsrooms.testing.fleet.recorder import ANNOUNCED, SAID, RecordedClient, recorded_routes
 from wsrooms.testing.history.history import History
 from wsrooms.testing.virtual import VirtualTimeLoop
-from wsrooms.transports import Gap, TaggedTransport
+from wsrooms.transports import Gap, TaggedTransport, WsBroadcastTransport
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -186,7 +186,7 @@ class Cluster:
 
     async def _start(self, index: int) -> None:
         name = f"i{index}"
-        transport = TaggedTransport(self.bus.transport(name))
+        transport = self._make_transport(name)
         app = self._app.replica(broadcast_transport=transport)
         app.include(recorded_routes())
         app.on_gap(lambda gap: self._gap(name, gap))
@@ -194,7 +194,16 @@ class Cluster:
             door = await self.until(stack.enter_async_context(app._visited({})))
             self._replicas[index] = _Replica(app, door, stack.pop_all())
         self._apps[index : index + 1] = [app]
-        self.history.started(name, publisher=transport._instance)
+        self.history.started(name, publisher=self._publisher_of(transport))
+
+    def _make_transport(self, name: str) -> WsBroadcastTransport:
+        """An instance's transport, which the bus knows by ``name``."""
+        return TaggedTransport(self.bus.transport(name))
+
+    def _publisher_of(self, transport: WsBroadcastTransport) -> str:
+        """What others call the instance; it has started."""
+        assert isinstance(transport, TaggedTransport)
+        return transport._instance
 
     def _gap(self, name: str, gap: Gap) -> None:
         self.history.gap(name, gap.room, gap.publisher, gap.missing)
