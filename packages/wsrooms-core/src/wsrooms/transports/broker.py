@@ -444,7 +444,7 @@ class BrokerTransport(ABC):
             self._wake()
         for link in tuple(self._connected):
             link.tick(now, late)
-        if self.exchange.wishes.due is not None or self.exchange.outbox.waiting:
+        if self.exchange.wishes.due is not None or len(self.exchange.outbox):
             self._wake()
         self._look_at_probe(now, late)
 
