@@ -263,6 +263,22 @@ async def test_a_close_during_the_start_ends_that_with_transport_closed() -> Non
 
 
 @on_virtual_time
+async def test_a_start_that_a_close_has_ended_leaves_the_next_one_alone() -> None:
+    transport = LineTransport()
+    transport.answers = False
+    first = asyncio.ensure_future(transport.start())
+    await asyncio.sleep(0.1)
+    await transport.close()
+    transport.answers = True
+    await transport.start()  # at once: the first has not been told yet
+    with pytest.raises(TransportClosed):
+        await first
+    assert transport.state == "up"
+    await transport.publish("c", "x")
+    await transport.close()
+
+
+@on_virtual_time
 async def test_a_close_publishes_what_waits() -> None:
     transport = await started()
     receipts = [transport.publish("c", str(number)) for number in range(250)]
