@@ -42,6 +42,14 @@ def test_the_packages_readme_shows_the_chat_example_to_the_letter() -> None:
     assert python_blocks(page) == [(EXAMPLES / "chat.py").read_text("utf-8")]
 
 
+def test_the_readme_of_the_redis_package_shows_the_first_lines_of_its_example() -> None:
+    [shown] = python_blocks(ROOT / "packages/wsrooms-redis/README.md")
+    tested = (EXAMPLES / "redis/transports.py").read_text("utf-8")
+    lines = [line for line in shown.splitlines() if line]
+    assert len(lines) == 2
+    assert set(lines) <= set(tested.splitlines())
+
+
 @pytest.mark.parametrize(
     "page",
     sorted(ROOT.glob("docs/**/*.md")),

@@ -11,16 +11,19 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.integration.faults_trial import AT_ONCE
+from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
 from wsrooms.errors import TransportError
 from wsrooms.testing import TcpProxy
 from wsrooms.transports import BrokerTransport, SupportsReplica
 from wsrooms.transports.urls import transport_from_url
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from tests.integration.buses import Broker
+    from tests.integration.nursery import Nursery
 
 CLOSES = 400
 SIDE_BY_SIDE = 50
@@ -114,3 +117,22 @@ async def _closed_at_random(
 
 def _nothing(_: str) -> None:
     pass
+
+
+APP_CLOSES = 5.0
+"""Seconds that an app gives its transport at most."""
+
+
+async def test_apps_that_end_while_their_broker_is_silent_end_in_time_and_cleanly(
+    nursery: Nursery, broker: Broker, tmp_path: Path
+) -> None:
+    async with Trial(nursery, broker, tmp_path, given=QUICK) as trial:
+        await trial.traffic.burst([])
+        await trial.server.stop()
+        await trial.traffic.burst([])
+        await asyncio.gather(*(trial.terminate(index) for index in range(3)))
+        await trial.server.cont()
+        for process in trial.processes:
+            process.assert_clean()
+            assert process.closed is not None
+            assert process.closed["seconds"] < APP_CLOSES + AT_ONCE

@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_trial import QUICK, Trial
+from tests.integration.waiting import until_equal
 from wsrooms import WsError
 from wsrooms.testing import Disconnected
 
@@ -34,6 +35,15 @@ FLAPPERS = 4
 """Of each instance."""
 
 GIVEN = {**QUICK, "probe_interval": 1.5}
+OUTBOXES: list[dict[str, str | float]] = [
+    {},
+    {"outbox_messages": 150},
+    {"outbox_bytes": 30_000},
+    {"outbox_age": 0.5},
+    {"outbox_age": 0.5, "outbox_messages": 400, "outbox_policy": "drop_oldest"},
+]
+"""One of these is chosen: those after the first lose messages also by themselves."""
+
 OPTIONS = {"join_timeout": 1.5}
 
 
@@ -42,8 +52,11 @@ async def test_members_that_come_and_go_in_a_storm_of_faults_are_told_the_truth(
     nursery: Nursery, broker: Broker, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
-    async with Trial(nursery, broker, tmp_path, given=GIVEN, options=OPTIONS) as trial:
+    given = {**GIVEN, **chance.choice(OUTBOXES)}
+    async with Trial(nursery, broker, tmp_path, given=given, options=OPTIONS) as trial:
         flappers = [await trial.member(index) for index in range(3) for _ in range(FLAPPERS)]
+        before = await _held(trial)
+        trial.traffic.resume()
         async with trial.fault("a storm") as fault:
             flapping = [
                 asyncio.create_task(_flap(each, random.Random(f"{seed} {each.name}")))
@@ -64,6 +77,14 @@ async def test_members_that_come_and_go_in_a_storm_of_faults_are_told_the_truth(
                     task.result()
         await trial.all_up()
         assert any(member.joined() for member in flappers)
+        await until_equal(lambda: _held(trial), before)
+
+
+async def _held(trial: Trial) -> list[tuple[int, int]]:
+    """Descriptors and tasks of each instance."""
+    await trial.traffic.pause()
+    held = await trial.ask("resources")
+    return [(each["descriptors"], each["tasks"]) for each in held]
 
 
 async def _storm(trial: Trial, chance: random.Random) -> None:

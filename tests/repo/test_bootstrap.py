@@ -71,11 +71,11 @@ class Clone:
         script.write_text("\n".join(("#!/bin/sh", *lines, "")))
         script.chmod(0o755)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, program: str = "make") -> subprocess.Popen[str]:
         inherited = ("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS", "COVERAGE")
         variables = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
         return subprocess.Popen(
-            ["make", *arguments],
+            [program, *arguments],
             cwd=self.root,
             env=variables | {"PATH": str(self.path)},
             stdin=subprocess.DEVNULL,
@@ -105,6 +105,15 @@ class Result:
         assert self.status == 0, (self.stdout, self.errors)
         assert "--port" in self.stdout
         assert self.errors == []
+
+
+def the_packages_find_each_other(clone: Clone) -> None:
+    """The core knows the transport that is installed beside it, by its metadata."""
+    code = "from wsrooms.transports import *; print(transport_from_url('redis://localhost'))"
+    command = ("tools/run.sh", "demo", "python", "-c", code)
+    with clone.start(*command, program=str(clone.path / "sh")) as process:
+        stdout, stderr = process.communicate()
+    assert "RedisTransport" in stdout, stderr
 
 
 def python_without_ensurepip(prefix: Path) -> Path:
@@ -144,6 +153,7 @@ def test_uv_on_path_is_used_first(clone: Clone) -> None:
     first.must_have_shown_the_help_of_the_demo()
     assert "making .venv with uv" in first.stdout
     second_run_is_immediate(clone)
+    the_packages_find_each_other(clone)
 
 
 @pytest.mark.usefixtures("registry")
@@ -153,6 +163,7 @@ def test_without_uv_there_are_venv_and_pip(clone: Clone) -> None:
     first.must_have_shown_the_help_of_the_demo()
     assert "making .venv with venv and pip" in first.stdout
     second_run_is_immediate(clone)
+    the_packages_find_each_other(clone)
 
 
 @pytest.mark.usefixtures("registry")
@@ -165,6 +176,7 @@ def test_without_a_working_venv_pip_installs_into_a_folder(clone: Clone, tmp_pat
     assert "pip installs into .deps/demo" in first.stdout
     assert not (clone.root / ".venv").exists()
     second_run_is_immediate(clone)
+    the_packages_find_each_other(clone)
 
 
 def test_without_any_installer_one_line_says_what_to_install(clone: Clone, tmp_path: Path) -> None:

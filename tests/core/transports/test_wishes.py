@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -440,3 +441,18 @@ def test_an_answer_that_nobody_asked_for_changes_nothing(error: TransportError |
     else:
         wishes.refused("a", error)
     assert wishes.confirmed("a")
+
+
+def test_giving_up_many_channels_at_once_costs_in_proportion_to_their_number() -> None:
+    def seconds(count: int) -> float:
+        channels = [str(number) for number in range(count)]
+        wishes = subscribed(*channels)
+        for channel in channels:
+            wishes.unwant(channel, 0)
+        began = time.thread_time()
+        assert wishes.due == LINGER
+        assert len(wishes.commands(LINGER)) == count // CHUNK
+        return time.thread_time() - began
+
+    few = min(seconds(5_000) for _ in range(5))
+    assert min(seconds(40_000) for _ in range(2)) < 24 * few  # 8 times as many; squared: 64 times

@@ -227,7 +227,7 @@ async def a_burst_is_batched(trial: Trial) -> None:
     a, b = await trial.several(2)
     listener = await b.listen(trial.channel())
     await a.say(listener.channel, "warm")
-    with SocketWrites() as writes:
+    with trial.excused(), SocketWrites() as writes:  # to count makes all of it slow
         receipts = [a.publish(listener.channel, f"{number}") for number in range(1000)]
         await trial.all_published(receipts)
     await trial.heard(listener, 1001)

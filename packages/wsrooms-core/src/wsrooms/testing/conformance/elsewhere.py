@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,16 +29,15 @@ class SlowReader:
 
     Attributes:
         instance: It; its transport is used on the other loop only.
-        stalls: Whether its loop stands still.
     """
 
     def __init__(self, trial: Trial, rig: Rig, channel: str) -> None:
-        self.stalls = False
         self._trial = trial
         self._channel = channel
         self._room = room_of(channel) or channel
         self._heard: set[str] = set()
-        self._seconds = 0.0
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self.instance: Instance = Instance(
             "slow", rig.transport(), rig.instance_id, trial.history, lambda: None
         )
@@ -50,10 +48,13 @@ class SlowReader:
         """Whether it has received the message of that name."""
         return name in self._heard
 
-    def stall(self, seconds: float) -> None:
-        """Let its loop stand still for so long, from its next message on."""
-        self.stalls = True
-        self._seconds = seconds
+    def stall(self) -> None:
+        """Let its loop stand still, from its next message on."""
+        self._may_go_on.clear()
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._may_go_on.set()
 
     async def start(self) -> None:
         """Start the loop and the transport, and subscribe."""
@@ -62,6 +63,7 @@ class SlowReader:
 
     async def close(self) -> None:
         """End all of it."""
+        self.go_on()
         if self._thread.is_alive():
             try:
                 await self._there(self.instance.close())
@@ -85,9 +87,7 @@ class SlowReader:
         name = payload[:NAME]
         self._trial.history.received(LISTENER, name, self._room)
         self._heard.add(name)
-        if self.stalls:
-            time.sleep(self._seconds)
-            self.stalls = False
+        self._may_go_on.wait()
 
     async def _there(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)

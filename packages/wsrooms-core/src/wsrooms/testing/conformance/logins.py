@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import (
@@ -72,7 +73,9 @@ async def _no_start(trial: Trial, why: Misfit, *errors: type[TransportError]) ->
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        async with trial.rig.misfit(why) as stranger:
+        async with AsyncExitStack() as stack:
+            with trial.excused():  # it may have to make certificates, and a broker
+                stranger = await stack.enter_async_context(trial.rig.misfit(why))
             instance = trial.instance_of(stranger.transport)
             error = await _refused_start(trial, instance, *errors)
             _no_secret(trial, stranger, [repr(stranger.transport), *_texts(error)])
