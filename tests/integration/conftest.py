@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["pytest_terminal_summary"]
 
 
+TROUBLE = (
+    *("hook_errors", "tasks_failed", "slow_clients", "heartbeat_timeouts", "handlers_blocked"),
+    *("joins_failed", "publish_failed", "reconnects", "outbox"),
+)
+"""Counters of an instance that nothing has happened to: they are zero at its end."""
+
+
 @pytest.fixture(scope="session", params=BUSES, ids=lambda bus: bus.name)
 def bus(request: pytest.FixtureRequest) -> Bus:
     """Each kind of broker."""
@@ -50,3 +57,7 @@ async def fleet(nursery: Nursery, broker: Broker, tmp_path: Path) -> AsyncIterat
     async with Fleet(nursery, broker.url(), tmp_path) as fleet:
         yield fleet
     fleet.assert_clean()
+    for process in fleet.processes:
+        if process.closed is not None:
+            stats = process.closed["stats"]
+            assert {name: stats[name] for name in TROUBLE} == dict.fromkeys(TROUBLE, 0)

@@ -55,7 +55,9 @@ def descriptors() -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now."""
+    """Bytes of memory that this process holds now; 0 where the system does not say."""
+    if not os.path.exists("/proc/self/statm"):
+        return 0
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
@@ -153,6 +155,12 @@ class Commands:
     async def stats(self) -> dict[str, int]:
         """Those of the app."""
         return self.app.stats()
+
+    async def max_payload(self) -> int:
+        """Bytes that a message between instances may have."""
+        transport = self.app._life.transport
+        assert isinstance(transport, BrokerTransport)
+        return transport.max_payload
 
     async def members(self, rooms: list[str]) -> list[int]:
         """How many local members each room has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from msgspec import UNSET
 
 if TYPE_CHECKING:
@@ -123,3 +124,22 @@ async def test_params_arrive_as_the_route_found_them(fleet: Fleet) -> None:
         await sender.call("post", path)
         wanted = {"event": "tags", "path": "/chat/red", "params": {"tag": ["red", second]}}
         assert [await sender.receive(), await far.receive()] == [wanted, wanted]
+
+
+async def test_a_message_at_the_limit_reaches_everybody_and_one_byte_more_reaches_nobody(
+    fleet: Fleet,
+) -> None:
+    listeners = [await fleet.client(index) for index in range(3)]
+    for client in listeners:
+        await client.call("join", "/chat/big")
+    code = fleet.processes[0]
+    frame = '{"event":"big","path":"/chat/big","data":""}'
+    most = await code.ask("max_payload") - len(frame)
+
+    with pytest.raises(AssertionError, match="PayloadTooLarge"):
+        await code.ask("broadcast", room="/chat/big", event="big", more={"data": "x" * (most + 1)})
+    error = await code.ask("broadcast", room="/chat/big", event="big", more={"data": "x" * most})
+
+    assert error is None
+    for client in listeners:
+        assert len((await client.receive())["data"]) == most

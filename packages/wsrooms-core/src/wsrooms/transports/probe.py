@@ -32,7 +32,7 @@ class Probing:
         self._receipt: Receipt | None = None
         self._taken_at: float | None = None
         self._seen = 0
-        self.owed = False
+        self.owed: bool = False
 
     def stop(self) -> None:
         """Judge nothing that was sent until now: the connection is gone."""
