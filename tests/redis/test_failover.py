@@ -123,6 +123,22 @@ async def test_of_several_hosts_the_one_that_is_there_and_no_replica_is_used() -
                 assert "ours" not in [each["name"] for each in await client.client_list()]
 
 
+async def test_a_host_that_accepts_and_is_silent_leaves_the_others_their_time() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        writer.close()
+
+    async with (
+        redis_server() as server,
+        await asyncio.start_server(say_nothing, "127.0.0.1", 0) as mute,
+    ):
+        silent = f"127.0.0.1:{mute.sockets[0].getsockname()[1]}"
+        async with started(RedisTransport(f"redis://{silent},{server.host}:{server.port}")):
+            pass
+        with pytest.raises(TransportUnavailable, match="did not answer within"):
+            await RedisTransport(f"redis://{silent},{silent}").start()
+
+
 async def test_a_replica_alone_is_refused() -> None:
     async with a_pair() as (_, replica):
         with pytest.raises(TransportUnavailable, match=r"is a replica, .* connect to its primary"):

@@ -43,9 +43,7 @@ async def log_in(connection: AbstractConnection, where: str) -> bool:
     """
     await _connected(connection, where)
     try:
-        # Its refusal would later be taken for the answer to something else.
-        await connection.send_command("PING")
-        await connection.read_response()
+        await _ping(connection)
         role = await _answer(connection, "ROLE")
         replica = is_replica(role) and not await _is_in_cluster(connection)
     except NoPermissionError as error:
@@ -71,6 +69,17 @@ async def _connected(connection: AbstractConnection, where: str) -> None:
                 f"the certificate of {where} is not to be trusted: {certificate}"
             ) from None
         raise TransportUnavailable(f"{where} cannot be reached: {error}") from None
+
+
+async def _ping(connection: AbstractConnection) -> None:
+    """Find out now whether the user may, and not when a dead connection is to be noticed."""
+    await connection.send_command("PING")
+    try:
+        await connection.read_response()
+    except NoPermissionError:
+        raise
+    except ResponseError:  # it cannot save its data, and refuses pings as if they were writes
+        pass
 
 
 async def _load_certificates(connection: AbstractConnection) -> None:

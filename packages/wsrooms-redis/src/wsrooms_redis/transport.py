@@ -147,7 +147,11 @@ class _Link(BrokerLink):
             self._ping(wire)
 
     def _ping(self, wire: Wire) -> None:
-        wire.write(pack("PING"))
+        """Ask for a sign of life: a refusal is one too.
+
+        A server that cannot save its data refuses writes, and pings with them, not pub/sub.
+        """
+        raise NotImplementedError
 
     def _on_reply(self, reply: Any) -> None:
         raise NotImplementedError
@@ -158,7 +162,8 @@ class _Hearing(_Link):
 
     def __init__(self, transport: RedisTransport) -> None:
         super().__init__(transport)
-        self._unanswered: deque[tuple[Command, list[str]]] = deque()
+        self._unanswered: deque[tuple[Command, list[str]] | None] = deque()
+        """What the next answers are about; None: a ping."""
 
     async def connect(self) -> None:
         self._unanswered.clear()
@@ -177,27 +182,44 @@ class _Hearing(_Link):
         if isinstance(reply, Refusal):
             self._refused(reply)
         elif not isinstance(reply, list):
-            return  # PONG, before the first subscription
+            self._pinged()  # before the first subscription
         elif reply[0] == b"message":
             channel = self._transport.channel_of(reply[1])
             assert self._wire is not None
             self._exchange.received(channel, reply[2], self._wire.heard_at)
         elif reply[0] in (b"subscribe", b"unsubscribe"):
-            if not self._unanswered:
-                raise TransportUnavailable(
-                    f"{self._transport.where} answered what it was not asked"
-                )
-            _, channels = self._unanswered[0]
+            _, channels = self._asked()
             self._exchange.wishes.answered(channels.pop())
             if not channels:
                 self._unanswered.popleft()
                 self._transport.answered()
+        elif reply[0] == b"pong":
+            self._pinged()
+
+    def _asked(self) -> tuple[Command, list[str]]:
+        """The command that is answered next, and its channels from the last to this one."""
+        asked = self._unanswered[0] if self._unanswered else None
+        if asked is None:
+            raise unasked(self._transport.where)
+        return asked
+
+    def _ping(self, wire: Wire) -> None:
+        self._unanswered.append(None)
+        wire.write(pack("PING"))
+
+    def _pinged(self) -> None:
+        if not self._unanswered or self._unanswered.popleft() is not None:
+            raise unasked(self._transport.where)
 
     def _refused(self, error: Refusal) -> None:
-        """A command has failed as a whole."""
+        """A command has failed as a whole, or a ping: that is an answer all the same."""
+        if self._unanswered and self._unanswered[0] is None:
+            self._unanswered.popleft()
+            return
         if not self._unanswered or error.code != "NOPERM":
             raise refusal(error, "", self._transport.where)
-        command, channels = self._unanswered.popleft()
+        command, channels = self._asked()
+        self._unanswered.popleft()
         if command.kind == "subscribe" and len(channels) > 1:
             for channel in command.channels:
                 self._exchange.wishes.ask_alone(channel)
@@ -214,13 +236,12 @@ class _Publishing(_Link):
 
     def __init__(self, transport: RedisTransport) -> None:
         super().__init__(transport)
-        self._batch: deque[str] = deque()  # the channels of what is not answered yet
-        self._pinged = False  # a ping is not answered yet; it went before the batch
+        self._batch: deque[str | None] = deque()
+        """The channels of what is not answered yet; None: a ping, which holds up the next batch."""
         self._written_at = 0.0
 
     async def connect(self) -> None:
         self._batch.clear()
-        self._pinged = False
         await super().connect()
 
     def wake(self) -> None:
@@ -239,27 +260,24 @@ class _Publishing(_Link):
 
     def _on_reply(self, reply: Any) -> None:
         where = self._transport.where
-        if self._pinged:
-            self._pinged = False
+        if not self._batch:
+            raise refusal(reply, "", where) if isinstance(reply, Refusal) else unasked(where)
+        channel = self._batch.popleft()
+        if channel is None:
             if is_replica(reply):
                 raise a_replica(where)
-            return
-        if not self._batch:
-            raise TransportUnavailable(f"{where} answered what it was not asked")
-        channel = self._batch.popleft()
-        if not isinstance(reply, Refusal):
+        elif not isinstance(reply, Refusal):
             self._exchange.outbox.confirm()
         elif reply.code in (*PASSING, "NOAUTH", "WRONGPASS"):
             raise refusal(reply, channel, where)
         else:
             self._exchange.publish_refused(refusal(reply, channel, where))
-        if not self._batch and self._exchange.outbox.waiting:
+        if not self._batch and len(self._exchange.outbox):
             self.wake()
 
     def _ping(self, wire: Wire) -> None:
-        if not self._batch:  # whose answer is as good
-            self._pinged = True
-            wire.write(pack("ROLE" if wire.asks_role else "PING"))
+        self._batch.append(None)  # under load too: a replica answers messages as a primary does
+        wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
     def tick(self, now: float, late: float) -> None:
         super().tick(now, late)
@@ -267,9 +285,14 @@ class _Publishing(_Link):
             return
         limit = self._transport.options.confirm_timeout
         self._written_at = max(min(self._written_at + late, now), self._wire.heard_at)
-        if self._batch and now - self._written_at > limit:
+        if self._batch and self._batch[0] is not None and now - self._written_at > limit:
             where = self._transport.where
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
+
+
+def unasked(where: str) -> TransportUnavailable:
+    """The error of an answer without a question: what belongs to what is unknown then."""
+    return TransportUnavailable(f"{where} answered what it was not asked")
 
 
 def from_url(url: str) -> WsBroadcastTransport:
