@@ -6,6 +6,7 @@ other. Each message is a PUBLISH in the envelope of wsrooms, each room a SUBSCRI
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -50,7 +51,7 @@ class RedisTransport(BrokerTransport):
                 for TLS, ``redis+unix:///path`` for a Unix socket,
                 ``redis+sentinel://host[:port][,host…]/service[/database]`` for whichever
                 server the sentinels name. Of several hosts the first that is there and no
-                replica is used. The query may hold options.
+                replica is used; they share the ``connect_timeout``. The query may hold options.
             options: See :class:`RedisOptions`; they count before those of the URL.
 
         Raises:
@@ -97,18 +98,25 @@ class _Link(BrokerLink):
 
     async def connect(self) -> None:
         addresses = self._transport.addresses
+        # A machine that is gone does not even refuse: it must not take the others' time.
+        share = self._transport.options.connect_timeout / len(addresses)
         error: TransportError | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
             self._wire = wire = Wire(self._on_reply)
             try:
-                await wire.open(self._transport.target, address, self._transport.options)
+                async with asyncio.timeout(share):
+                    await wire.open(self._transport.target, address, self._transport.options)
             except BaseException as failure:
                 if addresses[0] is address:  # else the other link has found out
                     addresses.rotate(-1)
-                if not isinstance(failure, TransportUnavailable):
+                if isinstance(failure, TimeoutError):
+                    where = f"{self._transport.target.scheme}://{address}"
+                    error = TransportUnavailable(f"{where} did not answer within {share:.2g} s")
+                elif isinstance(failure, TransportUnavailable):
+                    error = failure
+                else:
                     raise
-                error = failure
                 await wire.close()
             else:
                 self._pinged_at = wire.heard_at
