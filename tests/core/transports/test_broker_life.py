@@ -419,3 +419,23 @@ def test_a_task_that_does_not_end_is_named_in_the_log(caplog: pytest.LogCaptureF
 
     stuck()
     assert "wsrooms link 0 of <LineTransport nowhere> does not end" in caplog.text
+
+
+@on_virtual_time
+async def test_a_connect_that_makes_an_error_of_its_cancellation_is_not_tried_again() -> None:
+    transport = await started()
+
+    async def fail_at_last() -> None:
+        try:
+            await never()
+        except asyncio.CancelledError:
+            raise TransportUnavailable("cancelled") from None
+
+    transport.hearing.connecting = fail_at_last
+    transport.hearing.lose()
+    await transport.until("down")
+    await asyncio.sleep(1)
+    connects = transport.hearing.connects
+    await transport.close()
+    assert transport.hearing.connects == connects
+    assert transport.told == ["up", "down", "closed"]
