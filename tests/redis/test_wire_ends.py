@@ -156,7 +156,7 @@ async def test_a_login_that_is_never_answered_fails_the_start_in_time() -> None:
         assert time.monotonic() - began < 2.0
 
 
-async def test_tls_that_is_trusted_and_tls_that_is_not() -> None:
+async def test_tls_is_spoken_with_whom_we_trust_or_are_told_to_and_with_nobody_else() -> None:
     async with redis_server(tls=True) as server:
         assert server.certificates is not None
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
