@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +24,12 @@ PORT = 6379
 
 
 def redis_images() -> list[str]:
-    """The kinds of server to test with: the official images, else one that runs without Docker."""
+    """The kinds of server to test with: the official images, else one that runs without Docker.
+
+    ``WSROOMS_REDIS`` names others, with commas between them.
+    """
+    if named := os.environ.get("WSROOMS_REDIS"):
+        return named.split(",")
     if isinstance(engine(), Engine) or required():
         return list(IMAGES)
     return [next(filter(program, (WHEEL, ON_PATH)), WHEEL)]

@@ -38,13 +38,18 @@ async def log_in(connection: AbstractConnection, where: str) -> bool:
         Whether ``ROLE`` will tell if that changes.
 
     Raises:
-        AuthenticationFailed: The login or the certificate was refused.
+        AuthenticationFailed: The login or the certificate was refused, or the user may not ping.
         TransportUnavailable: It is a replica, or anything else that redis-py or the system says.
     """
     await _connected(connection, where)
     try:
+        # Its refusal would later be taken for the answer to something else.
+        await connection.send_command("PING")
+        await connection.read_response()
         role = await _answer(connection, "ROLE")
         replica = is_replica(role) and not await _is_in_cluster(connection)
+    except NoPermissionError as error:
+        raise AuthenticationFailed(f"{where} lets this user in and not ping: {error}") from None
     except (RedisError, OSError) as error:
         raise TransportUnavailable(f"{where} did not answer: {error}") from None
     if replica:

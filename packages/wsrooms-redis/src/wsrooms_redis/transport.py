@@ -183,6 +183,10 @@ class _Hearing(_Link):
             assert self._wire is not None
             self._exchange.received(channel, reply[2], self._wire.heard_at)
         elif reply[0] in (b"subscribe", b"unsubscribe"):
+            if not self._unanswered:
+                raise TransportUnavailable(
+                    f"{self._transport.where} answered what it was not asked"
+                )
             _, channels = self._unanswered[0]
             self._exchange.wishes.answered(channels.pop())
             if not channels:
@@ -211,10 +215,12 @@ class _Publishing(_Link):
     def __init__(self, transport: RedisTransport) -> None:
         super().__init__(transport)
         self._batch: deque[str] = deque()  # the channels of what is not answered yet
+        self._pinged = False  # a ping is not answered yet; it went before the batch
         self._written_at = 0.0
 
     async def connect(self) -> None:
         self._batch.clear()
+        self._pinged = False
         await super().connect()
 
     def wake(self) -> None:
@@ -232,26 +238,28 @@ class _Publishing(_Link):
         )
 
     def _on_reply(self, reply: Any) -> None:
-        if isinstance(reply, int):
-            self._batch.popleft()
+        where = self._transport.where
+        if self._pinged:
+            self._pinged = False
+            if is_replica(reply):
+                raise a_replica(where)
+            return
+        if not self._batch:
+            raise TransportUnavailable(f"{where} answered what it was not asked")
+        channel = self._batch.popleft()
+        if not isinstance(reply, Refusal):
             self._exchange.outbox.confirm()
-        elif isinstance(reply, Refusal):
-            self._refused(reply)
-        elif is_replica(reply):
-            raise a_replica(self._transport.where)
+        elif reply.code in (*PASSING, "NOAUTH", "WRONGPASS"):
+            raise refusal(reply, channel, where)
+        else:
+            self._exchange.publish_refused(refusal(reply, channel, where))
         if not self._batch and self._exchange.outbox.waiting:
             self.wake()
 
-    def _refused(self, error: Refusal) -> None:
-        where = self._transport.where
-        told = refusal(error, self._batch[0] if self._batch else "", where)
-        if not self._batch or error.code in (*PASSING, "NOAUTH", "WRONGPASS"):
-            raise told
-        self._batch.popleft()
-        self._exchange.publish_refused(told)
-
     def _ping(self, wire: Wire) -> None:
-        wire.write(pack("ROLE" if wire.asks_role else "PING"))
+        if not self._batch:  # whose answer is as good
+            self._pinged = True
+            wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
     def tick(self, now: float, late: float) -> None:
         super().tick(now, late)
