@@ -30,9 +30,10 @@ def redis_images() -> list[str]:
 
     ``WSROOMS_REDIS`` names others, with commas between them.
     """
+    docker = engine()  # loaded here in any case: a test's event loop cannot wait for it
     if named := os.environ.get(NAMED):
         return named.split(",")
-    if isinstance(engine(), Engine) or required():
+    if isinstance(docker, Engine) or required():
         return list(IMAGES)
     return [next(filter(program, (WHEEL, ON_PATH)), WHEEL)]
 
