@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.brokers import Server, redis_server
-from wsrooms.errors import PermissionDenied
+from wsrooms.errors import AuthenticationFailed, PermissionDenied
 from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
@@ -85,4 +86,28 @@ async def test_what_was_denied_can_be_asked_for_again(redis_image: str, names: l
             assert all([await error_of(receipt) is not None for receipt in receipts])
         assert transport.stats()["subscriptions"] == 0
         await transport.subscribe("ok:1", print)
+        await transport.close()
+
+
+async def test_a_user_that_may_not_ping_is_told_so_at_the_start(redis_image: str) -> None:
+    acl = "user default on nopass ~* &* +@all -ping"
+    files = {"users.acl": acl + "\n"}
+    async with redis_server(redis_image, arguments=("--aclfile", "users.acl"), files=files) as it:
+        with pytest.raises(AuthenticationFailed, match="lets this user in and not ping"):
+            await RedisTransport(it.url).start()
+
+
+async def test_a_role_that_may_not_be_asked_any_more_is_no_answer_to_a_message(
+    redis_image: str,
+) -> None:
+    async with redis_server(redis_image) as server:
+        transport = RedisTransport(server.url, ping_interval=0.04)
+        await transport.start()
+        async with Redis(host=server.host, port=server.port) as client:
+            await client.acl_setuser("default", enabled=True, commands=["-role"])
+            for number in range(200):  # pings and messages, in any order
+                assert await error_of(transport.publish("ok:1", str(number))) is None
+                await asyncio.sleep(0.001)
+        assert transport.stats()["publish_failed"] == 0
+        assert transport.stats()["reconnects"] == 0
         await transport.close()

@@ -100,6 +100,13 @@ class _Channel:
             self.limit.cancel()
             self.limit = None
 
+    def abandoned(self) -> None:
+        """Nobody waits for the subscription any more; its maker is told, and may begin another."""
+        call = self.call
+        self.answered()
+        if call is not None:
+            call._abandon()
+
     def receive(self, payload: str) -> None:
         """What the transport calls: the handler of now, whenever it was told."""
         if self.wish is not None:
@@ -215,7 +222,7 @@ class BusLink:
         self._publisher.fail_all(TransportClosed("the app has closed"))
         for channel in channels:
             channel.wish = None
-            channel.answered()
+            channel.abandoned()
         if isinstance(self.transport, SupportsLifecycle):
             await self._in_time(self.transport.close, until)
             return
@@ -358,7 +365,7 @@ class BusLink:
 
     def _give_up(self, entry: _Channel) -> None:
         """Each join has a deadline of its own: whoever still waits gets a fresh try."""
-        entry.answered()
+        entry.abandoned()
         if entry.wish is not None:
             self._events.lapsed(entry.name)
         self._take_back(entry)
