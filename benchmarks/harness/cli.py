@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -150,9 +151,14 @@ def _measure(options: argparse.Namespace) -> Results:
         results = _continued(_read(out), results)
     runs = _campaign(options, cores, servers, wanted)
     began = time.monotonic()
+    # What is added to a cell that has figures is one more repetition, not the first again.
+    there_are = Counter((run.server, run.scenario) for run in results.runs)
     try:
         for run in runs:
+            run.repetition += there_are[run.server, run.scenario]
             results.runs.append(run)
+            settings = results.settings
+            settings.repetitions = max(settings.repetitions, run.repetition + 1)
             print(f"{time.monotonic() - began:6.1f} s  {_line(run)}", flush=True)
     finally:
         results.save(out)

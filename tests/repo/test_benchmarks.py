@@ -96,6 +96,19 @@ def test_memory_joins_disconnects_and_latencies_are_measured_and_appended(tmp_pa
 
 
 @needs_compiler
+def test_what_is_appended_to_the_same_cell_is_another_repetition(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    window = ("--reps", "1", "--secs", "0.1", "--warm", "0.1", "--out", str(out), "--append")
+    for scenarios in ("rpc1", "rpc1,rpc10"):
+        done = bench("--only", "limit", "--scen", scenarios, *window)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    cells = [(run["scenario"], run["repetition"]) for run in found["runs"]]
+    assert cells == [("rpc1", 0), ("rpc1", 1), ("rpc10", 0)]
+    assert found["settings"]["repetitions"] == 2
+
+
+@needs_compiler
 def test_runs_of_other_code_are_not_appended_to_a_file(tmp_path: Path) -> None:
     run = {"server": "limit", "load": load()}
     file = result_file(tmp_path / "results.json", run, versions={"commit": "0000000"})
