@@ -59,13 +59,13 @@ class Crowd:
         self.size = 0
         self.closed = 0
         self.may_close = False
-        """Whether a connection that ends unasked is counted in ``closed`` only."""
+        """Whether one that ends unasked, or cannot be opened, is counted in ``closed`` only."""
 
     def open(self, count: int, port: int = 0) -> int:
         """Open so many connections more, to another port if need be; returns the first's number."""
         first = self.size
         self.size += count
-        self._step(count, f"open {count} {port or self._port}")
+        self._step(None if self.may_close else count, f"open {count} {port or self._port}")
         return first
 
     def request(self, first: int, count: int) -> None:
@@ -120,8 +120,8 @@ class Crowd:
         except BrokenPipeError:
             raise Failed(f"wsload ended before {line!r}") from None
         answer = told(self._clients.stdout.readline())
-        self.closed = int(answer["closed"])
-        kinds = ["out_of_order", "refused", "failed", *([] if self.may_close else ["closed"])]
+        self.closed = int(answer["closed"] + answer["failed"])
+        kinds = ["out_of_order", "refused", *([] if self.may_close else ["failed", "closed"])]
         wrong = [f"{answer[kind]:.0f} {kind}" for kind in kinds if answer[kind]]
         if expected is not None and answer["done"] != expected:
             wrong.insert(0, f"{answer['done']:.0f} of {expected}")

@@ -15,11 +15,14 @@ from wsrooms import WsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.brokers import Server
     from tests.integration.buses import Broker
     from tests.integration.clients import Client
     from tests.integration.nursery import Nursery
 
 JOIN_TIMEOUT = 1.5
+
+PATIENT = {"connect_timeout": 9.0, "start_timeout": 9.0}
 
 STARTED = 5.0
 """Seconds in which three apps serve: they wait for no broker."""
@@ -73,13 +76,15 @@ async def test_a_broker_that_forgets_or_ends_connections_loses_nothing_unsaid(
         await trial.all_up()
 
 
+@pytest.mark.parametrize("way", ["gone", "silent"])
 async def test_an_app_that_starts_before_its_broker_serves_at_once_and_heals(
-    nursery: Nursery, broker: Broker, tmp_path: Path
+    nursery: Nursery, broker: Broker, tmp_path: Path, way: str
 ) -> None:
     options = {"start_without_broker": True, "join_timeout": JOIN_TIMEOUT}
-    await broker.server.kill()  # type: ignore[attr-defined]  # each kind has one
+    server: Server = broker.server  # type: ignore[attr-defined]  # each kind has one
+    await (server.kill() if way == "gone" else server.stop())
     began = time.monotonic()
-    async with Trial(nursery, broker, tmp_path, options=options) as trial:
+    async with Trial(nursery, broker, tmp_path, given=PATIENT, options=options) as trial:
         trial.history.outage(note="no broker yet")
         assert time.monotonic() - began < STARTED
         clients = [await trial.client(index) for index in range(3)]
@@ -91,11 +96,11 @@ async def test_an_app_that_starts_before_its_broker_serves_at_once_and_heals(
             assert health["state"] == "down"
             assert f"127.0.0.1:{proxy.port}" in health["error"]
 
-        await trial.server.start()
+        await (server.start() if way == "gone" else server.cont())
         started = time.monotonic()
         await asyncio.gather(*(each.until("up", timeout=HEALED) for each in trial.processes))
         await asyncio.gather(*(client.call("enter", "/room", "later") for client in clients))
-        async with trial.fault("up after the app", outage=False, load=False) as fault:
+        async with trial.fault(f"up after the app: {way}", outage=False, load=False) as fault:
             await trial.begin()
             fault.over_at = started
         fault.assert_nothing_lost()

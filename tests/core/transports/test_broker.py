@@ -192,6 +192,41 @@ async def test_what_was_not_confirmed_is_written_again_before_what_was_published
 
 
 @on_virtual_time
+async def test_what_was_not_confirmed_is_written_again_soon_although_nothing_else_waits() -> None:
+    transport = await started()
+    await transport.subscribe("c", hear)
+    transport.confirms = False
+    receipt = transport.publish("c", "1")
+    await asyncio.sleep(0.1)
+    assert transport.payloads("c") == [b"1"]
+    transport.confirms = True
+    transport.hearing.lose()
+    transport.publishing.lose()
+    await transport.until("down")
+    await transport.until("up")
+    up = asyncio.get_running_loop().time()
+    await receipt
+    assert up + RESUME <= asyncio.get_running_loop().time() <= up + RESUME + 1
+    assert transport.stats()["resent"] == 1
+    await transport.close()
+
+
+@on_virtual_time
+async def test_what_was_given_up_leaves_the_outbox_with_its_link() -> None:
+    transport = await started(outbox_age=1.0)
+    transport.confirms = False
+    receipt = transport.publish("c", "x")
+    await asyncio.sleep(2)
+    assert receipt.done
+    assert transport.stats()["outbox"] == 1
+    transport.publishing.connecting = refuse
+    transport.publishing.lose()
+    await transport.until("down")
+    assert transport.stats()["outbox"] == 0
+    await transport.close()
+
+
+@on_virtual_time
 async def test_while_the_broker_is_away_it_is_tried_about_every_second_and_says_why() -> None:
     transport = await started()
     transport.hearing.connecting = refuse

@@ -263,6 +263,22 @@ async def test_a_close_during_the_start_ends_that_with_transport_closed() -> Non
 
 
 @on_virtual_time
+async def test_a_start_that_a_close_has_ended_leaves_the_next_one_alone() -> None:
+    transport = LineTransport()
+    transport.answers = False
+    first = asyncio.ensure_future(transport.start())
+    await asyncio.sleep(0.1)
+    await transport.close()
+    transport.answers = True
+    await transport.start()  # at once: the first has not been told yet
+    with pytest.raises(TransportClosed):
+        await first
+    assert transport.state == "up"
+    await transport.publish("c", "x")
+    await transport.close()
+
+
+@on_virtual_time
 async def test_a_close_publishes_what_waits() -> None:
     transport = await started()
     receipts = [transport.publish("c", str(number)) for number in range(250)]
@@ -419,3 +435,23 @@ def test_a_task_that_does_not_end_is_named_in_the_log(caplog: pytest.LogCaptureF
 
     stuck()
     assert "wsrooms link 0 of <LineTransport nowhere> does not end" in caplog.text
+
+
+@on_virtual_time
+async def test_a_connect_that_makes_an_error_of_its_cancellation_is_not_tried_again() -> None:
+    transport = await started()
+
+    async def fail_at_last() -> None:
+        try:
+            await never()
+        except asyncio.CancelledError:
+            raise TransportUnavailable("cancelled") from None
+
+    transport.hearing.connecting = fail_at_last
+    transport.hearing.lose()
+    await transport.until("down")
+    await asyncio.sleep(1)
+    connects = transport.hearing.connects
+    await transport.close()
+    assert transport.hearing.connects == connects
+    assert transport.told == ["up", "down", "closed"]

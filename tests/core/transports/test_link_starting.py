@@ -100,7 +100,7 @@ async def test_what_waited_too_long_for_a_broker_is_told(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_broker_that_comes_when_nothing_waits(
+async def test_a_broker_that_comes_when_nothing_waits_is_asked_for_nothing(
     slow: type[Slow], linked: Linked, turns: Turns
 ) -> None:
     transport = slow()
@@ -112,6 +112,45 @@ async def test_a_broker_that_comes_when_nothing_waits(
     assert transport.calls == []
     assert bus.publish("c", "x") is FINISHED
     await bus.close(1)
+
+
+async def test_a_broker_that_is_silent_keeps_nobody_waiting_and_counts_once_it_speaks(
+    slow: type[Slow], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "FIRST_TRY", 0.02)
+    transport = slow()
+    speaks = asyncio.Event()
+
+    async def start() -> None:
+        await speaks.wait()
+
+    monkeypatch.setattr(transport, "start", start)
+    bus, events = linked(transport)
+    async with asyncio.timeout(DEADLINE):
+        await bus.start(keep_trying=True)
+    assert not bus.live
+    assert [told[:2] for told in events.told] == [("state", "down")]
+    bus.subscribe("c", ignore)
+    receipt = bus.publish("c", "x")
+    assert transport.calls == []
+    speaks.set()
+    await events.until("subscribed")
+    assert await ended(receipt) is None
+    assert transport.calls == [("subscribe", "c"), ("publish", "c", "x")]
+    await bus.close(1)
+
+
+async def test_close_ends_a_start_that_waits_for_a_silent_broker(
+    slow: type[Slow], linked: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "FIRST_TRY", 0.02)
+    transport = slow()
+    monkeypatch.setattr(transport, "start", asyncio.Event().wait)
+    bus, _ = linked(transport)
+    await bus.start(keep_trying=True)
+    async with asyncio.timeout(DEADLINE):
+        await bus.close(1)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_started_transport_may_be_told_to_keep_trying_in_vain(

@@ -52,6 +52,35 @@ async def test_an_async_subscribe_is_confirmed_when_it_has_ended(
     assert bus.ready("c")
 
 
+async def test_the_maker_of_a_receipt_is_told_when_it_took_too_long(
+    sync: type[Sync], linked: Linked
+) -> None:
+    transport = sync()
+    bus, events = linked(transport, confirm_timeout=0.01)
+    given_up: list[Receipt] = []
+    receipt = Receipt(on_cancel=given_up.append)
+    transport.returns = receipt
+    bus.subscribe("c", ignore)
+    transport.returns = None
+    await events.until("lapsed")
+    assert given_up == [receipt]
+    assert transport.calls == [("subscribe", "c"), ("unsubscribe", "c"), ("subscribe", "c")]
+
+
+async def test_the_maker_of_a_receipt_is_told_when_the_link_closes(
+    sync: type[Sync], linked: Linked
+) -> None:
+    transport = sync()
+    bus, _ = linked(transport)
+    given_up: list[Receipt] = []
+    receipt = Receipt(on_cancel=given_up.append)
+    transport.returns = receipt
+    bus.subscribe("c", ignore)
+    transport.returns = None
+    await bus.close(1)
+    assert given_up == [receipt]
+
+
 async def test_a_receipt_of_the_transport_is_its_confirmation(
     sync: type[Sync], linked: Linked
 ) -> None:

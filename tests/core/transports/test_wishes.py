@@ -172,6 +172,28 @@ def test_a_wish_away_while_the_rejoin_is_asked_for_waits_for_the_answers() -> No
     assert wishes._wishes == {}
 
 
+def test_an_unsubscribe_that_is_answered_confirms_no_wish_that_was_not_asked_for_yet() -> None:
+    wishes = subscribed("a")
+    wishes.unwant("a", 0)
+    wishes.commands(LINGER)
+    receipt = wishes.want("a", hear)
+    wishes.answered("a")  # the unsubscribe
+    assert state(receipt) == "open"
+    assert shown(wishes.commands(LINGER)) == ["subscribe a"]
+
+
+def test_what_is_unsubscribed_is_never_unsubscribed_twice() -> None:
+    wishes = subscribed("a")
+    wishes.unwant("a", 0)
+    assert shown(wishes.commands(LINGER)) == ["unsubscribe a"]
+    wishes.want("a", hear)
+    wishes.unwant("a", LINGER)
+    assert wishes.commands(100) == []
+    wishes.answered("a")
+    wishes.want("a", hear)
+    assert shown(wishes.commands(100)) == ["subscribe a"]
+
+
 def test_wishing_away_what_is_not_wished_is_harmless() -> None:
     wishes = subscribed("a")
     wishes.unwant("x", 0)

@@ -109,6 +109,11 @@ class Receipt:
         if followed is not None and followed._on_cancel is not None:
             followed._on_cancel(followed)
 
+    def _abandon(self) -> None:
+        """Tell its maker that nobody waits for it any more, as a cancelled await does."""
+        if not self.done and self._on_cancel is not None:
+            self._on_cancel(self)
+
     def _when_done(self, callback: Callable[[Receipt], None]) -> None:
         """Call ``callback`` with this receipt once the outcome is known, or now if it is.
 

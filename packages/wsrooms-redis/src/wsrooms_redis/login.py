@@ -38,13 +38,16 @@ async def log_in(connection: AbstractConnection, where: str) -> bool:
         Whether ``ROLE`` will tell if that changes.
 
     Raises:
-        AuthenticationFailed: The login or the certificate was refused.
+        AuthenticationFailed: The login or the certificate was refused, or the user may not ping.
         TransportUnavailable: It is a replica, or anything else that redis-py or the system says.
     """
     await _connected(connection, where)
     try:
+        await _ping(connection)
         role = await _answer(connection, "ROLE")
         replica = is_replica(role) and not await _is_in_cluster(connection)
+    except NoPermissionError as error:
+        raise AuthenticationFailed(f"{where} lets this user in and not ping: {error}") from None
     except (RedisError, OSError) as error:
         raise TransportUnavailable(f"{where} did not answer: {error}") from None
     if replica:
@@ -66,6 +69,17 @@ async def _connected(connection: AbstractConnection, where: str) -> None:
                 f"the certificate of {where} is not to be trusted: {certificate}"
             ) from None
         raise TransportUnavailable(f"{where} cannot be reached: {error}") from None
+
+
+async def _ping(connection: AbstractConnection) -> None:
+    """Find out now whether the user may, and not when a dead connection is to be noticed."""
+    await connection.send_command("PING")
+    try:
+        await connection.read_response()
+    except NoPermissionError:
+        raise
+    except ResponseError:  # it cannot save its data, and refuses pings as if they were writes
+        pass
 
 
 async def _load_certificates(connection: AbstractConnection) -> None:

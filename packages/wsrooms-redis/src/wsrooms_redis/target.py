@@ -16,7 +16,7 @@ PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379}
 
 _PARTS = re.compile(r"(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?", re.DOTALL)
 _HOST = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^:\[\]\s]*))(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|(?P<name>[^:\[\]\s]*))(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -125,4 +125,4 @@ def _address(scheme: str, text: str) -> Address:
             f"the host and port of this {scheme}:// URL cannot be read: write host:port, "
             "[address]:port for IPv6, and a comma between several"
         )
-    return Address(match["six"] or match["name"] or "localhost", port)
+    return Address(unquote(match["six"] or "") or match["name"] or "localhost", port)

@@ -6,6 +6,7 @@ other. Each message is a PUBLISH in the envelope of wsrooms, each room a SUBSCRI
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -50,7 +51,7 @@ class RedisTransport(BrokerTransport):
                 for TLS, ``redis+unix:///path`` for a Unix socket,
                 ``redis+sentinel://host[:port][,host…]/service[/database]`` for whichever
                 server the sentinels name. Of several hosts the first that is there and no
-                replica is used. The query may hold options.
+                replica is used; they share the ``connect_timeout``. The query may hold options.
             options: See :class:`RedisOptions`; they count before those of the URL.
 
         Raises:
@@ -97,18 +98,25 @@ class _Link(BrokerLink):
 
     async def connect(self) -> None:
         addresses = self._transport.addresses
+        # A machine that is gone does not even refuse: it must not take the others' time.
+        share = self._transport.options.connect_timeout / len(addresses)
         error: TransportError | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
             self._wire = wire = Wire(self._on_reply)
             try:
-                await wire.open(self._transport.target, address, self._transport.options)
+                async with asyncio.timeout(share):
+                    await wire.open(self._transport.target, address, self._transport.options)
             except BaseException as failure:
                 if addresses[0] is address:  # else the other link has found out
                     addresses.rotate(-1)
-                if not isinstance(failure, TransportUnavailable):
+                if isinstance(failure, TimeoutError):
+                    where = f"{self._transport.target.scheme}://{address}"
+                    error = TransportUnavailable(f"{where} did not answer within {share:.2g} s")
+                elif isinstance(failure, TransportUnavailable):
+                    error = failure
+                else:
                     raise
-                error = failure
                 await wire.close()
             else:
                 self._pinged_at = wire.heard_at
@@ -147,7 +155,11 @@ class _Link(BrokerLink):
             self._ping(wire)
 
     def _ping(self, wire: Wire) -> None:
-        wire.write(pack("PING"))
+        """Ask for a sign of life: a refusal is one too.
+
+        A server that cannot save its data refuses writes, and pings with them, not pub/sub.
+        """
+        raise NotImplementedError
 
     def _on_reply(self, reply: Any) -> None:
         raise NotImplementedError
@@ -158,7 +170,8 @@ class _Hearing(_Link):
 
     def __init__(self, transport: RedisTransport) -> None:
         super().__init__(transport)
-        self._unanswered: deque[tuple[Command, list[str]]] = deque()
+        self._unanswered: deque[tuple[Command, list[str]] | None] = deque()
+        """What the next answers are about; None: a ping."""
 
     async def connect(self) -> None:
         self._unanswered.clear()
@@ -177,23 +190,44 @@ class _Hearing(_Link):
         if isinstance(reply, Refusal):
             self._refused(reply)
         elif not isinstance(reply, list):
-            return  # PONG, before the first subscription
+            self._pinged()  # before the first subscription
         elif reply[0] == b"message":
             channel = self._transport.channel_of(reply[1])
             assert self._wire is not None
             self._exchange.received(channel, reply[2], self._wire.heard_at)
         elif reply[0] in (b"subscribe", b"unsubscribe"):
-            _, channels = self._unanswered[0]
+            _, channels = self._asked()
             self._exchange.wishes.answered(channels.pop())
             if not channels:
                 self._unanswered.popleft()
                 self._transport.answered()
+        elif reply[0] == b"pong":
+            self._pinged()
+
+    def _asked(self) -> tuple[Command, list[str]]:
+        """The command that is answered next, and its channels from the last to this one."""
+        asked = self._unanswered[0] if self._unanswered else None
+        if asked is None:
+            raise unasked(self._transport.where)
+        return asked
+
+    def _ping(self, wire: Wire) -> None:
+        self._unanswered.append(None)
+        wire.write(pack("PING"))
+
+    def _pinged(self) -> None:
+        if not self._unanswered or self._unanswered.popleft() is not None:
+            raise unasked(self._transport.where)
 
     def _refused(self, error: Refusal) -> None:
-        """A command has failed as a whole."""
+        """A command has failed as a whole, or a ping: that is an answer all the same."""
+        if self._unanswered and self._unanswered[0] is None:
+            self._unanswered.popleft()
+            return
         if not self._unanswered or error.code != "NOPERM":
             raise refusal(error, "", self._transport.where)
-        command, channels = self._unanswered.popleft()
+        command, channels = self._asked()
+        self._unanswered.popleft()
         if command.kind == "subscribe" and len(channels) > 1:
             for channel in command.channels:
                 self._exchange.wishes.ask_alone(channel)
@@ -210,7 +244,8 @@ class _Publishing(_Link):
 
     def __init__(self, transport: RedisTransport) -> None:
         super().__init__(transport)
-        self._batch: deque[str] = deque()  # the channels of what is not answered yet
+        self._batch: deque[str | None] = deque()
+        """The channels of what is not answered yet; None: a ping, which holds up the next batch."""
         self._written_at = 0.0
 
     async def connect(self) -> None:
@@ -232,25 +267,24 @@ class _Publishing(_Link):
         )
 
     def _on_reply(self, reply: Any) -> None:
-        if isinstance(reply, int):
-            self._batch.popleft()
+        where = self._transport.where
+        if not self._batch:
+            raise refusal(reply, "", where) if isinstance(reply, Refusal) else unasked(where)
+        channel = self._batch.popleft()
+        if channel is None:
+            if is_replica(reply):
+                raise a_replica(where)
+        elif not isinstance(reply, Refusal):
             self._exchange.outbox.confirm()
-        elif isinstance(reply, Refusal):
-            self._refused(reply)
-        elif is_replica(reply):
-            raise a_replica(self._transport.where)
-        if not self._batch and self._exchange.outbox.waiting:
+        elif reply.code in (*PASSING, "NOAUTH", "WRONGPASS"):
+            raise refusal(reply, channel, where)
+        else:
+            self._exchange.publish_refused(refusal(reply, channel, where))
+        if not self._batch and len(self._exchange.outbox):
             self.wake()
 
-    def _refused(self, error: Refusal) -> None:
-        where = self._transport.where
-        told = refusal(error, self._batch[0] if self._batch else "", where)
-        if not self._batch or error.code in (*PASSING, "NOAUTH", "WRONGPASS"):
-            raise told
-        self._batch.popleft()
-        self._exchange.publish_refused(told)
-
     def _ping(self, wire: Wire) -> None:
+        self._batch.append(None)  # under load too: a replica answers messages as a primary does
         wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
     def tick(self, now: float, late: float) -> None:
@@ -259,9 +293,14 @@ class _Publishing(_Link):
             return
         limit = self._transport.options.confirm_timeout
         self._written_at = max(min(self._written_at + late, now), self._wire.heard_at)
-        if self._batch and now - self._written_at > limit:
+        if self._batch and self._batch[0] is not None and now - self._written_at > limit:
             where = self._transport.where
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
+
+
+def unasked(where: str) -> TransportUnavailable:
+    """The error of an answer without a question: what belongs to what is unknown then."""
+    return TransportUnavailable(f"{where} answered what it was not asked")
 
 
 def from_url(url: str) -> WsBroadcastTransport:

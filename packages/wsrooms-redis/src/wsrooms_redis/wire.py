@@ -200,7 +200,8 @@ class Wire(asyncio.Protocol):
 def refusal(error: Refusal, channel: str, where: str) -> TransportError:
     """What to tell of an error that Redis answered about ``channel``."""
     if error.code == "NOPERM":
-        return PermissionDenied(channel, f"{where} denies {channel}: {error}")
+        what = f" {channel}" if channel else ""
+        return PermissionDenied(channel, f"{where} denies{what}: {error}")
     if error.code in ("NOAUTH", "WRONGPASS"):
         return AuthenticationFailed(f"{where} wants a login: {error}")
     return TransportUnavailable(f"{where} answered: {error}")

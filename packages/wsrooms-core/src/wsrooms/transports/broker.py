@@ -36,7 +36,6 @@ TICKS = 4
 STEADY = 1.0
 """Seconds that a connection has to live for the next one to be tried at once."""
 
-
 RESUME = 1.5
 """Seconds after an outage in which nothing is published, if the broker keeps no log.
 
@@ -136,7 +135,7 @@ class BrokerTransport(ABC):
         self._context = copy_context()
         self._life = "running"
         self._ended = asyncio.Event()
-        self._starting = loop.create_future()
+        self._starting = starting = loop.create_future()
         self._set_state("starting", tell=False)
         self._gap_owed = False
         self._publish_from = 0.0
@@ -148,9 +147,9 @@ class BrokerTransport(ABC):
             self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
             async with limit:
-                await self._starting
+                await starting
         except BaseException as error:
-            if self._life == "running":
+            if self._life == "running" and self._starting is starting:
                 await self._end(TransportClosed(f"{self!r} did not start"), "new")
             if isinstance(error, TimeoutError) and limit.expired():
                 raise TransportUnavailable(
@@ -158,7 +157,8 @@ class BrokerTransport(ABC):
                 ) from None
             raise
         finally:
-            self._starting = None
+            if self._starting is starting:  # else it was closed, and has been started again
+                self._starting = None
 
     async def close(self) -> None:
         """Publish what waits, then leave no task, socket or warning behind; idempotent.
@@ -444,7 +444,7 @@ class BrokerTransport(ABC):
             self._wake()
         for link in tuple(self._connected):
             link.tick(now, late)
-        if self.exchange.wishes.due is not None or self.exchange.outbox.waiting:
+        if self.exchange.wishes.due is not None or len(self.exchange.outbox):
             self._wake()
         self._look_at_probe(now, late)
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BusLink", "LinkEvents"]
 
+FIRST_TRY = 0.5
+"""Seconds in which a broker that need not be there may let the app start with it."""
+
 
 class LinkEvents(Protocol):
     """What the link's owner is told, always on the loop's thread."""
@@ -97,6 +100,13 @@ class _Channel:
             self.limit.cancel()
             self.limit = None
 
+    def abandoned(self) -> None:
+        """Nobody waits for the subscription any more; its maker is told, and may begin another."""
+        call = self.call
+        self.answered()
+        if call is not None:
+            call._abandon()
+
     def receive(self, payload: str) -> None:
         """What the transport calls: the handler of now, whenever it was told."""
         if self.wish is not None:
@@ -142,40 +152,56 @@ class BusLink:
         """Start the transport, if it has a lifecycle.
 
         Args:
-            keep_trying: Return even if it does not start, and try again until it does.
+            keep_trying: Return even if it does not start, or takes its time, and try until
+                it does.
 
         Raises:
             TransportError: It did not start.
         """
         self._closed = False
-        if not isinstance(self.transport, SupportsLifecycle):
+        transport = self.transport
+        if not isinstance(transport, SupportsLifecycle):
             return
-        try:
-            await wait_for_end(self.transport.start)
-        except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
-            told = as_transport_error(error)
-            if not keep_trying:
+        if not keep_trying:
+            try:
+                await wait_for_end(transport.start)
+            except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
+                told = as_transport_error(error)
                 raise told from told.__cause__
-            self._on_state("down", str(told))
-            self._starter = asyncio.get_running_loop().create_task(
-                self._start_again(self.transport),
-                name="wsrooms transport start",
-                context=self._context,
-            )
+            return
+        loop = asyncio.get_running_loop()
+        tried: asyncio.Future[None] = loop.create_future()
+        self._starter = loop.create_task(
+            self._start_in_the_end(transport, tried),
+            name="wsrooms transport start",
+            context=self._context,
+        )
+        # A broker that is there is worth a moment; a silent one keeps nobody from serving.
+        await asyncio.wait([tried], timeout=FIRST_TRY)
+        if not tried.done():
+            self._on_state("down", f"{transport!r} has not started yet")
 
-    async def _start_again(self, transport: SupportsLifecycle) -> None:
+    async def _start_in_the_end(
+        self, transport: SupportsLifecycle, tried: asyncio.Future[None]
+    ) -> None:
         delays = backoff()
+        outages = self._outages
         while True:
-            await asyncio.sleep(next(delays))
             try:
                 await wait_for_end(transport.start)
                 break
             except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
-                self._events.state_changed("down", str(as_transport_error(error)))
+                self._on_state("down", str(as_transport_error(error)))
                 self._publisher.expire()
+            if not tried.done():
+                tried.set_result(None)
+            await asyncio.sleep(next(delays))
         self._starter = None
-        self._publisher.go_on()  # in a task: after the wishes, and before what is published now
-        self._on_state("up", None)
+        if not tried.done():
+            tried.set_result(None)
+        if self._outages > outages:
+            self._publisher.go_on()  # in a task: after the wishes, before what is published now
+            self._on_state("up", None)
 
     async def close(self, timeout: float) -> None:
         """Publish what waits, end every subscription, close the transport.
@@ -196,7 +222,7 @@ class BusLink:
         self._publisher.fail_all(TransportClosed("the app has closed"))
         for channel in channels:
             channel.wish = None
-            channel.answered()
+            channel.abandoned()
         if isinstance(self.transport, SupportsLifecycle):
             await self._in_time(self.transport.close, until)
             return
@@ -339,7 +365,7 @@ class BusLink:
 
     def _give_up(self, entry: _Channel) -> None:
         """Each join has a deadline of its own: whoever still waits gets a fresh try."""
-        entry.answered()
+        entry.abandoned()
         if entry.wish is not None:
             self._events.lapsed(entry.name)
         self._take_back(entry)

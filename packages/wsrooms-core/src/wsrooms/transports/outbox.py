@@ -189,8 +189,10 @@ class Outbox(Generic[AnyStr]):
 
     def confirm(self) -> None:
         """The broker has taken the first unconfirmed message."""
-        self.confirmed += 1
-        self._landed().receipt.settle()
+        message = self._landed()
+        if not message.receipt.done:  # else it has been counted as failed
+            self.confirmed += 1
+            message.receipt.settle()
 
     def fail(self, error: TransportError) -> None:
         """The broker has refused the first unconfirmed message for good."""

@@ -1,0 +1,176 @@
+"""What a Redis URL and the options say, and what is told of those that make no sense."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+import pytest
+
+from wsrooms.errors import ConfigurationError, UnknownOption
+from wsrooms_redis import RedisKeywords, RedisOptions, RedisTransport
+from wsrooms_redis.target import Address, Target
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "database", "where"),
+    [
+        ("redis://", [("localhost", 6379)], 0, "redis://localhost:6379"),
+        ("redis://localhost", [("localhost", 6379)], 0, "redis://localhost:6379"),
+        ("REDIS://h:7/", [("h", 7)], 0, "redis://h:7"),
+        ("redis://h/3", [("h", 6379)], 3, "redis://h:6379/3"),
+        ("redis://:7/0", [("localhost", 7)], 0, "redis://localhost:7"),
+        ("redis://[::1]:7/2", [("::1", 7)], 2, "redis://[::1]:7/2"),
+        ("redis://[fe80::1%eth0]", [("fe80::1%eth0", 6379)], 0, "redis://[fe80::1%eth0]:6379"),
+        ("redis://[fe80::1%25eth0]:7", [("fe80::1%eth0", 7)], 0, None),
+        ("rediss://h", [("h", 6379)], 0, "rediss://h:6379"),
+        ("redis://a,b:7,[::1]", [("a", 6379), ("b", 7), ("::1", 6379)], 0, None),
+        ("redis+sentinel://a,b:7/main/3", [("a", 26379), ("b", 7)], 3, None),
+        ("redis+unix:///run/r.sock", [("/run/r.sock", 0)], 0, "redis+unix:///run/r.sock"),
+        ("redis+unix:///run/my%20r.sock", [("/run/my r.sock", 0)], 0, None),
+    ],
+)
+def test_a_url_says_where_the_server_is(
+    url: str, addresses: list[tuple[str, int]], database: int, where: str | None
+) -> None:
+    target = Target.of(url)
+    assert list(target.addresses) == addresses
+    assert target.database == database
+    assert where is None or target.where == where
+
+
+@pytest.mark.parametrize(
+    ("login", "told"),
+    [
+        ("", {}),
+        (":@", {}),
+        ("user@", {"username": "user"}),
+        (":secret@", {"password": "secret"}),
+        ("user:secret@", {"username": "user", "password": "secret"}),
+        (":a:b@", {"password": "a:b"}),
+        ("us%40er:%2F%3F%23%40%25%3A@", {"username": "us@er", "password": "/?#@%:"}),
+        (":%F0%9F%8E%89@", {"password": "🎉"}),
+        (":a@b@", {"password": "a@b"}),
+        (":pass+word@", {"password": "pass+word"}),
+    ],
+)
+@pytest.mark.parametrize("place", ["h:7", "[::1]:7", "a,b"])
+def test_a_url_says_who_asks(place: str, login: str, told: dict[str, str]) -> None:
+    target = Target.of(f"redis://{login}{place}")
+    assert target.login == told
+    assert "@" not in target.where
+    keywords = target.connection(target.addresses[0])
+    assert {name: keywords[name] for name in told} == told
+
+
+def test_a_url_of_a_unix_socket_may_have_a_login() -> None:
+    target = Target.of("redis+unix://user:s%2Fcret@/run/r.sock?namespace=x")
+    address = target.addresses[0]
+    assert target.connection(address) == {
+        "path": "/run/r.sock",
+        "username": "user",
+        "password": "s/cret",
+    }
+    assert target.query == "namespace=x"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("localhost", "a Redis URL begins with redis://, rediss://"),
+        ("redis:localhost", "a Redis URL begins with"),
+        ("http://localhost", "a Redis URL begins with"),
+        ("redis://h:x", "the host and port of this redis:// URL cannot be read"),
+        ("redis://h:0", "the host and port"),
+        ("redis://h:65536", "the host and port"),
+        ("redis://::1", "the host and port"),
+        ("redis://[::1", "the host and port"),
+        ("redis://a b", "the host and port"),
+        ("redis://h/one", "the path of a redis:// URL ends with the number of a database"),
+        ("redis://h/1/2", "the path of a redis:// URL"),
+        ("redis://h/-1", "the path of a redis:// URL"),
+        ("redis://:a/b@h", "a character has to be percent-encoded"),
+        ("redis://:a#b@h", "a character has to be percent-encoded"),
+        ("redis://h#x", "a character has to be percent-encoded"),
+        ("redis+unix://run/r.sock", "a Unix socket has an absolute path, with three slashes"),
+        ("redis+unix://", "a Unix socket has an absolute path"),
+        ("redis+sentinel://h", "a sentinel is asked for a service"),
+        ("redis+sentinel://h/main/x", "the path of a redis\\+sentinel:// URL"),
+    ],
+)
+def test_a_url_that_cannot_be_read_says_what_to_write(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        RedisTransport(url)
+
+
+def test_the_keywords_of_the_transport_are_its_options() -> None:
+    keywords = typing.get_type_hints(RedisKeywords)
+    options = typing.get_type_hints(RedisOptions)
+    names = [field.name for field in dataclasses.fields(RedisOptions)]
+    assert set(keywords) == set(names)
+    assert keywords == {name: options[name] for name in names}
+    assert RedisKeywords.__required_keys__ == frozenset()
+
+
+def test_keywords_count_before_the_url() -> None:
+    transport = RedisTransport(
+        "redis://h?namespace=url&client_name=url&outbox_messages=5", namespace="keyword"
+    )
+    options = transport.options
+    assert (options.namespace, options.client_name) == ("keyword", "url")
+    assert options.outbox_messages == 5
+    assert transport.max_payload == 8 * 1024 * 1024
+
+
+def test_a_replica_has_the_same_url_and_options() -> None:
+    transport = RedisTransport("redis://:secret@h:7/2?namespace=a", max_payload=5)
+    other = transport.replica()
+    assert other is not transport
+    assert (other.target, other.options) == (transport.target, transport.options)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("namspace=a", "did you mean 'namespace'"),
+        ("max_payload=0", "option 'max_payload' has to be a positive whole number"),
+        ("ssl_cert_reqs=optional", "option 'ssl_cert_reqs' has to be 'required' or 'none'"),
+        ("logger=x", "unknown option 'logger'"),
+        ("credential_provider=x", "unknown option 'credential_provider'"),
+    ],
+)
+def test_an_option_of_the_url_that_makes_no_sense_is_told(query: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        RedisTransport(f"redis://h?{query}")
+
+
+def test_an_unknown_keyword_is_told() -> None:
+    options: dict[str, Any] = {"password": "secret"}
+    with pytest.raises(UnknownOption) as caught:
+        RedisTransport("redis://h", **options)
+    assert "secret" not in str(caught.value)
+
+
+def test_options_of_tls_need_tls_and_files_that_can_be_read() -> None:
+    with pytest.raises(ConfigurationError, match="needs TLS, and redis:// has none"):
+        RedisTransport("redis://h?ssl_cert_reqs=none")
+    with pytest.raises(ConfigurationError, match="option 'ssl_ca_certs' cannot be read"):
+        RedisTransport("rediss://h", ssl_ca_certs="/no/such/file")
+    assert not RedisTransport("rediss://h?ssl_check_hostname=no").options.ssl_check_hostname
+
+
+def test_the_namespace_is_before_each_name_on_the_wire() -> None:
+    transport = RedisTransport(namespace="staging")
+    assert transport.wire_name("ws:room:é") == "staging:ws:room:é".encode()
+    assert transport.channel_of(b"staging:ws:room:a") == "ws:room:a"
+    plain = RedisTransport()
+    assert plain.channel_of(plain.wire_name("a:b")) == "a:b"
+
+
+def test_an_address_is_shown_as_it_is_written() -> None:
+    assert [str(each) for each in (Address("h", 7), Address("::1", 7), Address("/run/s", 0))] == [
+        "h:7",
+        "[::1]:7",
+        "/run/s",
+    ]
