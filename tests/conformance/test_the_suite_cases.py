@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conformance.bench import Bench, Good
+from tests.conformance.bench import Bench, Carrier, Good
 from wsrooms.errors import TransportUnavailable
 from wsrooms.testing import run
 from wsrooms.testing.conformance import (
@@ -131,6 +131,18 @@ async def test_an_option_or_a_proxy_that_the_rig_lacks_makes_it_not_applicable(
 
     with pytest.raises(NotApplicable, match=r"outbox_age|proxy"):
         await wants_it.run(Bench())
+
+
+async def test_a_small_limit_is_tried_and_nothing_beyond_it() -> None:
+    class Small(Carrier):
+        max_payload = 1000
+
+    class OfSmall(Good):
+        carrier = Small
+
+    for each in cases():
+        if each.name in ("payloads", "oversized_payload"):
+            await each.run(Bench(OfSmall))
 
 
 async def test_what_the_transport_raises_is_a_failure_of_the_case_with_its_cause() -> None:

@@ -108,7 +108,7 @@ async def test_options_by_keywords_and_by_url_are_the_same(redis: Server) -> Non
     assert await heard(by_keywords, by_url) == ["hello"]
 
 
-async def test_tls_with_an_authority_of_ones_own() -> None:
+async def test_tls_with_an_authority_of_ones_own_is_spoken() -> None:
     async with redis_server(tls=True) as server:
         assert server.certificates is not None
         changes = {TLS_ADDRESS: at(server), "ca.pem": str(server.certificates.ca)}
@@ -116,7 +116,7 @@ async def test_tls_with_an_authority_of_ones_own() -> None:
         assert await heard(one, one.replica()) == ["hello"]
 
 
-async def test_a_unix_socket() -> None:
+async def test_a_unix_socket_leads_to_the_server() -> None:
     async with redis_server(arguments=("--unixsocket", "redis.sock")) as server:
         one = transport("by_socket", {"/run/redis/redis.sock": str(server.folder / "redis.sock")})
         assert await heard(one, one.replica()) == ["hello"]

@@ -1,7 +1,7 @@
 """What only the broker itself can do to its clients; a class for each kind that can.
 
-A new transport adds one, and a line in ``breaking``. What it cannot do raises ``NoSuchFault``,
-and the test is skipped with the reason.
+A new transport adds one, and a line in ``breaking``: until then the tests that need it are
+skipped with that as their reason.
 """
 
 from __future__ import annotations

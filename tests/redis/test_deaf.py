@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tests.brokers import Server, redis_server
+from tests.redis.told import DEADLINE, Told
 from wsrooms import Gap, WsApp, use_ws_rooms
 from wsrooms.testing import connect_client
 from wsrooms_redis import RedisTransport
@@ -15,9 +16,6 @@ from wsrooms_redis import RedisTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from wsrooms.transports import TransportState
-
-DEADLINE = 15.0
 INTERVAL = 0.3
 
 PUSH = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n")
@@ -60,34 +58,12 @@ class Mute:
             writer.close()
 
 
-class Seen:
-    """What a transport told."""
-
-    def __init__(self, transport: RedisTransport) -> None:
-        self.states: list[tuple[TransportState, str | None]] = []
-        self.gaps: list[Gap] = []
-        self._changed = asyncio.Event()
-        transport.on_state(self._on_state)
-        transport.on_gap(self.gaps.append)
-
-    def _on_state(self, state: TransportState, error: str | None) -> None:
-        self.states.append((state, error))
-        self._changed.set()
-
-    async def until(self, state: TransportState) -> str | None:
-        async with asyncio.timeout(DEADLINE):
-            while not self.states or self.states[-1][0] != state:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.states[-1][1]
-
-
 async def test_a_server_that_delivers_nothing_is_deaf_until_it_does() -> None:
     async with redis_server() as server, Mute(server).serving() as mute:
         transport = RedisTransport(
             f"redis://127.0.0.1:{mute.port}", probe_interval=INTERVAL, ping_interval=INTERVAL
         )
-        seen = Seen(transport)
+        seen = Told(transport)
         await transport.start()
         try:
             await transport.subscribe("ws:room:tea", print)

@@ -10,13 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import Server, redis_server, sentinel_of
+from tests.redis.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
 from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from wsrooms.transports import TransportState
 
 ROOM = "ws:room:/chat/general"
 
@@ -50,30 +49,6 @@ async def started(*transports: RedisTransport) -> AsyncIterator[None]:
         yield
 
 
-class States:
-    """What a transport told of itself, to wait for."""
-
-    def __init__(self, transport: RedisTransport) -> None:
-        self.told: list[tuple[TransportState, str | None]] = []
-        self._changed = asyncio.Event()
-        transport.on_state(self._tell)
-
-    def _tell(self, state: TransportState, error: str | None) -> None:
-        self.told.append((state, error))
-        self._changed.set()
-
-    async def until(self, state: TransportState, timeout: float = 10) -> str | None:
-        """Wait until it tells ``state`` from now on; its words."""
-        self.told.clear()
-        async with asyncio.timeout(timeout):
-            while True:
-                for told, error in self.told:
-                    if told == state:
-                        return error
-                self._changed.clear()
-                await self._changed.wait()
-
-
 @pytest.mark.timeout(60)
 async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -> None:
     async with a_pair() as (primary, _), sentinel_of(primary, "mymaster") as sentinel:
@@ -86,11 +61,9 @@ async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -
             receipts = [sender.publish(ROOM, str(number)) for number in range(100)]
             for receipt in receipts:
                 await receipt
-            states = States(receiver)
-            down = asyncio.ensure_future(states.until("down"))
-            await asyncio.sleep(0)  # it listens before the primary dies
+            told = Told(receiver)
             await primary.kill()
-            await down
+            await told.until("down")
             receipts = [sender.publish(ROOM, str(number)) for number in range(100, 200)]
             async with asyncio.timeout(15):  # the sentinel needs a second or two of it
                 for receipt in receipts:
@@ -149,15 +122,11 @@ async def test_a_server_that_is_made_a_replica_is_left_until_it_is_one_no_more()
     async with redis_server() as server, redis_server() as other:
         transport = RedisTransport(server.url, ping_interval=0.2)
         async with started(transport), client_of(server) as client:
-            states = States(transport)
-            down = asyncio.ensure_future(states.until("down"))
-            await asyncio.sleep(0)
+            told = Told(transport)
             await client.replicaof(other.host, other.port)
-            assert "is a replica" in str(await down)
-            up = asyncio.ensure_future(states.until("up"))
-            await asyncio.sleep(0)
+            assert "is a replica" in str(await told.until("down"))
             await client.replicaof("NO", "ONE")
-            await up
+            await told.until("up")
 
 
 async def test_a_node_of_a_cluster_is_no_replica_that_keeps_messages_to_itself() -> None:

@@ -64,7 +64,7 @@ def test_a_url_says_who_asks(place: str, login: str, told: dict[str, str]) -> No
     assert {name: keywords[name] for name in told} == told
 
 
-def test_a_login_at_a_unix_socket() -> None:
+def test_a_url_of_a_unix_socket_may_have_a_login() -> None:
     target = Target.of("redis+unix://user:s%2Fcret@/run/r.sock?namespace=x")
     address = target.addresses[0]
     assert target.connection(address) == {

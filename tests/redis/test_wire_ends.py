@@ -149,14 +149,13 @@ async def test_somebody_else_behind_the_port_fails_the_start_in_time(answer: byt
 
 async def test_a_login_that_is_never_answered_fails_the_start_in_time() -> None:
     async with answering(None) as url:
-        transport = RedisTransport(f"{url}?connect_timeout=0.3", start_timeout=2.0)
-        began = time.monotonic()
-        with pytest.raises(TransportUnavailable, match=r"did not answer within 0\.3 s"):
-            await transport.start()
-        assert time.monotonic() - began < 2.0
+        transport = RedisTransport(f"{url}?connect_timeout=0.3")
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(TransportUnavailable, match=r"did not answer within 0\.3 s"):
+                await transport.start()
 
 
-async def test_tls_that_is_trusted_and_tls_that_is_not() -> None:
+async def test_tls_is_spoken_with_whom_we_trust_or_are_told_to_and_with_nobody_else() -> None:
     async with redis_server(tls=True) as server:
         assert server.certificates is not None
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):

@@ -19,7 +19,7 @@ import pytest
 from tests.brokers import DidNotStart, redis_server
 from tests.brokers.containers import engine
 from tests.brokers.record import REQUIRE, missing
-from tests.brokers.redis import IMAGES, program
+from tests.brokers.redis import IMAGES, NAMED, program
 
 if TYPE_CHECKING:
     from tests.brokers import Server
@@ -180,7 +180,7 @@ def run(folder: Path, **variables: str) -> tuple[int, str]:
     """Run tests that use brokers; returns pytest's status and its last lines."""
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     (folder / "test_some.py").write_text(TESTS)
-    inherited = {k: v for k, v in os.environ.items() if k != REQUIRE}
+    inherited = {k: v for k, v in os.environ.items() if k not in (REQUIRE, NAMED)}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-rs", "-c", "pytest.ini", "--rootdir", "."),

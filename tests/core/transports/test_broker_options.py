@@ -185,7 +185,7 @@ def test_a_namespace_is_a_short_plain_word(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "a", "Aa0._-", "a" * 64])
-def test_a_namespace_that_is_one(value: str) -> None:
+def test_a_namespace_that_is_a_short_plain_word_is_taken(value: str) -> None:
     assert BrokerOptions(namespace=value).namespace == value
 
 

@@ -304,7 +304,9 @@ def test_a_refused_subscription_is_told_to_who_waits_and_to_the_log(
     assert len(peer.exchange.wishes) == 0
 
 
-def test_a_refused_publish_likewise(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_publish_fails_its_receipt_and_is_logged_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     peer = Peer()
     receipt = peer.exchange.publish(ROOM, "x", 0)
     peer.exchange.outbox.batch(0, messages=1, size=100)

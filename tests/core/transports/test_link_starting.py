@@ -100,7 +100,7 @@ async def test_what_waited_too_long_for_a_broker_is_told(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_broker_that_comes_when_nothing_waits(
+async def test_a_broker_that_comes_when_nothing_waits_is_asked_for_nothing(
     slow: type[Slow], linked: Linked, turns: Turns
 ) -> None:
     transport = slow()

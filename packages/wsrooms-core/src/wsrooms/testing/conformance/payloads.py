@@ -63,6 +63,7 @@ async def payloads(trial: Trial) -> None:
     ]
     limit = _limit(a)
     if limit is not None and limit <= LARGEST:
+        texts = [text for text in texts if len(text.encode()) <= limit]
         texts += ["x" * limit, "\u00e9" * (limit // 2)]
     for text in texts:
         await a.say(listener.channel, text)

