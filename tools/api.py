@@ -15,12 +15,24 @@ import ast
 import difflib
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "packages/wsrooms-core/src"
+SOURCES = {
+    "wsrooms": ROOT / "packages/wsrooms-core/src",
+    "wsrooms_redis": ROOT / "packages/wsrooms-redis/src",
+}
 SNAPSHOT = ROOT / "tests/api/snapshot.txt"
-PUBLIC = ("wsrooms", "wsrooms.transports", "wsrooms.testing", "wsrooms.testing.conformance")
+PUBLIC = (
+    "wsrooms",
+    "wsrooms.transports",
+    "wsrooms.testing",
+    "wsrooms.testing.conformance",
+    "wsrooms_redis",
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -50,16 +62,17 @@ class Found(NamedTuple):
 
 
 class Source:
-    """The modules of a folder, parsed when they are first asked for."""
+    """The modules of our packages, parsed when they are first asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
         self._modules: dict[str, list[ast.stmt]] = {}
 
     def body(self, module: str) -> list[ast.stmt]:
         """All statements of a module, also those for type checkers only."""
         if module not in self._modules:
-            place = self._folder.joinpath(*module.split("."))
+            package, *inner = module.split(".")
+            place = self._folders[package].joinpath(package, *inner)
             path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
             body: list[ast.stmt] = []
             for node in ast.parse(path.read_text("utf-8")).body:
@@ -80,7 +93,7 @@ class Source:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
-                        if (node.module or "").partition(".")[0] != "wsrooms":
+                        if (node.module or "").partition(".")[0] not in self._folders:
                             return Found(node.module or "", [])
                         return self.find(node.module or "", alias.name)
             elif isinstance(node, ast.ClassDef | Function):
@@ -331,9 +344,9 @@ def all_parameters(arguments: ast.arguments) -> list[ast.arg]:
     return some + [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
 
 
-def snapshot(folder: Path = SOURCE) -> str:
-    """The public API of the packages in ``folder``, as text."""
-    source = Source(folder)
+def snapshot(folders: Mapping[str, Path] = SOURCES) -> str:
+    """The public API of the packages in these folders, as text."""
+    source = Source(folders)
     exported = {module: source.exported(module) for module in PUBLIC}
     writer = Writer(source, {name for names in exported.values() for name in names})
     parts: list[str] = []

@@ -50,7 +50,11 @@ def load_tool() -> ModuleType:
 @pytest.fixture(scope="module")
 def snapshot() -> str:
     """The public API of what is installed, whichever Python that is on."""
-    text = load_tool().snapshot(SOURCE)
+    redis = importlib.util.find_spec("wsrooms_redis")
+    assert redis is not None
+    assert redis.origin is not None
+    folders = {"wsrooms": SOURCE, "wsrooms_redis": Path(redis.origin).parent.parent}
+    text = load_tool().snapshot(folders)
     assert isinstance(text, str)
     return text
 

@@ -159,7 +159,8 @@ async def test_tls_is_spoken_by_both(mistake: Mistake) -> None:
                 await ws.listen(8000)
         """)
     assert told == (
-        "wsrooms.errors.TransportUnavailable: rediss://localhost:6379 did not answer within 0.2 s"
+        "wsrooms.errors.TransportUnavailable: rediss://localhost:6379 did not answer within 0.2 s; "
+        "does it speak TLS there?"
     )
 
 

@@ -98,6 +98,7 @@ class _Link(BrokerLink):
 
     async def connect(self) -> None:
         addresses = self._transport.addresses
+        scheme = self._transport.target.scheme
         # A machine that is gone does not even refuse: it must not take the others' time.
         share = self._transport.options.connect_timeout / len(addresses)
         error: TransportError | None = None
@@ -105,14 +106,15 @@ class _Link(BrokerLink):
             address = addresses[0]
             self._wire = wire = Wire(self._on_reply)
             try:
-                async with asyncio.timeout(share):
+                async with asyncio.timeout(0.95 * share):  # before the base gives all of it up
                     await wire.open(self._transport.target, address, self._transport.options)
             except BaseException as failure:
                 if addresses[0] is address:  # else the other link has found out
                     addresses.rotate(-1)
                 if isinstance(failure, TimeoutError):
-                    where = f"{self._transport.target.scheme}://{address}"
-                    error = TransportUnavailable(f"{where} did not answer within {share:.2g} s")
+                    told = f"{scheme}://{address} did not answer within {share:.2g} s"
+                    hint = "; does it speak TLS there?" if scheme == "rediss" else ""
+                    error = TransportUnavailable(told + hint)
                 elif isinstance(failure, TransportUnavailable):
                     error = failure
                 else:
