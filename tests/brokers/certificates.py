@@ -5,18 +5,16 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+import trustme  # with what it loads itself half a second on a busy machine: not in a test's loop
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import trustme
 
 
 class Certificates:
     """PEM files in a folder: the authority's, the broker's, and one for a client."""
 
     def __init__(self, folder: Path) -> None:
-        import trustme  # here, because every run of the tests imports this module
-
         authority = trustme.CA()
         self.ca = folder / "ca.pem"
         authority.cert_pem.write_to_path(self.ca)

@@ -14,10 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import pytest
+
 from tests.brokers.certificates import Certificates
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST, ReservedPort
-from tests.brokers.record import missing, started
+from tests.brokers.record import started
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -135,7 +137,7 @@ class Server(ABC):
             if not await asyncio.to_thread(self._runs):
                 log = await asyncio.to_thread(self._log)
                 if self.certificates and "TLS support" in log:
-                    missing(f"{self.name} is built without TLS")
+                    pytest.skip(f"{self.name} is built without TLS")
                 raise DidNotStart(f"{self.name} ended:\n{log}") from None
             return False
         return True

@@ -139,6 +139,31 @@ async def test_a_link_lost_during_the_start_fails_it() -> None:
 
 
 @on_virtual_time
+async def test_a_link_lost_in_whatever_turn_of_the_start_is_noticed() -> None:
+    for turns in range(12):
+
+        def prepare(transport: LineTransport, turns: int = turns) -> None:
+            async def connecting() -> None:
+                transport.publishing.connecting = None
+                transport.hearing.lose()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+            transport.publishing.connecting = connecting
+
+        transport = LineTransport()
+        transport.prepare = prepare
+        try:
+            await transport.start()
+        except TransportUnavailable:
+            continue
+        await asyncio.sleep(10)
+        await transport.publish("c", "x")
+        assert transport.stats()["reconnects"] == 1
+        await transport.close()
+
+
+@on_virtual_time
 async def test_a_broker_that_denies_the_probe_fails_the_start() -> None:
     transport = LineTransport()
     transport.denied = lambda channel: PermissionDenied(channel, "no probes")

@@ -276,6 +276,38 @@ async def test_start_draws_a_new_instance_that_hears_what_the_old_one_left(bus: 
     assert heard == ["old"]
 
 
+async def test_what_passed_between_a_close_and_the_next_start_is_no_gap(bus: EchoBus) -> None:
+    gaps: list[Gap] = []
+    one = tagged(Echoing(bus))
+    one.on_gap(gaps.append)
+    await one.start()
+    subscribed(one)
+    bus.deliver("ws:room:r", wrap("i", 1, 1, "heard"))
+    await one.close()
+    await one.start()
+    heard = subscribed(one)
+    bus.deliver("ws:room:r", wrap("i", 1, 9, "nine"))
+    assert heard == ["nine"]
+    assert gaps == []
+
+
+def test_a_gap_callback_that_raises_costs_no_message(
+    bus: EchoBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Gap) -> None:
+        raise ValueError("gap")
+
+    one = tagged(Echoing(bus))
+    one.on_gap(fail)
+    heard = subscribed(one)
+    bus.deliver("ws:room:r", wrap("i", 1, 1, "one"))
+    with caplog.at_level(logging.ERROR, logger="wsrooms"):
+        bus.deliver("ws:room:r", wrap("i", 1, 3, "three"))
+    assert heard == ["one", "three"]
+    assert "a gap callback failed" in caplog.text
+    assert one.stats()["handler_errors"] == 1
+
+
 async def test_closing_unsubscribes_a_transport_that_cannot_be_closed(bus: EchoBus) -> None:
     one = tagged(Echoing(bus))
     heard = subscribed(one)

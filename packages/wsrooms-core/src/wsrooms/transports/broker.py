@@ -374,8 +374,8 @@ class BrokerTransport(ABC):
         if link is self._links[-1] and connected:
             self.exchange.outbox.lost()
         self._probe.stop()
-        if self._starting is not None:
-            if not self._starting.done():
+        if self._state == "starting":  # not: while start() runs, which is told a turn later
+            if self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error.with_traceback(None))
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
             self._set_state("down", str(error))

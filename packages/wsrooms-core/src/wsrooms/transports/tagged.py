@@ -74,6 +74,7 @@ class TaggedTransport:
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
         self._instance = drawn_instance_id()
+        self._watch = SequenceWatch()  # what passed before this instance was there is no gap
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.start()
 
@@ -129,11 +130,16 @@ class TaggedTransport:
             if not verdict.deliver:
                 self._duplicates += 1
                 return
-            if verdict.missing and self._on_gap is not None:
-                self._on_gap(Gap(room_of(channel), instance, verdict.missing))
+            # What these raise must not end the wrapped transport's reader.
+            try:
+                if verdict.missing and self._on_gap is not None:
+                    self._on_gap(Gap(room_of(channel), instance, verdict.missing))
+            except Exception:
+                self._handler_errors += 1
+                logging.getLogger("wsrooms").exception("a gap callback failed")
             try:
                 handler(payload)
-            except Exception:  # which must not end the wrapped transport's reader
+            except Exception:
                 self._handler_errors += 1
                 logging.getLogger("wsrooms").exception("a handler of %s failed", channel)
 
