@@ -249,7 +249,8 @@ class LoopWatch(threading.Thread):
 
     def _note_where(self) -> None:
         frame = sys._current_frames().get(self._home)
-        if frame is not None:
+        # In the selector it waits again: what kept it is over, and has been noted.
+        if frame is not None and frame.f_globals.get("__name__") != "selectors":
             stack = "".join(traceback.format_stack(frame)[-4:])
             self._where = f" in\n{stack}"
 
