@@ -55,6 +55,7 @@ class Traffic:
     def __init__(self, fleet: Fleet) -> None:
         self.local = 0.0
         self.answer = 0.0
+        self._measured = asyncio.Event()
         self._fleet = fleet
         self._members: list[Member] = []
         self._numbers = itertools.count(1)
@@ -179,6 +180,7 @@ class Traffic:
                 began = time.monotonic()
                 await client.call("whoami", "/")
                 self.answer = max(self.answer, time.monotonic() - began)
+                self._measured.set()
                 await asyncio.sleep(ASKED_EVERY)
 
     # What arrives
@@ -191,6 +193,7 @@ class Traffic:
         now = time.monotonic()
         if sender == member.instance:
             self.local = max(self.local, now - at)
+            self._measured.set()
         elif sender in self._not_flying and id.startswith(IN_BURST):
             self._not_flying.discard(sender)
             if not self._not_flying:
@@ -238,6 +241,13 @@ class Traffic:
     def measure_anew(self) -> None:
         """Forget how long things took."""
         self.local = self.answer = 0.0
+
+    async def measured(self) -> None:
+        """Wait until each of both has been measured: a fault may be over in no time."""
+        async with asyncio.timeout(SOON):
+            while not (self.local and self.answer):
+                self._measured.clear()
+                await self._measured.wait()
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

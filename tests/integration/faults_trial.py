@@ -195,6 +195,8 @@ class Trial(Fleet):
                 self.history.outage(self.processes[index].name, name)
         fault.began = time.monotonic()
         yield fault
+        if load:
+            await self.traffic.measured()
         fault.end()
         self.traffic.resume()
         fault.row.healed = await self.traffic.reaches_all(fault.over_at, HEALED)
