@@ -7,6 +7,7 @@ other. Each message is a PUBLISH in the envelope of wsrooms, each room a SUBSCRI
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -156,15 +157,15 @@ class _Link(BrokerLink):
             self._pinged_at = now
             self._ping(wire)
 
+    @abstractmethod
     def _ping(self, wire: Wire) -> None:
         """Ask for a sign of life: a refusal is one too.
 
         A server that cannot save its data refuses writes, and pings with them, not pub/sub.
         """
-        raise NotImplementedError
 
-    def _on_reply(self, reply: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _on_reply(self, reply: Any) -> None: ...
 
 
 class _Hearing(_Link):
