@@ -37,6 +37,7 @@ class Exchange:
 
     Attributes:
         instance: Who publishes; drawn anew by :meth:`begin`.
+        probe_channel: Where this instance sends messages to itself.
         wishes: What is to be subscribed.
         outbox: What is to be published, in its envelope.
         max_payload: Bytes that a payload may have.
@@ -47,6 +48,7 @@ class Exchange:
     def __init__(self, options: BrokerOptions, *, max_payload: int, logger: logging.Logger) -> None:
         self.max_payload = max_payload
         self.instance: str = ""
+        self.probe_channel: str = PROBE_PREFIX
         self.wishes: Wishes = Wishes()
         self.outbox: Outbox[bytes] = Outbox(
             max_messages=options.outbox_messages,
@@ -72,13 +74,9 @@ class Exchange:
     def begin(self, instance: str) -> None:
         """From now on this is ``instance``; others see a new publisher, and so does it."""
         self.instance = instance
+        self.probe_channel = PROBE_PREFIX + instance
         self._watch = SequenceWatch()  # what passed before this one was there is no gap
         self._own = b"1 " + instance.encode("ascii") + b" "
-
-    @property
-    def probe_channel(self) -> str:
-        """Where this instance sends messages to itself."""
-        return PROBE_PREFIX + self.instance
 
     # Out
 
