@@ -66,7 +66,7 @@ docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
 coverage:
-	$(IN) coverage coverage run -m pytest tests/core tests/redis tests/conformance $(ARGS)
+	$(IN) coverage coverage run -m pytest tests/core tests/transports tests/redis tests/conformance $(ARGS)
 	$(IN) coverage coverage report
 
 mutants:
