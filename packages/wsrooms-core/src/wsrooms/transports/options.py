@@ -7,12 +7,12 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qsl
 
 from wsrooms.errors import ConfigurationError, UnknownOption
 
-__all__ = ["BrokerOptions"]
+__all__ = ["BrokerKeywords", "BrokerOptions"]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{0,64}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -108,6 +108,22 @@ class BrokerOptions:
                 raise UnknownOption(name, kinds)
             values[name] = value
         return cls(**values)
+
+
+class BrokerKeywords(TypedDict, total=False):
+    """The options of every transport as keywords, which :class:`BrokerOptions` explains."""
+
+    namespace: str
+    start_timeout: float
+    close_timeout: float
+    connect_timeout: float
+    confirm_timeout: float
+    ping_interval: float
+    probe_interval: float
+    outbox_messages: int
+    outbox_bytes: int
+    outbox_age: float
+    outbox_policy: Literal["reject", "drop_oldest"]
 
 
 def _kinds(cls: type[BrokerOptions]) -> dict[str, Any]:
