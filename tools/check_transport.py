@@ -3,7 +3,7 @@
     check_transport.py --missing    without them, the error says how each is installed
     check_transport.py URL          what is built for a broker's URL carries a message
 
-``python -m tests.brokers run … {url}`` gives it a server.
+``python -m tests.brokers run … {nats_url}`` gives it a server.
 """
 
 from __future__ import annotations

@@ -1,22 +1,17 @@
 """Which brokers a machine has for the tests, and one of them for a command.
 
-python -m tests.brokers                            lists them; fails if Docker or an image lacks
-python -m tests.brokers run redis COMMAND {url}    starts a Redis and runs COMMAND with its URL
+python -m tests.brokers                      lists them; fails if Docker or an image lacks
+python -m tests.brokers run COMMAND {url}    starts a Redis and runs COMMAND with its URL
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
 
-from tests import brokers
 from tests.brokers.containers import engine
-from tests.brokers.redis import IMAGES, ON_PATH, WHEEL, program
+from tests.brokers.redis import IMAGES, ON_PATH, WHEEL, program, redis_server
 from tests.brokers.servers import version_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def survey() -> list[str]:
@@ -35,10 +30,9 @@ def survey() -> list[str]:
     return lacking
 
 
-async def run(name: str, command: list[str]) -> int:
-    """Run ``command`` with the URL of a broker of its own; returns its status."""
-    started_by: Callable[[], brokers.Server] = getattr(brokers, f"{name}_server")
-    async with started_by() as server:
+async def run(command: list[str]) -> int:
+    """Run ``command`` with the URL of a Redis of its own; returns its status."""
+    async with redis_server() as server:
         words = [word.replace("{url}", server.url) for word in command]
         process = await asyncio.create_subprocess_exec(*words)
         return await process.wait()
@@ -48,7 +42,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             sys.exit("\n".join(survey()) or None)
-        case ["run", name, *command] if command:
-            sys.exit(asyncio.run(run(name, command)))
+        case ["run", *command] if command:
+            sys.exit(asyncio.run(run(command)))
         case _:
             sys.exit(__doc__)
