@@ -86,8 +86,10 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
 
 async def test_a_join_is_not_answered_while_the_app_is_deaf(kind: Kind) -> None:
     async with kind.server() as server, Mute(kind, server).serving() as mute:
-        url = f"{kind.url_at(mute.port)}?probe_interval={INTERVAL}&ping_interval={INTERVAL}"
-        app = WsApp(broadcast_transport=url)
+        transport = kind.transport(
+            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=INTERVAL
+        )
+        app = WsApp(broadcast_transport=transport)
 
         @app.on_message("join", "/tea")
         async def join() -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEADLINE = 10.0
 
+DENIED = ["denied", "denied too", "ok"]
+
 
 async def error_of(receipt: Receipt) -> Exception | None:
     try:
@@ -27,18 +29,17 @@ async def error_of(receipt: Receipt) -> Exception | None:
 
 
 async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: Kind, image: str) -> None:
-    async with kind.restricted(image, "ok:*") as server:
+    async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
         await transport.start()
         await other.start()
         heard: list[str] = []
-        denied = {"denied", "denied too", "ok"}
         names = [f"ok:{number}" for number in range(500)]
-        names[7], names[8], names[333] = denied
+        names[7], names[8], names[333] = DENIED
         receipts = {name: transport.subscribe(name, heard.append) for name in names}
         errors = {name: await error_of(receipt) for name, receipt in receipts.items()}
-        assert {name for name, error in errors.items() if error is not None} == denied
-        for name in denied:
+        assert {name for name, error in errors.items() if error is not None} == set(DENIED)
+        for name in DENIED:
             error = errors[name]
             assert isinstance(error, PermissionDenied)
             assert error.channel == name
@@ -46,7 +47,7 @@ async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: Kind, 
         assert transport.state == "up"
         stats = transport.stats()
         assert (stats["subscriptions"], stats["reconnects"]) == (497, 0)
-        allowed = [name for name in names if name not in denied]
+        allowed = [name for name in names if name not in DENIED]
         for name in allowed:
             other.publish(name, name)
         async with asyncio.timeout(DEADLINE):
@@ -60,7 +61,7 @@ async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: Kind, 
 async def test_of_many_messages_in_one_batch_only_the_denied_ones_fail(
     kind: Kind, image: str
 ) -> None:
-    async with kind.restricted(image, "ok:*") as server:
+    async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
         await transport.start()
         await other.start()
@@ -90,7 +91,7 @@ async def test_of_many_messages_in_one_batch_only_the_denied_ones_fail(
 async def test_what_was_denied_can_be_asked_for_again(
     kind: Kind, image: str, names: list[str]
 ) -> None:
-    async with kind.restricted(image, "ok:*") as server:
+    async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport = kind.transport(server.url)
         await transport.start()
         for _ in range(2):
@@ -104,7 +105,7 @@ async def test_what_was_denied_can_be_asked_for_again(
 async def test_a_channel_that_is_denied_after_a_restart_fails_nobody_else(
     kind: Kind, image: str
 ) -> None:
-    async with kind.restricted(image, "ok:*", "later:*") as server:
+    async with kind.restricted(image, allowed=["ok:*", "later:*"], denied=[]) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
         told, others = Told(transport), Told(other)
         await transport.start()
@@ -112,10 +113,11 @@ async def test_a_channel_that_is_denied_after_a_restart_fails_nobody_else(
         heard: list[str] = []
         for number in range(200):
             transport.subscribe(f"ok:{number}", heard.append)
-        for number in range(5):
-            transport.subscribe(f"later:{number}", heard.append)
+        later = [f"later:{number}" for number in range(5)]
+        for name in later:
+            transport.subscribe(name, heard.append)
         await transport.subscribe("ok:last", heard.append)
-        await kind.restrict(server, "ok:*")
+        await kind.restrict(server, allowed=["ok:*"], denied=later)
         for each in told, others:
             await each.until("down")
             await each.until("up")

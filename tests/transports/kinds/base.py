@@ -87,12 +87,20 @@ class Kind(ABC):
         """One that lets everybody do everything."""
 
     @abstractmethod
-    def restricted(self, image: str, *allowed: str) -> Server:
-        """One that carries the ``allowed`` channels only, which may end in ``*``, and probes."""
+    def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
+        """One that carries probes and the ``allowed`` channels, and none that are ``denied``.
+
+        Args:
+            image: The kind of server.
+            allowed: Names that may end in ``*``, for a broker that says what it allows.
+            denied: Names, for one that can only say what it denies.
+        """
 
     @abstractmethod
-    async def restrict(self, server: Server, *allowed: str) -> None:
-        """Restart a restricted server, which carries these channels from now on."""
+    async def restrict(
+        self, server: Server, *, allowed: Iterable[str], denied: Iterable[str]
+    ) -> None:
+        """Restart a restricted server, to which this applies from now on."""
 
     @abstractmethod
     def guarded(self, password: str) -> AbstractAsyncContextManager[Server]:

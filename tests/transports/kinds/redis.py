@@ -61,11 +61,13 @@ class RedisKind(Kind):
     def server(self, image: str | None = None, *, tls: bool = False) -> Server:
         return redis_server(image, tls=tls)
 
-    def restricted(self, image: str, *allowed: str) -> Server:
+    def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
         files = {"users.acl": _acl(allowed)}
         return redis_server(image, ("--aclfile", "users.acl"), files=files)
 
-    async def restrict(self, server: Server, *allowed: str) -> None:
+    async def restrict(
+        self, server: Server, *, allowed: Iterable[str], denied: Iterable[str]
+    ) -> None:
         (server.folder / "users.acl").write_text(_acl(allowed), "utf-8")
         await server.restart()
 

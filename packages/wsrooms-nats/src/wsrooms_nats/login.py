@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -135,6 +136,8 @@ async def log_in(
         TransportUnavailable: Anything else that nats-py or the system says.
     """
     where = f"{login.scheme}://{address}"
+    if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
+        raise _unknown_nats_py()
     client = _Client(where, encrypted=login.scheme == "tls")
     given: dict[str, Any] = dict(login.keywords)
     try:
@@ -157,7 +160,7 @@ async def log_in(
         take(await _taken(client))
     except TransportError:
         raise
-    except Exception as failure:
+    except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
         raise _told(failure.__cause__ or failure, where) from None
     finally:
         await _left(client)
@@ -200,10 +203,8 @@ async def _left(client: Client) -> None:
         writer.transport.abort()  # a close would wait until the peer has read everything
     elif not client.is_connected:
         return  # it has never come so far that there is anything to close
-    try:
+    with contextlib.suppress(_Failure, Error, OSError):  # of a connection that is given up
         await client.close()
-    except (_Failure, Error, OSError):
-        pass  # of a connection that is given up
 
 
 def _stream_of(client: Client) -> tuple[Any, asyncio.Transport]:
@@ -214,13 +215,17 @@ def _stream_of(client: Client) -> tuple[Any, asyncio.Transport]:
     """
     stream = getattr(client, "_transport", None)
     writer = getattr(stream, "_io_writer", None)
-    if writer is None or not hasattr(stream, "_io_reader") or not hasattr(Client, COMMAND):
-        raise TransportUnavailable(
-            f"nats-py {version('nats-py')} keeps its connection where wsrooms-nats does not "
-            "know it: install a version that wsrooms-nats allows"
-        )
+    if writer is None or not hasattr(stream, "_io_reader"):
+        raise _unknown_nats_py()
     transport: asyncio.Transport = writer.transport
     return stream, transport
+
+
+def _unknown_nats_py() -> TransportUnavailable:
+    return TransportUnavailable(
+        f"nats-py {version('nats-py')} keeps its connection where wsrooms-nats does not "
+        "know it: install a version that wsrooms-nats allows"
+    )
 
 
 def _told(error: BaseException, where: str) -> TransportError:
