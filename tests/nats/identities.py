@@ -1,4 +1,4 @@
-"""Who may use a NATS server: nkeys, and the JWTs by which an operator and its account vouch for one.
+"""Who may use a NATS server: nkeys, and the JWTs by which others vouch for one.
 
 What the tool ``nsc`` would make: an operator that signs an account that signs users. A server
 that trusts the operator, and has the account preloaded, lets in whoever shows the JWT of such
@@ -11,8 +11,9 @@ import base64
 import json
 import os
 import time
+from collections.abc import Mapping
 
-import nkeys
+import nkeys  # type: ignore[import-untyped]  # it has no types
 
 OPERATOR, ACCOUNT, USER = (
     nkeys.PREFIX_BYTE_OPERATOR,
@@ -37,7 +38,9 @@ class Key:
         self.seed = seed.decode()
         self.public = bytes(self._pair.public_key).decode().rstrip("=")
 
-    def vouches(self, subject: Key, claims: dict[str, object], expires: float | None = None) -> str:
+    def vouches(
+        self, subject: Key, claims: Mapping[str, object], expires: float | None = None
+    ) -> str:
         """A JWT in which this key says ``claims`` of ``subject``.
 
         Args:

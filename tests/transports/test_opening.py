@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 DEADLINE = 10.0
 
+PATIENT = {"start_timeout": 10.0, "connect_timeout": 8.0}
+"""For a busy machine, where it is not time that is tested."""
+
 
 @contextlib.asynccontextmanager
 async def answering(answer: bytes | None) -> AsyncIterator[int]:
@@ -83,12 +86,12 @@ async def test_tls_is_spoken_with_whom_we_trust_or_are_told_to_and_with_nobody_e
     async with kind.server(tls=True) as server:
         assert server.certificates is not None
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
-            await kind.transport(server.url).start()
-        trusting = kind.transport(server.url, ssl_ca_certs=str(server.certificates.ca))
+            await kind.transport(server.url, **PATIENT).start()
+        trusting = kind.transport(server.url, ssl_ca_certs=str(server.certificates.ca), **PATIENT)
         await trusting.start()
         await trusting.publish("c", "x")
         await trusting.close()
-        careless = kind.transport(f"{server.url}?ssl_cert_reqs=none")
+        careless = kind.transport(f"{server.url}?ssl_cert_reqs=none", **PATIENT)
         await careless.start()
         await careless.close()
 
@@ -99,8 +102,8 @@ async def test_a_certificate_names_the_host(kind: Kind) -> None:
         ca = str(server.certificates.ca)
         elsewhere = server.url.replace("127.0.0.1", "127.1")  # which means the same
         with pytest.raises(AuthenticationFailed, match=r"is not to be trusted: .*127\.1"):
-            await kind.transport(elsewhere, ssl_ca_certs=ca).start()
-        lax = kind.transport(f"{elsewhere}?ssl_check_hostname=no", ssl_ca_certs=ca)
+            await kind.transport(elsewhere, ssl_ca_certs=ca, **PATIENT).start()
+        lax = kind.transport(f"{elsewhere}?ssl_check_hostname=no", ssl_ca_certs=ca, **PATIENT)
         await lax.start()
         await lax.close()
 
