@@ -70,6 +70,11 @@ class BrokerOptions:
             if kind in (int, float) and not _is_positive(value, kind):
                 what = "a positive number" if kind is float else "a positive whole number"
                 raise ConfigurationError(f"option {name!r} has to be {what}, not {value!r}")
+            if kind in (bool, str) and not isinstance(value, kind):
+                what = "true or false" if kind is bool else "text"  # unshown: it may be a secret
+                raise ConfigurationError(
+                    f"option {name!r} has to be {what}, not {type(value).__name__}"
+                )
             words = _choices(kind)
             if words and value not in words:
                 raise ConfigurationError(
