@@ -63,6 +63,11 @@ class BrokerOptions:
         Raises:
             ConfigurationError: A value makes no sense; the text says which would.
         """
+        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
+            raise ConfigurationError(
+                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
+                f"not {self.namespace!r}"
+            )
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
             if value is None and getattr(type(self), name) is None:
@@ -80,11 +85,6 @@ class BrokerOptions:
                 raise ConfigurationError(
                     f"option {name!r} has to be {' or '.join(map(repr, words))}, not {value!r}"
                 )
-        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
-            raise ConfigurationError(
-                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
-                f"not {self.namespace!r}"
-            )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
