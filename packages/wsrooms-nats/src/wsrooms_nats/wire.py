@@ -93,7 +93,7 @@ class NatsWire(BrokerWire):
             if clock() > until:
                 in_time, self._needed = False, 0
                 break
-        self._parts = [data[at:]]
+        self._parts = [data[at:]] if at < len(data) else []
         self._held = len(data) - at
         return in_time
 

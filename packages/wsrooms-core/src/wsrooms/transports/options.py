@@ -63,6 +63,11 @@ class BrokerOptions:
         Raises:
             ConfigurationError: A value makes no sense; the text says which would.
         """
+        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
+            raise ConfigurationError(
+                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
+                f"not {self.namespace!r}"
+            )
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
             if value is None and getattr(type(self), name) is None:
@@ -70,16 +75,16 @@ class BrokerOptions:
             if kind in (int, float) and not _is_positive(value, kind):
                 what = "a positive number" if kind is float else "a positive whole number"
                 raise ConfigurationError(f"option {name!r} has to be {what}, not {value!r}")
+            if kind in (bool, str) and not isinstance(value, kind):
+                what = "true or false" if kind is bool else "text"  # unshown: it may be a secret
+                raise ConfigurationError(
+                    f"option {name!r} has to be {what}, not {type(value).__name__}"
+                )
             words = _choices(kind)
             if words and value not in words:
                 raise ConfigurationError(
                     f"option {name!r} has to be {' or '.join(map(repr, words))}, not {value!r}"
                 )
-        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
-            raise ConfigurationError(
-                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
-                f"not {self.namespace!r}"
-            )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         self._exchange = transport.exchange
         self._base = transport
         self._addresses = addresses
+        self._shares = len(addresses)  # whatever more is learnt must not take their time
         self._hint = hint
         self._wire: Wire | None = None
         self._pinged_at = 0.0
@@ -72,7 +73,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         """Connect to the first server that answers; they share the time."""
         addresses = self._addresses
         # A machine that is gone does not even refuse: it must not take the others' time.
-        share = self._base.options.connect_timeout / len(addresses)
+        share = self._base.options.connect_timeout / self._shares
         error: TransportError | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
