@@ -65,8 +65,10 @@ simulate:
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
+# Of each package: packages/wsrooms-core is tested by tests/core, and so on.
+PACKAGE_TESTS = $(wildcard $(patsubst packages/wsrooms-%/,tests/%,$(wildcard packages/*/)))
 coverage:
-	$(IN) coverage coverage run -m pytest tests/core tests/redis tests/conformance $(ARGS)
+	$(IN) coverage coverage run -m pytest $(PACKAGE_TESTS) tests/conformance $(ARGS)
 	$(IN) coverage coverage report
 
 mutants:

@@ -21,17 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = {
-    "wsrooms": ROOT / "packages/wsrooms-core/src",
-    "wsrooms_redis": ROOT / "packages/wsrooms-redis/src",
-}
+SOURCES = {path.name: path.parent for path in sorted(ROOT.glob("packages/*/src/wsrooms*"))}
 SNAPSHOT = ROOT / "tests/api/snapshot.txt"
 PUBLIC = (
     "wsrooms",
     "wsrooms.transports",
     "wsrooms.testing",
     "wsrooms.testing.conformance",
-    "wsrooms_redis",
+    *sorted(SOURCES.keys() - {"wsrooms"}),  # a transport each
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,8 +1,8 @@
 """Which brokers a machine has for the tests, and some of them for a command.
 
-python -m tests.brokers                         lists them; fails if Docker or an image lacks
-python -m tests.brokers run COMMAND {url}       starts a Redis and runs COMMAND with its URL
-python -m tests.brokers run COMMAND {nats_url}  likewise a NATS; or both
+python -m tests.brokers                          lists them; fails if Docker or an image lacks
+python -m tests.brokers run COMMAND {redis_url}  starts a Redis and runs COMMAND with its URL
+python -m tests.brokers run COMMAND {nats_url}   likewise a NATS; or both
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.brokers.processes import version_of
 from tests.brokers.redis import REDIS
 
 KINDS = (REDIS, NATS)
-MAKERS = {"{url}": redis_server, "{nats_url}": nats_server}
+MAKERS = {"{redis_url}": redis_server, "{nats_url}": nats_server}
 
 
 def survey() -> list[str]:

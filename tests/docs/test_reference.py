@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import re
 import textwrap
 
 from wsrooms import WsApp, errors
+from wsrooms.transports.urls import GROUP
 
 from .programs import ROOT
 
@@ -20,7 +22,7 @@ PACKAGES = [
     "wsrooms.transports",
     "wsrooms.testing",
     "wsrooms.testing.conformance",
-    "wsrooms_redis",
+    *sorted({point.module for point in importlib.metadata.entry_points(group=GROUP)}),
 ]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from wsrooms.errors import ConfigurationError, UnknownOption
+from wsrooms.transports import Address
 from wsrooms_redis import RedisKeywords, RedisOptions, RedisTransport
-from wsrooms_redis.target import Address, Target
+from wsrooms_redis.target import Target
 
 
 @pytest.mark.parametrize(

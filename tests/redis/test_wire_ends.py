@@ -14,9 +14,10 @@ import pytest
 from tests.brokers import Server, redis_server
 from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
 from wsrooms.testing import TcpProxy
+from wsrooms.transports.wire import SLICE
 from wsrooms_redis import RedisTransport
 from wsrooms_redis.target import Target
-from wsrooms_redis.wire import SLICE, Wire, pack
+from wsrooms_redis.wire import Wire, pack
 
 DEADLINE = 10.0
 

@@ -1,10 +1,12 @@
 """The distributions belong together: one version, pins that follow it, the same licence.
 
-Workspace sources hide a stale pin from everybody who works here, so it is looked for.
+Workspace sources hide a stale pin from everybody who works here, so it is looked for. So is
+a setting that names some of the packages and not all: it would look at the others less.
 """
 
 from __future__ import annotations
 
+import re
 import runpy
 import tomllib
 from pathlib import Path
@@ -18,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {path.parent.name: path.parent for path in ROOT.glob("packages/*/pyproject.toml")}
 CORE = "wsrooms-core"
 SIBLINGS = sorted(PACKAGES.keys() - {CORE})
+IMPORTED = {name: name.replace("-core", "").replace("-", "_") for name in PACKAGES}
+TOOLS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+SITE = (ROOT / "mkdocs.yml").read_text("utf-8")
 
 
 def project(name: str) -> dict[str, Any]:
@@ -80,11 +85,56 @@ def test_a_sibling_offers_every_scheme_that_the_core_sends_to_it(name: str) -> N
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
 def test_a_distribution_has_its_types_and_the_licence_with_it(name: str) -> None:
-    imported = name.replace("-core", "").replace("-", "_")
-    assert (PACKAGES[name] / "src" / imported / "py.typed").is_file()
+    assert (PACKAGES[name] / "src" / IMPORTED[name] / "py.typed").is_file()
     assert (PACKAGES[name] / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 @pytest.mark.parametrize("key", ["requires-python", "license", "authors"])
 def test_the_distributions_agree(key: str) -> None:
     assert [project(name)[key] for name in PACKAGES] == [project(CORE)[key]] * len(PACKAGES)
+
+
+def contract(name: str) -> dict[str, Any]:
+    """One of import-linter's."""
+    contracts: list[dict[str, Any]] = TOOLS["importlinter"]["contracts"]
+    [found] = [each for each in contracts if each["id"] == name]
+    return found
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_no_package_but_the_transports_knows_a_brokers_library(name: str) -> None:
+    """Each is imported by the first word of its distribution: nats-py is ``nats``."""
+    asked = project(name)["dependencies"]
+    libraries = {re.split(r"[^\w]", entry)[0] for entry in asked if not entry.startswith(CORE)}
+    assert libraries <= set(contract("brokers")["forbidden_modules"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("the paths of mypy", TOOLS["mypy"]["mypy_path"]),
+        ("the paths of pyright", TOOLS["pyright"]["extraPaths"]),
+        ("the paths of the reference", re.findall(r"packages/\S+", SITE)),
+    ],
+)
+def test_a_setting_has_the_folder_of_every_package(setting: str, named: list[str]) -> None:
+    there = [path.partition("packages/")[2] for path in named if "packages/" in path]
+    assert there == [f"{name}/src" for name in sorted(PACKAGES)], setting
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("what coverage measures", TOOLS["coverage"]["run"]["source"]),
+        ("what the layers are drawn for", TOOLS["importlinter"]["root_packages"]),
+        ("who imports only some of the core", [*contract("siblings")["source_modules"], "wsrooms"]),
+        ("who knows nobody beside it", [*contract("independence")["modules"], "wsrooms"]),
+    ],
+)
+def test_a_setting_names_every_package(setting: str, named: list[str]) -> None:
+    assert sorted(named) == sorted(IMPORTED.values()), setting
+
+
+def test_the_core_knows_no_sibling() -> None:
+    siblings = {IMPORTED[name] for name in SIBLINGS}
+    assert siblings <= set(contract("brokers")["forbidden_modules"])

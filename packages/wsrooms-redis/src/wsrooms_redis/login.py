@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -12,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
-from wsrooms_redis.target import Address
+from wsrooms.transports import Address, certificate_error
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -64,7 +63,7 @@ async def _connected(connection: AbstractConnection, where: str) -> None:
     except NoPermissionError as error:
         raise AuthenticationFailed(f"{where} lets this user in and not connect: {error}") from None
     except (RedisError, OSError, ValueError) as error:
-        if (certificate := _certificate_error(error)) is not None:
+        if (certificate := certificate_error(error)) is not None:
             raise AuthenticationFailed(
                 f"the certificate of {where} is not to be trusted: {certificate}"
             ) from None
@@ -188,13 +187,3 @@ def transport_of(connection: AbstractConnection, *, missing_ok: bool = False) ->
             "know it: install a version that wsrooms-redis allows"
         )
     return transport
-
-
-def _certificate_error(error: BaseException) -> str | None:
-    """What is wrong with the broker's certificate, if that is the reason."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return seen.verify_message
-        seen = seen.__cause__ or seen.__context__
-    return None

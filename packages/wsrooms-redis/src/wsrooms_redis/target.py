@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from wsrooms.errors import ConfigurationError
+from wsrooms.transports import Address, BrokerUrl
 
-__all__ = ["Address", "Target"]
+__all__ = ["Target"]
 
-SCHEMES = ("redis", "rediss", "redis+unix", "redis+sentinel")
-PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379}
-
-_PARTS = re.compile(r"(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?", re.DOTALL)
-_HOST = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|(?P<name>[^:\[\]\s]*))(?::(?P<port>[0-9]{1,5}))?"
-)
-
-
-class Address(NamedTuple):
-    """Where one server listens: host and port, or the path of a Unix socket and 0."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        if not self.port:
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+PORTS = {"redis": 6379, "rediss": 6379, "redis+unix": 0, "redis+sentinel": 26379}
 
 
 @dataclass(frozen=True)
@@ -60,33 +43,19 @@ class Target:
             ConfigurationError: It is no URL of a Redis server. Its text shows nothing that
                 may be a part of a password.
         """
-        scheme, separator, rest = url.partition("://")
-        scheme = scheme.lower()
-        if not separator or scheme not in SCHEMES:
-            known = ", ".join(f"{each}://" for each in SCHEMES)
-            raise ConfigurationError(
-                f"a Redis URL begins with {known}, as in redis://localhost:6379"
-            )
-        parts = _PARTS.match(rest)
-        assert parts is not None  # it matches anything
-        netloc, path, query = parts["netloc"], parts["path"], parts["query"] or ""
-        if ("@" not in netloc and "@" in rest) or "#" in rest:
-            raise ConfigurationError(
-                f"in this {scheme}:// URL a character has to be percent-encoded: '/' is %2F, "
-                "'?' is %3F, '#' is %23 and '@' is %40 in a user, a password and an option"
-            )
-        user, _, hosts = netloc.rpartition("@")
-        login = dict(zip(("username", "password"), map(unquote, user.split(":", 1)), strict=False))
+        read = BrokerUrl.of(url, broker="Redis", ports=PORTS, example="redis://localhost:6379")
+        scheme, path, query = read.scheme, read.path, read.query
+        login = {"username": read.user, "password": read.password}
         login = {name: text for name, text in login.items() if text}
         if scheme == "redis+unix":
-            socket = unquote(hosts + path)
+            socket = unquote(read.hosts + path)
             if not socket.startswith("/"):
                 raise ConfigurationError(
                     "a Unix socket has an absolute path, with three slashes: "
                     "redis+unix:///run/redis.sock"
                 )
             return cls(scheme, (Address(socket, 0),), 0, "", login, query)
-        addresses = tuple(_address(scheme, text) for text in hosts.split(","))
+        addresses = read.addresses(PORTS[scheme])
         steps = path.strip("/").split("/")
         service = unquote(steps.pop(0)) if scheme == "redis+sentinel" else ""
         if scheme == "redis+sentinel" and not service:
@@ -115,14 +84,3 @@ class Target:
         if self.scheme == "redis+unix":
             return {"path": address.host, **self.login}
         return {"host": address.host, "port": address.port, "db": self.database, **self.login}
-
-
-def _address(scheme: str, text: str) -> Address:
-    match = _HOST.fullmatch(text)
-    port = PORTS[scheme] if match is None or match["port"] is None else int(match["port"])
-    if match is None or not 0 < port < 65536:
-        raise ConfigurationError(
-            f"the host and port of this {scheme}:// URL cannot be read: write host:port, "
-            "[address]:port for IPv6, and a comma between several"
-        )
-    return Address(unquote(match["six"] or "") or match["name"] or "localhost", port)

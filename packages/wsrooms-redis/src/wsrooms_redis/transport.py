@@ -6,17 +6,23 @@ other. Each message is a PUBLISH in the envelope of wsrooms, each room a SUBSCRI
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports import BrokerLink, BrokerTransport, Command, WsBroadcastTransport
+from wsrooms.errors import TransportUnavailable
+from wsrooms.transports import (
+    Address,
+    BrokerLink,
+    BrokerTransport,
+    Command,
+    WireLink,
+    WsBroadcastTransport,
+)
 from wsrooms_redis.login import a_replica, is_replica
 from wsrooms_redis.options import RedisKeywords, RedisOptions
-from wsrooms_redis.target import Address, Target
+from wsrooms_redis.target import Target
 from wsrooms_redis.wire import Refusal, Wire, pack, refusal
 
 __all__ = ["RedisTransport"]
@@ -63,7 +69,7 @@ class RedisTransport(BrokerTransport):
         self._given = options
         self.target: Target = Target.of(url)
         read = RedisOptions.read(self.target.query, options)
-        read.check_tls(self.target.scheme)
+        read.check_tls(self.target.scheme, "rediss")
         super().__init__(
             read, where=self.target.where, max_payload=read.max_payload, logger=read.logger
         )
@@ -88,81 +94,23 @@ class RedisTransport(BrokerTransport):
         return wire_name.decode()[self._cut :]
 
 
-class _Link(BrokerLink):
-    """What both connections have in common: a wire, and pings on it."""
+class _Link(WireLink[Wire]):
+    """What both connections have in common."""
 
     def __init__(self, transport: RedisTransport) -> None:
+        tls = transport.target.scheme == "rediss"
+        hint = "; does it speak TLS there?" if tls else ""
+        super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
-        self._exchange = transport.exchange
-        self._wire: Wire | None = None
-        self._pinged_at = 0.0
 
-    async def connect(self) -> None:
-        addresses = self._transport.addresses
-        scheme = self._transport.target.scheme
-        # A machine that is gone does not even refuse: it must not take the others' time.
-        share = self._transport.options.connect_timeout / len(addresses)
-        error: TransportError | None = None
-        for _ in range(len(addresses)):
-            address = addresses[0]
-            self._wire = wire = Wire(self._on_reply)
-            try:
-                async with asyncio.timeout(0.95 * share):  # before the base gives all of it up
-                    await wire.open(self._transport.target, address, self._transport.options)
-            except BaseException as failure:
-                if addresses[0] is address:  # else the other link has found out
-                    addresses.rotate(-1)
-                if isinstance(failure, TimeoutError):
-                    told = f"{scheme}://{address} did not answer within {share:.2g} s"
-                    hint = "; does it speak TLS there?" if scheme == "rediss" else ""
-                    error = TransportUnavailable(told + hint)
-                elif isinstance(failure, TransportUnavailable):
-                    error = failure
-                else:
-                    raise
-                await wire.close()
-            else:
-                self._pinged_at = wire.heard_at
-                return
-        assert error is not None
-        raise error
+    def _made(self) -> Wire:
+        return Wire(self._on_reply)
 
-    async def lost(self) -> TransportError:
-        assert self._wire is not None
-        why = await self._wire.lost()
-        where = self._transport.where
-        return why or TransportUnavailable(f"{where} has closed the connection")
+    async def _open(self, wire: Wire, address: Address) -> None:
+        await wire.open(self._transport.target, address, self._transport.options)
 
-    async def close(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close()
-
-    def abort(self, error: TransportError) -> None:
-        if self._wire is not None:
-            self._wire.abort(error)
-
-    def tick(self, now: float, late: float) -> None:
-        wire = self._wire
-        if wire is None:
-            return
-        wire.look(late)
-        interval = self._transport.options.ping_interval
-        silent = now - wire.heard_at
-        if silent > 2 * interval:
-            self.abort(
-                TransportUnavailable(f"{self._transport.where} was silent for {silent:.1f} s")
-            )
-        elif now - self._pinged_at >= interval:
-            self._pinged_at = now
-            self._ping(wire)
-
-    @abstractmethod
-    def _ping(self, wire: Wire) -> None:
-        """Ask for a sign of life: a refusal is one too.
-
-        A server that cannot save its data refuses writes, and pings with them, not pub/sub.
-        """
+    def _where(self, address: Address) -> str:
+        return f"{self._transport.target.scheme}://{address}"
 
     @abstractmethod
     def _on_reply(self, reply: Any) -> None: ...
@@ -214,8 +162,12 @@ class _Hearing(_Link):
             raise unasked(self._transport.where)
         return asked
 
+    @property
+    def _unconfirmed(self) -> bool:
+        return False  # silence is enough: nobody waits for what else it says
+
     def _ping(self, wire: Wire) -> None:
-        self._unanswered.append(None)
+        self._unanswered.append(None)  # a refusal is an answer too: a full disk refuses pings
         wire.write(pack("PING"))
 
     def _pinged(self) -> None:
@@ -249,7 +201,6 @@ class _Publishing(_Link):
         super().__init__(transport)
         self._batch: deque[str | None] = deque()
         """The channels of what is not answered yet; None: a ping, which holds up the next batch."""
-        self._written_at = 0.0
 
     async def connect(self) -> None:
         self._batch.clear()
@@ -290,15 +241,9 @@ class _Publishing(_Link):
         self._batch.append(None)  # under load too: a replica answers messages as a primary does
         wire.write(pack("ROLE" if wire.asks_role else "PING"))
 
-    def tick(self, now: float, late: float) -> None:
-        super().tick(now, late)
-        if self._wire is None:
-            return
-        limit = self._transport.options.confirm_timeout
-        self._written_at = max(min(self._written_at + late, now), self._wire.heard_at)
-        if self._batch and self._batch[0] is not None and now - self._written_at > limit:
-            where = self._transport.where
-            self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
+    @property
+    def _unconfirmed(self) -> bool:
+        return bool(self._batch) and self._batch[0] is not None
 
 
 def unasked(where: str) -> TransportUnavailable:

@@ -18,9 +18,9 @@ from wsrooms.transports.envelope import (
     parse,
     wrap,
 )
-from wsrooms.transports.exchange import Exchange
+from wsrooms.transports.exchange import Exchange, checked
 from wsrooms.transports.memory import MemoryBus, MemoryTransport
-from wsrooms.transports.options import BrokerOptions
+from wsrooms.transports.options import BrokerKeywords, BrokerOptions
 from wsrooms.transports.outbox import Outbox, OutboxPolicy, Outgoing
 from wsrooms.transports.protocols import (
     SERVER_CHANNEL,
@@ -38,14 +38,22 @@ from wsrooms.transports.protocols import (
     room_of,
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
+from wsrooms.transports.target import Address, BrokerUrl
+from wsrooms.transports.tls import TlsKeywords, TlsOptions, certificate_error
 from wsrooms.transports.urls import transport_from_url
+from wsrooms.transports.wire import BrokerWire
+from wsrooms.transports.wirelink import WireLink
 from wsrooms.transports.wishes import Command, Wishes
 
 __all__ = [
     "SERVER_CHANNEL",
+    "Address",
+    "BrokerKeywords",
     "BrokerLink",
     "BrokerOptions",
     "BrokerTransport",
+    "BrokerUrl",
+    "BrokerWire",
     "Command",
     "Envelope",
     "Exchange",
@@ -65,12 +73,17 @@ __all__ = [
     "SupportsState",
     "SupportsStats",
     "TaggedTransport",
+    "TlsKeywords",
+    "TlsOptions",
     "TransportState",
     "Verdict",
+    "WireLink",
     "Wishes",
     "WsBroadcastTransport",
     "WsHealth",
     "backoff",
+    "certificate_error",
+    "checked",
     "new_instance_id",
     "parse",
     "room_channel",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wsrooms.transports.options import BrokerOptions
 
-__all__ = ["PROBE_PREFIX", "Exchange"]
+__all__ = ["PROBE_PREFIX", "Exchange", "checked"]
 
 PROBE_PREFIX = "ws:probe:"
 
@@ -40,13 +40,16 @@ class Exchange:
         probe_channel: Where this instance sends messages to itself.
         wishes: What is to be subscribed.
         outbox: What is to be published, in its envelope.
-        max_payload: Bytes that a payload may have.
+        max_payload: Bytes that a payload to be published may have: what the transport was
+            made for, or less, where the broker takes less.
+        check: Raises ``InvalidChannel`` for what the broker cannot carry.
         on_gap: Told of each gap.
         probes: Own messages on the probe's channel that came back.
     """
 
     def __init__(self, options: BrokerOptions, *, max_payload: int, logger: logging.Logger) -> None:
-        self.max_payload = max_payload
+        self.max_payload: int = max_payload
+        self.check: Callable[[str], None] = checked
         self.instance: str = ""
         self.probe_channel: str = PROBE_PREFIX
         self.wishes: Wishes = Wishes()
@@ -63,6 +66,7 @@ class Exchange:
         self._sequencer = Sequencer(COUNTERS)
         self._watch = SequenceWatch()
         self._own = b""
+        self._max_received = max_payload
         self._received = 0
         self._own_skipped = 0
         self._duplicates = 0
@@ -92,7 +96,7 @@ class Exchange:
             InvalidChannel: Likewise.
             UnicodeEncodeError: Likewise; the payload is no text that UTF-8 can carry.
         """
-        checked(channel)
+        self.check(channel)
         data = payload.encode()
         if len(data) > self.max_payload:
             raise PayloadTooLarge(len(data), self.max_payload)
@@ -112,7 +116,7 @@ class Exchange:
         Raises:
             InvalidChannel: No broker could carry that name.
         """
-        checked(channel)
+        self.check(channel)
         return self.wishes.want(channel, handler)
 
     def unsubscribe(self, channel: str, now: float) -> None:
@@ -131,7 +135,7 @@ class Exchange:
         if handler is None:
             return  # unsubscribed, and the broker has not come to that yet
         envelope = None
-        if len(data) <= self.max_payload + len(self._own) + 40:  # two numbers of 19 digits
+        if len(data) <= self._max_received + len(self._own) + 40:  # two numbers of 19 digits
             try:
                 envelope = parse(data.decode())
             except UnicodeDecodeError:

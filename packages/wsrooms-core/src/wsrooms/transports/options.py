@@ -7,12 +7,12 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from urllib.parse import parse_qsl
 
 from wsrooms.errors import ConfigurationError, UnknownOption
 
-__all__ = ["BrokerOptions"]
+__all__ = ["BrokerKeywords", "BrokerOptions"]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{0,64}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -63,6 +63,11 @@ class BrokerOptions:
         Raises:
             ConfigurationError: A value makes no sense; the text says which would.
         """
+        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
+            raise ConfigurationError(
+                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
+                f"not {self.namespace!r}"
+            )
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
             if value is None and getattr(type(self), name) is None:
@@ -70,16 +75,16 @@ class BrokerOptions:
             if kind in (int, float) and not _is_positive(value, kind):
                 what = "a positive number" if kind is float else "a positive whole number"
                 raise ConfigurationError(f"option {name!r} has to be {what}, not {value!r}")
+            if kind in (bool, str) and not isinstance(value, kind):
+                what = "true or false" if kind is bool else "text"  # unshown: it may be a secret
+                raise ConfigurationError(
+                    f"option {name!r} has to be {what}, not {type(value).__name__}"
+                )
             words = _choices(kind)
             if words and value not in words:
                 raise ConfigurationError(
                     f"option {name!r} has to be {' or '.join(map(repr, words))}, not {value!r}"
                 )
-        if not isinstance(self.namespace, str) or not _NAMESPACE.fullmatch(self.namespace):
-            raise ConfigurationError(
-                "option 'namespace' has to be at most 64 letters, digits, '.', '_' and '-', "
-                f"not {self.namespace!r}"
-            )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -108,6 +113,22 @@ class BrokerOptions:
                 raise UnknownOption(name, kinds)
             values[name] = value
         return cls(**values)
+
+
+class BrokerKeywords(TypedDict, total=False):
+    """The options of every transport as keywords, which :class:`BrokerOptions` explains."""
+
+    namespace: str
+    start_timeout: float
+    close_timeout: float
+    connect_timeout: float
+    confirm_timeout: float
+    ping_interval: float
+    probe_interval: float
+    outbox_messages: int
+    outbox_bytes: int
+    outbox_age: float
+    outbox_policy: Literal["reject", "drop_oldest"]
 
 
 def _kinds(cls: type[BrokerOptions]) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""A link over one wire: the next server that answers, pings, and silence as the end."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.transports.brokerlink import BrokerLink
+from wsrooms.transports.wire import BrokerWire
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from wsrooms.transports.broker import BrokerTransport
+    from wsrooms.transports.target import Address
+
+__all__ = ["WireLink"]
+
+Wire = TypeVar("Wire", bound=BrokerWire)
+
+
+class WireLink(BrokerLink, Generic[Wire]):
+    """What connections have in common that write to a wire and ping on it."""
+
+    def __init__(
+        self, transport: BrokerTransport, addresses: deque[Address], *, hint: str = ""
+    ) -> None:
+        """Connect for ``transport`` to the first of ``addresses`` that answers.
+
+        Args:
+            transport: Whose link it is.
+            addresses: The servers in the order in which they are tried; turned on where one fails.
+            hint: What to think of where one does not answer.
+        """
+        self._exchange = transport.exchange
+        self._base = transport
+        self._addresses = addresses
+        self._shares = len(addresses)  # whatever more is learnt must not take their time
+        self._hint = hint
+        self._wire: Wire | None = None
+        self._pinged_at = 0.0
+        self._written_at = 0.0
+
+    @abstractmethod
+    def _made(self) -> Wire:
+        """A wire that has not begun."""
+
+    @abstractmethod
+    async def _open(self, wire: Wire, address: Address) -> None:
+        """Connect ``wire`` to ``address`` and log in.
+
+        Raises:
+            TransportUnavailable: Another server may be tried.
+            TransportError: No other would do.
+        """
+
+    @abstractmethod
+    def _ping(self, wire: Wire) -> None:
+        """Ask for a sign of life: a refusal is one too."""
+
+    @property
+    @abstractmethod
+    def _unconfirmed(self) -> bool:
+        """Whether the next answer is to confirm what was written at ``_written_at``."""
+
+    @abstractmethod
+    def _where(self, address: Address) -> str:
+        """The server at ``address``, as errors name it."""
+
+    async def connect(self) -> None:
+        """Connect to the first server that answers; they share the time."""
+        addresses = self._addresses
+        # A machine that is gone does not even refuse: it must not take the others' time.
+        share = self._base.options.connect_timeout / self._shares
+        error: TransportError | None = None
+        for _ in range(len(addresses)):
+            address = addresses[0]
+            self._wire = wire = self._made()
+            try:
+                async with asyncio.timeout(0.95 * share):  # before the base gives all of it up
+                    await self._open(wire, address)
+            except BaseException as failure:
+                if addresses[0] is address:  # else another link has found out
+                    addresses.rotate(-1)
+                if isinstance(failure, TimeoutError):
+                    told = f"{self._where(address)} did not answer within {share:.2g} s"
+                    error = TransportUnavailable(told + self._hint)
+                elif isinstance(failure, TransportUnavailable):
+                    error = failure
+                else:
+                    raise
+                await wire.close()
+            else:
+                self._pinged_at = self._written_at = wire.heard_at
+                return
+        assert error is not None
+        raise error
+
+    async def lost(self) -> TransportError:
+        """Wait for the end of the wire."""
+        assert self._wire is not None
+        why = await self._wire.lost()
+        return why or TransportUnavailable(f"{self._base.where} has closed the connection")
+
+    async def close(self) -> None:
+        """Leave nothing of the wire."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
+
+    def abort(self, error: TransportError) -> None:
+        """End the wire at once."""
+        if self._wire is not None:
+            self._wire.abort(error)
+
+    def tick(self, now: float, late: float) -> None:
+        """Ping when it is time; give up what is silent or does not confirm."""
+        wire = self._wire
+        if wire is None:
+            return
+        wire.look(late)
+        where, options = self._base.where, self._base.options
+        silent = now - wire.heard_at
+        if silent > 2 * options.ping_interval:
+            self.abort(TransportUnavailable(f"{where} was silent for {silent:.1f} s"))
+        elif now - self._pinged_at >= options.ping_interval:
+            self._pinged_at = now
+            self._ping(wire)
+        self._written_at = max(min(self._written_at + late, now), wire.heard_at)
+        limit = options.confirm_timeout
+        if self._unconfirmed and now - self._written_at > limit:
+            self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))

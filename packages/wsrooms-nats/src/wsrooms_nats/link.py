@@ -1,0 +1,331 @@
+"""The connection to NATS: what it has asked, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wsrooms.errors import (
+    AuthenticationFailed,
+    InvalidChannel,
+    PayloadTooLarge,
+    PermissionDenied,
+    TransportError,
+    TransportUnavailable,
+)
+from wsrooms.transports import Address, Command, Outgoing, WireLink
+from wsrooms_nats.login import PORT, LoggedIn, is_about_login, log_in
+from wsrooms_nats.wire import NatsWire
+
+if TYPE_CHECKING:
+    from wsrooms_nats.transport import NatsTransport
+
+__all__ = ["NatsLink", "too_long"]
+
+BATCH_MESSAGES = 512
+BATCH_BYTES = 256 * 1024
+
+ENVELOPE = 64
+"""Bytes that wsrooms adds to a payload, at most."""
+
+SETTLE = 0.05
+"""Seconds that the other servers of a cluster get to learn of a subscription."""
+
+_DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
+
+
+class _Asked:
+    """What the next PONG is about: a command, a batch of messages, or neither: a ping."""
+
+    __slots__ = ("batch", "command", "exceeded", "refused")
+
+    def __init__(
+        self, command: Command | None = None, batch: Sequence[Outgoing[bytes]] = ()
+    ) -> None:
+        self.command = command
+        self.batch = batch
+        self.refused: Counter[str] = Counter()  # by subject
+        self.exceeded = False
+
+
+class NatsLink(WireLink[NatsWire]):
+    """The connection: what it has asked, and what became of it."""
+
+    def __init__(self, transport: NatsTransport) -> None:
+        tls = transport.login.scheme == "tls"
+        hint = "; does it want a plain greeting, or tls_first?" if tls else ""
+        super().__init__(transport, transport.addresses, hint=hint)
+        self._transport = transport
+        self._asked: deque[_Asked] = deque()
+        self._batches = 0
+        self._sids: dict[str, bytes] = {}
+        self._channels: dict[bytes, str] = {}
+        self._last_sid = 0
+        self._limit = 0
+        self._clustered = False
+        self._settling: deque[tuple[float, _Asked]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Life
+
+    async def connect(self) -> None:
+        """Connect, with nothing asked yet."""
+        self._asked.clear()
+        self._batches = 0
+        self._sids.clear()
+        self._channels.clear()
+        await super().connect()
+
+    def _made(self) -> NatsWire:
+        return NatsWire(self)
+
+    def _where(self, address: Address) -> str:
+        return f"{self._transport.login.scheme}://{address}"
+
+    async def _open(self, wire: NatsWire, address: Address) -> None:
+        transport = self._transport
+
+        def take(found: LoggedIn) -> None:
+            self._clustered = found.clustered
+            self._limit = found.max_payload
+            self._exchange.max_payload = min(
+                transport.options.max_payload, found.max_payload - ENVELOPE
+            )
+            transport.learn(found.servers)
+            wire.keeps = found.stream
+            wire.take_over(found.transport, found.unread)
+
+        name = transport.name_of(address)
+        await log_in(address, name, transport.login, transport.options, take)
+
+    async def lost(self) -> TransportError:
+        """Wait for the end; whatever it was, the next server is tried first."""
+        error = await super().lost()
+        self._addresses.rotate(-1)
+        return error
+
+    async def close(self) -> None:
+        """Leave nothing, also of what was about to be confirmed."""
+        self._settling.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await super().close()
+
+    def _ping(self, wire: NatsWire) -> None:
+        self._ask(wire, b"", _Asked())
+
+    @property
+    def _unconfirmed(self) -> bool:
+        return bool(self._asked)
+
+    def _ask(self, wire: NatsWire, data: bytes, asked: _Asked) -> None:
+        if not self._asked:
+            self._written_at = wire.now
+        self._asked.append(asked)
+        wire.write(data + b"PING\r\n")
+
+    # Out
+
+    def wake(self) -> None:
+        """Send commands, and the next batch once the last one is confirmed."""
+        wire = self._wire
+        if wire is None:
+            return
+        now = wire.now
+        for command in self._exchange.wishes.commands(now):
+            lines = self._subscribed if command.kind == "subscribe" else self._unsubscribed
+            self._ask(wire, lines(command.channels), _Asked(command))
+        if self._batches or not self._transport.may_publish:
+            return
+        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
+        if batch:
+            self._batches += 1
+            self._ask(wire, b"".join(self._published(batch)), _Asked(batch=batch))
+
+    def _subscribed(self, channels: Sequence[str]) -> bytes:
+        lines: list[bytes] = []
+        for channel in channels:
+            subject = self._transport.subject(channel)
+            if len(subject) > self._transport.longest:
+                continue
+            self._last_sid += 1
+            sid = self._sids[channel] = b"%d" % self._last_sid
+            self._channels[sid] = channel
+            lines.append(b"SUB %b %b\r\n" % (subject, sid))
+        return b"".join(lines)
+
+    def _unsubscribed(self, channels: Iterable[str]) -> bytes:
+        sids = [self._sids.pop(channel) for channel in channels if channel in self._sids]
+        for sid in sids:
+            del self._channels[sid]
+        return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
+
+    def _published(self, batch: Iterable[Outgoing[bytes]]) -> Iterator[bytes]:
+        subject_of = self._transport.subject
+        for message in batch:
+            if self._unfit(message) is None:
+                payload = message.payload
+                yield b"PUB %b %d\r\n%b\r\n" % (subject_of(message.channel), len(payload), payload)
+
+    def _unfit(self, message: Outgoing[bytes]) -> TransportError | None:
+        """Why the server that there is now cannot take a message that another one could."""
+        if message.size > self._limit:
+            return PayloadTooLarge(message.size, self._limit)
+        if len(self._transport.subject(message.channel)) > self._transport.longest:
+            return too_long(message.channel, self._transport.longest)
+        return None
+
+    # In
+
+    def on_message(self, sid: bytes, data: bytes, now: float) -> None:
+        """Hand a message on, if its subscription is still there."""
+        channel = self._channels.get(sid)
+        if channel is not None:
+            self._exchange.received(channel, data, now)
+
+    def on_info(self, info: dict[str, Any]) -> None:
+        """Learn of other servers, and leave one that is about to stop."""
+        urls = info.get("connect_urls")
+        if isinstance(urls, list) and urls:
+            found = (Address.read(str(url), PORT) for url in urls)
+            self._transport.learn(address for address in found if address is not None)
+            self._clustered = True
+        if info.get("ldm") and len(self._addresses) > 1:
+            raise TransportUnavailable(f"{self._base.where} is about to stop (lame duck mode)")
+
+    def on_error(self, text: str) -> None:
+        """Note what was refused; end the connection where that is not all."""
+        asked = self._asked[0] if self._asked else _Asked()
+        where = self._base.where
+        refusal = _DENIED.search(text)
+        if refusal is not None:
+            subject = refusal[2]
+            if subject not in self._subjects_of(asked, refusal[1].lower()):
+                # It was allowed before: the server has dropped a live subscription.
+                raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
+            asked.refused[subject] += 1
+        elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
+            asked.exceeded = True
+        else:
+            if "maximum control line" in text.lower():
+                self._learn_limit()
+            kind = AuthenticationFailed if is_about_login(text) else TransportUnavailable
+            raise kind(f"{where} answered: {text}")
+
+    def _subjects_of(self, asked: _Asked, kind: str) -> set[str]:
+        if kind == "publish":
+            channels = [message.channel for message in asked.batch]
+        elif asked.command is not None and asked.command.kind == "subscribe":
+            channels = list(asked.command.channels)
+        else:
+            channels = []
+        return {self._transport.subject(channel).decode() for channel in channels}
+
+    def _learn_limit(self) -> None:
+        """The longest of what is not confirmed was too long, whatever else was."""
+        channels = [message.channel for asked in self._asked for message in asked.batch]
+        for asked in self._asked:
+            channels += asked.command.channels if asked.command is not None else ()
+        longest = max((len(self._transport.subject(channel)) for channel in channels), default=0)
+        if longest:
+            self._transport.longest = min(self._transport.longest, longest - 1)
+
+    def on_pong(self) -> None:
+        """Tell what became of the oldest that was asked."""
+        if not self._asked:
+            raise TransportUnavailable(f"{self._base.where} answered what it was not asked")
+        asked = self._asked.popleft()
+        assert self._wire is not None
+        self._written_at = self._wire.now
+        if asked.batch:
+            self._batches -= 1
+            self._on_published(asked)
+            if len(self._exchange.outbox):
+                self.wake()
+        elif asked.command is None:
+            return
+        elif asked.command.kind == "unsubscribe":
+            self._on_answered(asked)
+        elif asked.exceeded and len(asked.command.channels) > 1:
+            self._wire.write(self._unsubscribed(asked.command.channels))
+            for channel in asked.command.channels:
+                self._exchange.wishes.ask_alone(channel)
+            self.wake()
+        elif settle := self._settle:
+            self._settling.append((self._wire.now + settle, asked))
+            if self._timer is None:
+                self._on_settled()
+        else:
+            self._on_answered(asked)
+
+    @property
+    def _settle(self) -> float:
+        given = self._transport.options.join_settle
+        if given is not None:
+            return given
+        return SETTLE if self._clustered else 0.0
+
+    def _on_settled(self) -> None:
+        """Confirm what has had its time, and come back for the rest."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._settling and self._settling[0][0] <= loop.time():
+            self._on_answered(self._settling.popleft()[1])
+        if self._settling and self._timer is None:
+            self._timer = loop.call_at(self._settling[0][0], self._on_settled)
+
+    def _on_answered(self, asked: _Asked) -> None:
+        """Tell the wishes what became of a command."""
+        assert asked.command is not None
+        transport = self._transport
+        for channel in asked.command.channels:
+            error: TransportError | None = None
+            if asked.command.kind == "subscribe":
+                subject = transport.subject(channel)
+                if subject.decode() in asked.refused:
+                    error = denied(channel, "subscribe", transport.where)
+                elif asked.exceeded:
+                    error = TransportUnavailable(
+                        f"{transport.where}: maximum subscriptions exceeded"
+                    )
+                elif len(subject) > transport.longest:
+                    error = too_long(channel, transport.longest)
+            if error is None:
+                self._exchange.wishes.answered(channel)
+            else:
+                self._unsubscribed([channel])
+                self._exchange.subscribe_refused(channel, error)
+        transport.answered()
+
+    def _on_published(self, asked: _Asked) -> None:
+        """Tell senders what became of a batch, in its order."""
+        transport = self._transport
+        left = Counter(message.channel for message in asked.batch) if asked.refused else None
+        for message in asked.batch:
+            error = self._unfit(message)
+            if left is not None and error is None:
+                # What a change of permissions hits first is refused, and all after it.
+                subject = transport.subject(message.channel).decode()
+                if left[message.channel] <= asked.refused[subject]:
+                    error = denied(message.channel, "publish to", transport.where)
+                left[message.channel] -= 1
+            if error is None:
+                self._exchange.outbox.confirm()
+            else:
+                self._exchange.publish_refused(error)
+
+
+def denied(channel: str, what: str, where: str) -> PermissionDenied:
+    """The error of a channel that this login may not use so."""
+    return PermissionDenied(channel, f"{where} does not allow to {what} {channel}")
+
+
+def too_long(channel: str, longest: int) -> InvalidChannel:
+    """The error of a channel whose subject the server would not read."""
+    return InvalidChannel(
+        channel, f"at NATS it would have more than {longest} bytes: see option max_control_line"
+    )

@@ -1,0 +1,250 @@
+"""From an address to a connection that nats-py has made and logged in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from nats.aio.client import Client
+from nats.errors import Error
+
+from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
+from wsrooms.transports import Address, BrokerUrl, certificate_error
+from wsrooms_nats.credentials import signing
+
+if TYPE_CHECKING:
+    import ssl
+
+    from wsrooms_nats.options import NatsOptions
+
+__all__ = ["PORT", "LoggedIn", "Login", "is_about_login", "log_in"]
+
+PORT = 4222
+
+COMMAND = "_connect_command"
+"""Of nats-py's client, which :class:`_Client` watches over."""
+
+LOGIN_WORDS = ("authorization violation", "authentication", "permissions violation for nkey")
+"""What the server says, in lower case, if it does not like who asks."""
+
+NEVER = 86_400
+"""Seconds for what nats-py is not to do by itself."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who asks, and whether nobody else may read along.
+
+    Attributes:
+        scheme: "tls": the server has to encrypt. "nats": if it wants to.
+        keywords: User, password, token, and what else nats-py takes.
+    """
+
+    scheme: str
+    keywords: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: BrokerUrl, options: NatsOptions) -> Login:
+        """What the URL and the options say, which count first.
+
+        Raises:
+            ConfigurationError: They contradict themselves.
+        """
+        options.check_login()
+        keywords = {
+            name: value
+            for name in ("user", "password", "token")
+            if (value := getattr(options, name)) is not None
+        }
+        if options.has_login:
+            return cls(url.scheme, keywords)
+        if url.password:
+            keywords = {"user": url.user, "password": url.password}
+        elif url.user:
+            keywords = {"token": url.user}
+        return cls(url.scheme, keywords)
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """What nats-py leaves behind.
+
+    Attributes:
+        transport: The connection.
+        unread: What has been read of what comes after the login.
+        max_payload: Bytes of a message that the server takes.
+        clustered: Whether it has said that it belongs to a cluster.
+        servers: Others of its cluster.
+        stream: nats-py's own view of the connection: to be kept, or Python would close it.
+    """
+
+    transport: asyncio.Transport
+    unread: bytes
+    max_payload: int
+    clustered: bool
+    servers: list[Address]
+    stream: object
+
+
+class _Failure(Exception):
+    """Ends a connect, which nats-py would else try again; its cause says why."""
+
+
+class _Client(Client):
+    """nats-py's client, which sends no secret in the clear where TLS is demanded."""
+
+    def __init__(self, where: str, *, encrypted: bool) -> None:
+        super().__init__()
+        self._where = where
+        self._encrypted = encrypted
+
+    def _connect_command(self) -> bytes:
+        """What logs in. nats-py encrypts if the server asks for it, whatever the URL says."""
+        _, transport = _stream_of(self)
+        if self._encrypted and transport.get_extra_info("ssl_object") is None:
+            raise TransportUnavailable(
+                f"{self._where} does not speak TLS; nothing was sent to it, as nats:// would"
+            )
+        return super()._connect_command()
+
+
+async def log_in(
+    address: Address,
+    name: str,
+    login: Login,
+    options: NatsOptions,
+    take: Callable[[LoggedIn], None],
+) -> None:
+    """Connect to the server at ``address`` and log in, with a client of its own.
+
+    Nothing of nats-py runs afterwards.
+
+    Args:
+        address: Where it listens.
+        name: What its certificate has to name.
+        login: Who asks.
+        options: Of the transport.
+        take: Called with what nats-py leaves, before anything else can arrive: has to give
+            the transport its protocol.
+
+    Raises:
+        AuthenticationFailed: The login or the certificate was refused.
+        TransportUnavailable: Anything else that nats-py or the system says.
+    """
+    where = f"{login.scheme}://{address}"
+    if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
+        raise _unknown_nats_py()
+    client = _Client(where, encrypted=login.scheme == "tls")
+    given: dict[str, Any] = dict(login.keywords)
+    try:
+        given.update(signing(options))
+        if login.scheme == "tls":
+            given["tls"] = options.tls or await _context(options)
+            given["tls_hostname"] = options.tls_hostname or name
+            given["tls_handshake_first"] = options.tls_first
+        await client.connect(
+            servers=[where],
+            error_cb=_fail,
+            name=options.client_name,
+            allow_reconnect=False,
+            connect_timeout=NEVER,
+            ping_interval=NEVER,
+            **given,
+        )
+        if not client.is_connected:
+            raise TransportUnavailable(f"{where} has closed the connection during the login")
+        take(await _taken(client))
+    except TransportError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
+        raise _told(failure.__cause__ or failure, where) from None
+    finally:
+        await _left(client)
+
+
+async def _fail(error: Exception) -> None:
+    raise _Failure from error
+
+
+async def _context(options: NatsOptions) -> ssl.SSLContext:
+    """Read certificates in a thread, anew for each connection: they are renewed."""
+    return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
+
+
+async def _taken(client: Client) -> LoggedIn:
+    """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
+    stream, transport = _stream_of(client)
+    reader: asyncio.StreamReader = stream._io_reader
+    reader.feed_eof()  # so that what it holds can be read without a wait
+    unread = await reader.read()
+    info: dict[str, Any] = getattr(client, "_server_info", {})
+    found = [Address.read(uri.netloc, PORT) for uri in client.discovered_servers]
+    servers = [address for address in found if address is not None]
+    client._transport = None  # closing the client then leaves the connection alone
+    return LoggedIn(
+        transport=transport,
+        unread=unread,
+        max_payload=client.max_payload,
+        clustered=bool(servers or info.get("cluster")),
+        servers=servers,
+        stream=stream,
+    )
+
+
+async def _left(client: Client) -> None:
+    """Leave nothing of ``client``, and never wait for the peer."""
+    stream = getattr(client, "_transport", None)
+    writer = getattr(stream, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()  # a close would wait until the peer has read everything
+    elif not client.is_connected:
+        return  # it has never come so far that there is anything to close
+    with contextlib.suppress(_Failure, Error, OSError):  # of a connection that is given up
+        await client.close()
+
+
+def _stream_of(client: Client) -> tuple[Any, asyncio.Transport]:
+    """nats-py's stream and its asyncio transport, for which there is no public way.
+
+    Raises:
+        TransportUnavailable: It is not where it is known to be.
+    """
+    stream = getattr(client, "_transport", None)
+    writer = getattr(stream, "_io_writer", None)
+    if writer is None or not hasattr(stream, "_io_reader"):
+        raise _unknown_nats_py()
+    transport: asyncio.Transport = writer.transport
+    return stream, transport
+
+
+def _unknown_nats_py() -> TransportUnavailable:
+    return TransportUnavailable(
+        f"nats-py {version('nats-py')} keeps its connection where wsrooms-nats does not "
+        "know it: install a version that wsrooms-nats allows"
+    )
+
+
+def _told(error: BaseException, where: str) -> TransportError:
+    """What to tell of an error of nats-py or of the system."""
+    if (certificate := certificate_error(error)) is not None:
+        return AuthenticationFailed(
+            f"the certificate of {where} is not to be trusted: {certificate}"
+        )
+    if is_about_login(str(error)):
+        words = str(error).removeprefix("nats: ")
+        return AuthenticationFailed(f"{where} refused the login: {words}")
+    words = str(error).removeprefix("nats: ") or type(error).__name__
+    if isinstance(error, Error | OSError | ValueError):
+        return TransportUnavailable(f"{where} cannot be reached: {words}")
+    # A seed or a JWT that cannot be used, by a library whose errors have no common base.
+    return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
+
+
+def is_about_login(text: str) -> bool:
+    """Whether the server's words are about who asks."""
+    words = text.lower()
+    return any(each in words for each in LOGIN_WORDS) and "timeout" not in words

@@ -1,0 +1,39 @@
+"""What a channel is called at NATS: one token, readable, and never a wildcard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from urllib.parse import quote, unquote
+
+__all__ = ["Subjects"]
+
+SAFE = "/:@!$&'()+,;=~-_"
+"""What NATS takes as it is, beside letters and digits; "." and "*" and ">" have a meaning."""
+
+REMEMBERED = 4096
+"""Subjects that need not be made anew."""
+
+
+class Subjects:
+    """The names of one namespace; what is encoded is ASCII, and different for each channel."""
+
+    def __init__(self, namespace: str) -> None:
+        """Prepare the prefix: ``wsrooms.`` and, where there is one, the namespace."""
+        self.prefix: str = f"wsrooms.{_token(namespace)}." if namespace else "wsrooms."
+
+        # The prefix alone, no reference to this object: a cycle would outlive its transport.
+        self.of: Callable[[str], bytes] = lru_cache(REMEMBERED)(partial(_subject, self.prefix))
+        """The subject of a channel: of ``ws:room:/a`` it is ``wsrooms.ws:room:/a``."""
+
+    def channel(self, subject: str) -> str:
+        """The channel that is called so."""
+        return unquote(subject[len(self.prefix) :])
+
+
+def _subject(prefix: str, channel: str) -> bytes:
+    return (prefix + _token(channel)).encode("ascii")
+
+
+def _token(text: str) -> str:
+    return quote(text, safe=SAFE).replace(".", "%2E")
