@@ -68,7 +68,7 @@ docs:
 # Of each package: packages/wsrooms-core is tested by tests/core, and so on.
 PACKAGE_TESTS = $(wildcard $(patsubst packages/wsrooms-%/,tests/%,$(wildcard packages/*/)))
 coverage:
-	$(IN) coverage coverage run -m pytest $(PACKAGE_TESTS) tests/conformance $(ARGS)
+	$(IN) coverage coverage run -m pytest $(PACKAGE_TESTS) tests/transports tests/conformance $(ARGS)
 	$(IN) coverage coverage report
 
 mutants:

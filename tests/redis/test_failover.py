@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import Server, redis_server, sentinel_of
-from tests.redis.told import Told
+from tests.transports.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
 from wsrooms_redis import RedisTransport
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wsrooms import Gap
-    from wsrooms.transports import TransportState
-    from wsrooms_redis import RedisTransport
+    from wsrooms.transports import BrokerTransport, TransportState
 
 DEADLINE = 15.0
 
@@ -21,7 +20,7 @@ class Told:
         gaps: In order.
     """
 
-    def __init__(self, transport: RedisTransport) -> None:
+    def __init__(self, transport: BrokerTransport) -> None:
         self.states: list[tuple[TransportState, str | None]] = []
         self.gaps: list[Gap] = []
         self._news: asyncio.Queue[tuple[TransportState, str | None]] = asyncio.Queue()

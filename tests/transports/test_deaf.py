@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.brokers import Server, redis_server
-from tests.redis.told import DEADLINE, Told
+from tests.transports.told import DEADLINE, Told
 from wsrooms import Gap, WsApp, use_ws_rooms
 from wsrooms.testing import connect_client
-from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-INTERVAL = 0.3
+    from tests.brokers import Server
+    from tests.transports.kinds import Kind
 
-PUSH = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n")
+INTERVAL = 0.3
 
 
 class Mute:
     """Before a real server: passes everything on, but for messages while it is ``muted``."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, kind: Kind, server: Server) -> None:
         self.muted = False
+        self._push = kind.push
         self.port = 0
         self._server = server
 
@@ -51,17 +50,17 @@ class Mute:
     ) -> None:
         try:
             while data := await reader.read(65536):
-                writer.write(PUSH.sub(b"", data) if back and self.muted else data)
+                writer.write(self._push.sub(b"", data) if back and self.muted else data)
         except ConnectionError:
             pass  # the other end is told below
         finally:
             writer.close()
 
 
-async def test_a_server_that_delivers_nothing_is_deaf_until_it_does() -> None:
-    async with redis_server() as server, Mute(server).serving() as mute:
-        transport = RedisTransport(
-            f"redis://127.0.0.1:{mute.port}", probe_interval=INTERVAL, ping_interval=INTERVAL
+async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) -> None:
+    async with kind.server() as server, Mute(kind, server).serving() as mute:
+        transport = kind.transport(
+            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=INTERVAL
         )
         seen = Told(transport)
         await transport.start()
@@ -85,10 +84,12 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does() -> None:
             await transport.close()
 
 
-async def test_a_join_is_not_answered_while_the_app_is_deaf() -> None:
-    async with redis_server() as server, Mute(server).serving() as mute:
-        url = f"redis://127.0.0.1:{mute.port}?probe_interval={INTERVAL}&ping_interval={INTERVAL}"
-        app = WsApp(broadcast_transport=url)
+async def test_a_join_is_not_answered_while_the_app_is_deaf(kind: Kind) -> None:
+    async with kind.server() as server, Mute(kind, server).serving() as mute:
+        transport = kind.transport(
+            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=INTERVAL
+        )
+        app = WsApp(broadcast_transport=transport)
 
         @app.on_message("join", "/tea")
         async def join() -> str:

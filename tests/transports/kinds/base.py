@@ -1,0 +1,132 @@
+"""What a test asks of a broker and its transport, whatever they are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from tests.brokers import Server
+    from wsrooms.transports import BrokerOptions, BrokerTransport
+
+__all__ = ["DEFAULTS", "PROBES", "Kind"]
+
+PROBES = "ws:probe:"
+"""How the channels begin on which a transport speaks to itself."""
+
+DEFAULTS: dict[str, object] = {
+    "namespace": "",
+    "start_timeout": 5.0,
+    "close_timeout": 5.0,
+    "connect_timeout": 2.0,
+    "confirm_timeout": 3.0,
+    "ping_interval": 2.0,
+    "probe_interval": 5.0,
+    "outbox_messages": 10_000,
+    "outbox_bytes": 16_777_216,
+    "outbox_age": 15.0,
+    "outbox_policy": "reject",
+    "client_name": "wsrooms",
+    "max_payload": 8_388_608,
+    "ssl_ca_certs": None,
+    "ssl_certfile": None,
+    "ssl_keyfile": None,
+    "ssl_cert_reqs": "required",
+    "ssl_check_hostname": True,
+    "logger": None,
+}
+"""The options of all of them, as the documentation says: seconds, bytes, counts."""
+
+
+class Kind(ABC):
+    """One transport and its broker.
+
+    Attributes:
+        name: Also a word that is in what the transport is called.
+        options: Its class of options.
+        keywords: The same as a TypedDict.
+        place: A URL at which nobody listens, without options.
+        tls_place: Likewise, with TLS.
+        defaults: Each option with its default.
+        needs: What an option makes no sense without: keywords.
+        keyword_only: The options that a URL cannot have.
+        broken: URLs that are none, with a password at ``{}``.
+        push: What the broker sends for one message, whose text has no line end.
+    """
+
+    name: str
+    options: type[BrokerOptions]
+    keywords: type
+    place: str
+    tls_place: str
+    defaults: ClassVar[Mapping[str, object]]
+    needs: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    keyword_only: ClassVar[frozenset[str]]
+    broken: ClassVar[Sequence[str]]
+    push: re.Pattern[bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def transport(self, url: str, **options: Any) -> BrokerTransport:
+        """One that has not started."""
+
+    @abstractmethod
+    def images(self) -> Sequence[str]:
+        """The servers to test with where they may differ."""
+
+    @abstractmethod
+    def server(self, image: str | None = None, *, tls: bool = False) -> Server:
+        """One that lets everybody do everything."""
+
+    @abstractmethod
+    def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
+        """One that carries probes and the ``allowed`` channels, and none that are ``denied``.
+
+        Args:
+            image: The kind of server.
+            allowed: Names that may end in ``*``, for a broker that says what it allows.
+            denied: Names, for one that can only say what it denies.
+        """
+
+    @abstractmethod
+    async def restrict(
+        self, server: Server, *, allowed: Iterable[str], denied: Iterable[str]
+    ) -> None:
+        """Restart a restricted server, to which this applies from now on."""
+
+    @abstractmethod
+    def guarded(self, password: str) -> AbstractAsyncContextManager[Server]:
+        """One that wants this password, of whoever does not name a user."""
+
+    @abstractmethod
+    async def demand(self, server: Server, password: str) -> None:
+        """Restart a guarded server, which wants this password from now on."""
+
+    @abstractmethod
+    def url(self, server: Server, *, password: str = "", user: str = "") -> str:
+        """Where a server is, with a login."""
+
+    def url_at(self, port: int) -> str:
+        """A server without TLS and login at a port of 127.0.0.1."""
+        scheme = self.place.partition("://")[0]
+        return f"{scheme}://127.0.0.1:{port}"
+
+    @abstractmethod
+    def holding(self, secret: str) -> Iterable[BrokerTransport]:
+        """Transports to where nobody listens that have ``secret``, in every way there is."""
+
+    @abstractmethod
+    def logging_in(self, server: Server, secret: str) -> Iterable[BrokerTransport]:
+        """Transports that a guarded server refuses because of ``secret``."""
+
+    def text(self, option: str, folder: Path) -> str:
+        """A value for an option that is a text, and not its default."""
+        return "x"
