@@ -1,17 +1,24 @@
-"""Which brokers a machine has for the tests, and one of them for a command.
+"""Which brokers a machine has for the tests, and some of them for a command.
 
-python -m tests.brokers                      lists them; fails if Docker or an image lacks
-python -m tests.brokers run COMMAND {url}    starts a Redis and runs COMMAND with its URL
+python -m tests.brokers                         lists them; fails if Docker or an image lacks
+python -m tests.brokers run COMMAND {url}       starts a Redis and runs COMMAND with its URL
+python -m tests.brokers run COMMAND {nats_url}  likewise a NATS; or both
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 
+from tests.brokers import nats_server, redis_server
 from tests.brokers.containers import engine
-from tests.brokers.redis import IMAGES, ON_PATH, WHEEL, program, redis_server
-from tests.brokers.servers import version_of
+from tests.brokers.nats import NATS
+from tests.brokers.processes import version_of
+from tests.brokers.redis import REDIS
+
+KINDS = (REDIS, NATS)
+MAKERS = {"{url}": redis_server, "{nats_url}": nats_server}
 
 
 def survey() -> list[str]:
@@ -21,20 +28,25 @@ def survey() -> list[str]:
         lacking = [docker]
     else:
         print(f"Docker {docker.version}")
-        reasons = {image: docker.lacks(image) for image in IMAGES}
+        images = [image for kind in KINDS for image in kind.images]
+        reasons = {image: docker.lacks(image) for image in images}
         print(*(f"{image} in Docker" for image, reason in reasons.items() if not reason), sep="\n")
         lacking = [reason for reason in reasons.values() if reason]
-    for kind in (WHEEL, ON_PATH):
-        if found := program(kind):
-            print(f"{version_of(found)} without Docker ({kind})")
+    for kind in KINDS:
+        for origin in (kind.wheel, kind.on_path):
+            if found := kind.program(origin):
+                print(f"{version_of(found)} without Docker ({origin})")
     return lacking
 
 
 async def run(command: list[str]) -> int:
-    """Run ``command`` with the URL of a Redis of its own; returns its status."""
-    async with redis_server() as server:
-        words = [word.replace("{url}", server.url) for word in command]
-        process = await asyncio.create_subprocess_exec(*words)
+    """Run ``command`` with the URLs of brokers of its own; returns its status."""
+    async with AsyncExitStack() as stack:
+        for placeholder, make in MAKERS.items():
+            if any(placeholder in word for word in command):
+                server = await stack.enter_async_context(make())
+                command = [word.replace(placeholder, server.url) for word in command]
+        process = await asyncio.create_subprocess_exec(*command)
         return await process.wait()
 
 

@@ -2,104 +2,129 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST
-from tests.brokers.servers import Server, Setup
+from tests.brokers.record import missing
+from tests.brokers.servers import Runner, Server
 
 if TYPE_CHECKING:
     import signal
 
     from testcontainers.core.container import DockerContainer
 
-EVERYWHERE = "0.0.0.0"  # within the container; outside it is 127.0.0.1
 
+class ContainerRunner(Runner):
+    """A container of an image, with fixed ports of 127.0.0.1.
 
-class ContainerServer(Server):
-    """A broker that is a container, with a fixed port of 127.0.0.1."""
+    Args:
+        image: Its official name.
+        words: What its command begins with, before the arguments of a server.
+    """
 
-    def __init__(self, setup: Setup, image: str, program: str, port: int) -> None:
-        super().__init__(setup, f"{image} in Docker")
-        self._container_name = f"wsrooms-{uuid.uuid4().hex}"
-        self._inner_port = port
-        self._made = self._make(image, program)
+    listens_at = "0.0.0.0"  # within the container; outside it is 127.0.0.1
+
+    def __init__(self, image: str, words: Sequence[str]) -> None:
+        self.name = f"{image} in Docker"
+        self.host = f"wsrooms-{uuid.uuid4().hex}"  # by which others of its network know it
+        self._image = image
+        self._words = words
+        self._made: DockerContainer | None = None
         self._container: Any = None  # docker has no types
 
-    def _make(self, image: str, program: str) -> DockerContainer:
+    def start(self, server: Server) -> None:
+        if self._container is not None:
+            with self._engine():
+                self._container.start()
+            return
+        guardian.watch("container", self.host)
+        self._made = made = self._make(server)
+        with self._engine() as errors:
+            try:
+                made.start()
+            except errors.APIError as error:
+                if "already in use" not in str(error):
+                    raise
+                # This engine wants ports to which nobody is bound.
+                server.release_ports()
+                made.get_wrapped_container().start()
+        self._container = made.get_wrapped_container()
+
+    def _make(self, server: Server) -> DockerContainer:
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
         # The guardian does what its reaper would do, and needs no image for it.
         testcontainers_config.ryuk_disabled = True
-        listen = self.setup.listen(EVERYWHERE, self._inner_port)
+        folder = str(server.folder)
+        network = server.setup.network
         made = (
-            DockerContainer(image)
-            .with_name(self._container_name)
-            .with_command([program, *listen, *self.setup.arguments])
-            .with_volume_mapping(self.folder, str(self.folder), "rw")
-            .with_kwargs(working_dir=str(self.folder), user=f"{os.getuid()}:{os.getgid()}")
+            DockerContainer(self._image)
+            .with_name(self.host)
+            .with_command([*self._words, *server.command()])
+            .with_volume_mapping(folder, folder, "rw")
+            .with_kwargs(
+                working_dir=folder,
+                user=f"{os.getuid()}:{os.getgid()}",
+                **({"network": network} if network else {}),
+            )
         )
-        # Docker takes an address with the port; testcontainers' type does not know it.
-        made.ports[f"{self._inner_port}/tcp"] = (HOST, self.port)  # type: ignore[assignment]
+        for port in server.ports:
+            # Docker takes an address with the port; testcontainers' type does not know it.
+            made.ports[f"{port}/tcp"] = (HOST, port)  # type: ignore[assignment]
         return made
 
-    def _start(self) -> None:
-        if self._container is not None:
-            with self._engine():
-                self._container.start()
+    def kill(self) -> None:
+        if self._container is None:
             return
-        guardian.watch("container", self._container_name)
-        with self._engine() as errors:
-            try:
-                self._made.start()
-            except errors.APIError as error:
-                if "already in use" not in str(error):
-                    raise
-                # This engine wants a port to which nobody is bound.
-                self._reserved.release()
-                self._made.get_wrapped_container().start()
-        self._container = self._made.get_wrapped_container()
-
-    def _kill(self) -> None:
         with self._engine():
-            if self._runs():
+            if self._status() == "running":
                 self._container.kill()
                 self._container.wait()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
+        assert self._container is not None, "it does not run"
         with self._engine():
             self._container.kill(number.name)
 
-    def _runs(self) -> bool:
+    def runs(self) -> bool:
         if self._container is None:
             return False
         with self._engine():
-            self._container.reload()
-        return bool(self._container.status == "running")
+            return self._status() == "running"
 
-    def _log(self) -> str:
+    def _status(self) -> str:
+        self._container.reload()
+        return str(self._container.status)
+
+    def log(self) -> str:
+        if self._container is None:
+            return ""
         with self._engine():
-            return str(self._container.logs(tail=100), "utf-8", "replace")
+            return str(self._container.logs(), "utf-8", "replace")
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        if self._made is None:
+            return
         self._made.stop()
         self._container = None
-        guardian.forget("container", self._container_name)
-        super()._end()
+        guardian.forget("container", self.host)
 
     @contextmanager
     def _engine(self) -> Iterator[Any]:
         """Talk to Docker, and keep no connection: a test may count its sockets."""
         from docker import errors
 
+        assert self._made is not None
         try:
             yield errors
         finally:
@@ -116,6 +141,29 @@ class Engine:
     def lacks(self, image: str) -> str | None:
         """Why ``image`` is not to be had; None if it is, after a pull if need be."""
         return _lacks(self._client, image)
+
+    def make_network(self, name: str) -> Any:
+        """Make a network on which containers know each other's names."""
+        try:
+            return self._client.networks.create(name)
+        finally:
+            self._client.close()
+
+
+@asynccontextmanager
+async def network_of() -> AsyncIterator[str]:
+    """A network of Docker's, on which containers find each other by their names."""
+    name = f"wsrooms-{uuid.uuid4().hex}"
+    docker = engine()
+    if isinstance(docker, str):
+        missing(docker)
+    guardian.watch("network", name)
+    made = await asyncio.to_thread(docker.make_network, name)
+    try:
+        yield name
+    finally:
+        await asyncio.shield(asyncio.to_thread(made.remove))
+        guardian.forget("network", name)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Ends what a killed test run leaves behind: processes, containers and folders.
+"""Ends what a killed test run leaves behind: processes, containers, networks and folders.
 
 A process of its own reads what it is to watch, one ``word what`` a line, from a pipe. The
 pipe ends with the test run, in whatever way that ends; what was not forgotten until then
@@ -16,7 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
+from typing import Any
 
 
 class Guardian:
@@ -27,7 +29,7 @@ class Guardian:
         self._lock = threading.Lock()
 
     def watch(self, kind: str, what: object) -> None:
-        """Have ``what`` ended with this run: a ``process``, a ``container`` or a ``folder``."""
+        """Have ``what`` ended with this run; its kind is one of ``KINDS``."""
         self._tell("watch", kind, what)
 
     def forget(self, kind: str, what: object) -> None:
@@ -84,7 +86,7 @@ def handle_of(pid: int) -> int | None:
     return os.pidfd_open(pid)
 
 
-class Container:
+class InDocker(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -96,12 +98,26 @@ class Container:
         # The engine may still be making one that it was asked for.
         for _ in range(20):
             with suppress(NotFound):
-                client.containers.get(self.name).remove(force=True, v=True)
+                self.remove_by(client)
                 return
             time.sleep(0.1)
 
-    def forget(self) -> None:
-        """Nothing is held."""
+    def forget(self) -> None:  # noqa: B027 - nothing is held
+        pass
+
+    @abstractmethod
+    def remove_by(self, client: Any) -> None:
+        """Raise NotFound where there is none."""
+
+
+class Container(InDocker):
+    def remove_by(self, client: Any) -> None:
+        client.containers.get(self.name).remove(force=True, v=True)
+
+
+class Network(InDocker):
+    def remove_by(self, client: Any) -> None:
+        client.networks.get(self.name).remove()
 
 
 class Folder:
@@ -115,17 +131,18 @@ class Folder:
         """Nothing is held."""
 
 
-# In the order in which they are ended: what writes into a folder goes before it.
-KINDS: dict[str, type[Process | Container | Folder]] = {
+# In the order in which they are ended: what uses a network or a folder goes before it.
+KINDS: dict[str, type[Process | InDocker | Folder]] = {
     "process": Process,
     "container": Container,
+    "network": Network,
     "folder": Folder,
 }
 
 
 def main() -> None:
     """Watch until the pipe ends; then end what is left."""
-    watched: dict[tuple[str, str], Process | Container | Folder] = {}
+    watched: dict[tuple[str, str], Process | InDocker | Folder] = {}
     for line in sys.stdin:
         word, kind, what = line.rstrip("\n").split(" ", 2)
         if word == "watch":

@@ -2,6 +2,7 @@
 
 ``redis``        a server of its own for each test, which runs once for each kind that is here
 ``redis_image``  the kind's name, for tests that start their own: ``redis_server(redis_image)``
+``nats``, ``nats_image``  likewise
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from tests.brokers.record import lacking, started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.brokers import Server
+    from tests.brokers import NatsServer, Server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "redis_image" in metafunc.fixturenames:
-        from tests.brokers import redis_images
+    for name in ("redis", "nats"):
+        if f"{name}_image" in metafunc.fixturenames:
+            from tests import brokers
 
-        metafunc.parametrize("redis_image", redis_images(), indirect=True)
+            images = {"redis": brokers.redis_images, "nats": brokers.nats_images}[name]()
+            metafunc.parametrize(f"{name}_image", images, indirect=True)
 
 
 @pytest.fixture
@@ -32,10 +35,24 @@ def redis_image(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def nats_image(request: pytest.FixtureRequest) -> str:
+    image: str = request.param
+    return image
+
+
+@pytest.fixture
 async def redis(redis_image: str) -> AsyncIterator[Server]:
     from tests.brokers import redis_server
 
     async with redis_server(redis_image) as server:
+        yield server
+
+
+@pytest.fixture
+async def nats(nats_image: str) -> AsyncIterator[NatsServer]:
+    from tests.brokers import nats_server
+
+    async with nats_server(nats_image) as server:
         yield server
 
 

