@@ -45,15 +45,16 @@ _DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"
 class _Asked:
     """What the next PONG is about: a command, a batch of messages, or neither: a ping."""
 
-    __slots__ = ("batch", "command", "exceeded", "question", "refused")
+    __slots__ = ("batch", "command", "exceeded", "question", "refused", "unfit")
 
     def __init__(
         self, command: Command | None = None, batch: Sequence[Outgoing[bytes]] = ()
     ) -> None:
         self.command = command
         self.batch = batch
-        self.refused: Counter[str] = Counter()  # by subject
+        self.refused: Counter[str] | None = None  # by subject
         self.exceeded = False
+        self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
         self.question: Question | None = None  # to the other servers of a cluster
 
 
@@ -160,7 +161,8 @@ class NatsLink(WireLink[NatsWire]):
         batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
         if batch:
             self._batches += 1
-            self._ask(wire, b"".join(self._published(batch)), _Asked(batch=batch))
+            asked = _Asked(batch=batch)
+            self._ask(wire, b"".join(self._published(asked)), asked)
 
     def _subscribed(self, channels: Sequence[str]) -> bytes:
         lines: list[bytes] = []
@@ -192,20 +194,18 @@ class NatsLink(WireLink[NatsWire]):
             del self._channels[sid]
         return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
 
-    def _published(self, batch: Iterable[Outgoing[bytes]]) -> Iterator[bytes]:
-        subject_of = self._transport.subject
-        for message in batch:
-            if self._unfit(message) is None:
-                payload = message.payload
-                yield b"PUB %b %d\r\n%b\r\n" % (subject_of(message.channel), len(payload), payload)
-
-    def _unfit(self, message: Outgoing[bytes]) -> TransportError | None:
-        """Why the server that there is now cannot take a message that another one could."""
-        if message.size > self._limit:
-            return PayloadTooLarge(message.size, self._limit)
-        if len(self._transport.subject(message.channel)) > self._transport.longest:
-            return too_long(message.channel, self._transport.longest)
-        return None
+    def _published(self, asked: _Asked) -> Iterator[bytes]:
+        subject_of, longest = self._transport.subject, self._transport.longest
+        for place, message in enumerate(asked.batch):
+            subject = subject_of(message.channel)
+            if message.size <= self._limit and len(subject) <= longest:
+                yield b"PUB %b %d\r\n%b\r\n" % (subject, message.size, message.payload)
+                continue
+            asked.unfit = asked.unfit or {}  # another server could have taken it
+            if message.size > self._limit:
+                asked.unfit[place] = PayloadTooLarge(message.size, self._limit)
+            else:
+                asked.unfit[place] = too_long(message.channel, longest)
 
     # In
 
@@ -243,6 +243,7 @@ class NatsLink(WireLink[NatsWire]):
                 # It was allowed before: the server has dropped a live subscription.
                 raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
             else:
+                asked.refused = asked.refused or Counter()
                 asked.refused[subject] += 1
         elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
             asked.exceeded = True
@@ -352,7 +353,7 @@ class NatsLink(WireLink[NatsWire]):
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
                 subject = transport.subject(channel)
-                if subject.decode() in asked.refused:
+                if asked.refused and subject.decode() in asked.refused:
                     error = denied(channel, "subscribe", transport.where)
                 elif asked.exceeded:
                     error = TransportUnavailable(
@@ -369,18 +370,24 @@ class NatsLink(WireLink[NatsWire]):
 
     def _on_published(self, asked: _Asked) -> None:
         """Tell senders what became of a batch, in its order."""
-        transport = self._transport
-        left = Counter(message.channel for message in asked.batch) if asked.refused else None
-        for message in asked.batch:
-            error = self._unfit(message)
-            if left is not None and error is None:
+        confirm = self._exchange.outbox.confirm
+        if asked.refused is None and asked.unfit is None:
+            for _ in asked.batch:
+                confirm()
+            return
+        unfit, refused = asked.unfit or {}, asked.refused or Counter()
+        written = [each for place, each in enumerate(asked.batch) if place not in unfit]
+        left = Counter(message.channel for message in written)
+        for place, message in enumerate(asked.batch):
+            error = unfit.get(place)
+            if error is None:
                 # What a change of permissions hits first is refused, and all after it.
-                subject = transport.subject(message.channel).decode()
-                if left[message.channel] <= asked.refused[subject]:
-                    error = denied(message.channel, "publish to", transport.where)
+                subject = self._transport.subject(message.channel).decode()
+                if left[message.channel] <= refused[subject]:
+                    error = denied(message.channel, "publish to", self._base.where)
                 left[message.channel] -= 1
             if error is None:
-                self._exchange.outbox.confirm()
+                confirm()
             else:
                 self._exchange.publish_refused(error)
 
