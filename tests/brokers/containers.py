@@ -149,6 +149,13 @@ class Engine:
         finally:
             self._client.close()
 
+    def has_network(self, name: str) -> bool:
+        """Whether there is such a network."""
+        try:
+            return bool(self._client.networks.list(names=[name]))
+        finally:
+            self._client.close()
+
 
 @asynccontextmanager
 async def network_of() -> AsyncIterator[str]:

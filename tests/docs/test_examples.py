@@ -19,11 +19,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wsrooms.testing import Cluster
 
+from .buses import BUSES
 from .programs import DEADLINE, EXAMPLES, ROOT, Client, client, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType
+
+    from .buses import Bus
 
 # A line of the list: the file, twice, and what it is about.
 LISTED = re.compile(r"^- \[(.+)\]\(\1\): (.+)$", re.MULTILINE)
@@ -42,9 +45,10 @@ def test_the_packages_readme_shows_the_chat_example_to_the_letter() -> None:
     assert python_blocks(page) == [(EXAMPLES / "chat.py").read_text("utf-8")]
 
 
-def test_the_readme_of_the_redis_package_shows_the_first_lines_of_its_example() -> None:
-    [shown] = python_blocks(ROOT / "packages/wsrooms-redis/README.md")
-    tested = (EXAMPLES / "redis/transports.py").read_text("utf-8")
+@pytest.mark.parametrize("bus", BUSES, ids=lambda bus: bus.name)
+def test_the_readme_of_a_transport_shows_the_first_lines_of_its_example(bus: Bus) -> None:
+    [shown] = python_blocks(ROOT / f"packages/wsrooms-{bus.name}/README.md")
+    tested = (EXAMPLES / bus.example).read_text("utf-8")
     lines = [line for line in shown.splitlines() if line]
     assert len(lines) == 2
     assert set(lines) <= set(tested.splitlines())
@@ -62,8 +66,8 @@ def test_the_site_shows_no_python_but_files_that_run_here(page: Path) -> None:
 
 def test_every_example_is_run_by_a_test_of_this_folder() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    tested = set(re.findall(r'(?:load|copy)\("(.+?)"|run_path\(.*?"(.+?)"', tests))
-    names = {one or other for one, other in tested}
+    run = r'(?:load|copy)\("(.+?)"|run_path\(.*?"(.+?)"|^PROGRAM = "(.+?)"'
+    names = {name for found in re.findall(run, tests, re.MULTILINE) for name in found}
     shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     assert shown - names == set()
 

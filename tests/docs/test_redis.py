@@ -1,9 +1,8 @@
-"""The page "Redis and Valkey": its options are the code's, its programs talk to real servers."""
+"""The page "Redis and Valkey", beyond what every page of a transport has (test_buses.py)."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,125 +11,54 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import redis_server, sentinel_of
-from wsrooms.errors import AuthenticationFailed, PermissionDenied, UnknownOption
-from wsrooms_redis import RedisOptions, RedisTransport
+from wsrooms.errors import AuthenticationFailed, PermissionDenied
+from wsrooms_redis import RedisTransport
 
-from .programs import DEADLINE, EXAMPLES, ROOT, client, load
+from .buses import at, heard, shown
+from .programs import DEADLINE, EXAMPLES, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.brokers import Server
-    from wsrooms import WsApp
 
 PAGE = (ROOT / "docs/transports/redis.md").read_text("utf-8")
-OPTIONS = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (\w*) ?\| (.+) \|$", PAGE, re.MULTILINE)
+PROGRAM = "redis/transports.py"
 ACL = (EXAMPLES / "redis/users.acl").read_text("utf-8")
 
 # The addresses of the examples, of which each test has its own.
 ADDRESS, TLS_ADDRESS = "localhost:6379", "localhost:6380"
 
 
-# The table of options
-
-
-def test_the_options_and_their_defaults_are_those_of_the_code() -> None:
-    fields = [(field.name, repr(field.default)) for field in dataclasses.fields(RedisOptions)]
-    assert [(name, default) for name, default, *_ in OPTIONS] == fields
-
-
-def test_the_options_that_a_url_does_not_take_are_called_keyword_only() -> None:
-    with pytest.raises(UnknownOption) as caught:
-        RedisTransport("redis://localhost?nonsense=1")
-    keyword_only = [name for name, *_, told in OPTIONS if told.startswith("keyword only")]
-    assert keyword_only
-    assert sorted([*caught.value.known, *keyword_only]) == sorted(name for name, *_ in OPTIONS)
-
-
-def test_each_duration_and_each_size_has_its_unit() -> None:
-    for name, default, unit, _ in OPTIONS:
-        if re.fullmatch(r"\d+\.\d+", default):
-            assert unit == "s", name
-        elif re.fullmatch(r"\d+", default):
-            assert unit in ("bytes", "messages"), name
-        else:
-            assert unit in ("", "file"), name
-
-
 # The programs
-
-
-async def heard(one: RedisTransport, other: RedisTransport) -> list[str]:
-    """Start both, and let one say something to the other."""
-    said: asyncio.Queue[str] = asyncio.Queue()
-    async with asyncio.timeout(DEADLINE):
-        await one.start()
-        await other.start()
-        try:
-            await other.subscribe("ws:room:tea", said.put_nowait)
-            await one.publish("ws:room:tea", "hello")
-            return [await said.get()]
-        finally:
-            await one.close()
-            await other.close()
-
-
-def transport(name: str, changes: Mapping[str, str]) -> RedisTransport:
-    """One of the page, at an address of the test's own."""
-    made = getattr(load("redis/transports.py", changes), name)
-    return made if isinstance(made, RedisTransport) else made()
-
-
-def at(server: Server) -> str:
-    return f"{server.host}:{server.port}"
-
-
-def test_the_page_shows_every_transport_of_the_example() -> None:
-    source = (EXAMPLES / "redis/transports.py").read_text("utf-8")
-    sections = set(re.findall(r"\[start:(\w+)\]", source))
-    assert set(re.findall(r'^--8<-- "examples/redis/transports.py:(\w+)"', PAGE, re.MULTILINE)) == (
-        sections
-    )
-
-
-async def test_the_app_of_three_lines_is_up(redis: Server) -> None:
-    app: WsApp = load("redis/transports.py", {ADDRESS: at(redis)}).ws
-    async with app.serving():
-        assert app.health().state == "up"
-
-
-async def test_options_by_keywords_and_by_url_are_the_same(redis: Server) -> None:
-    by_keywords = transport("by_keywords", {ADDRESS: at(redis)})
-    by_url = transport("by_url", {ADDRESS: at(redis)})
-    assert by_keywords.options == by_url.options
-    assert by_keywords.options.namespace == "staging"
-    assert await heard(by_keywords, by_url) == ["hello"]
 
 
 async def test_tls_with_an_authority_of_ones_own_is_spoken() -> None:
     async with redis_server(tls=True) as server:
         assert server.certificates is not None
         changes = {TLS_ADDRESS: at(server), "ca.pem": str(server.certificates.ca)}
-        one = transport("by_tls", changes)
+        one = shown(PROGRAM, "by_tls", changes)
         assert await heard(one, one.replica()) == ["hello"]
 
 
 async def test_a_unix_socket_leads_to_the_server() -> None:
     async with redis_server(arguments=("--unixsocket", "redis.sock")) as server:
-        one = transport("by_socket", {"/run/redis/redis.sock": str(server.folder / "redis.sock")})
+        one = shown(
+            PROGRAM, "by_socket", {"/run/redis/redis.sock": str(server.folder / "redis.sock")}
+        )
         assert await heard(one, one.replica()) == ["hello"]
 
 
 async def test_several_hosts_are_one_that_is_there(redis: Server) -> None:
     changes = {"redis-1:6379": "127.0.0.1:1", "redis-2:6379": at(redis)}
-    one = transport("by_hosts", changes)
+    one = shown(PROGRAM, "by_hosts", changes)
     assert await heard(one, one.replica()) == ["hello"]
 
 
 async def test_sentinels_are_asked_for_the_server() -> None:
     async with redis_server() as server, sentinel_of(server, "mymaster") as sentinel:
-        one = transport("by_sentinels", {"sentinel-1,sentinel-2,sentinel-3": at(sentinel)})
+        one = shown(PROGRAM, "by_sentinels", {"sentinel-1,sentinel-2,sentinel-3": at(sentinel)})
         assert await heard(one, one.replica()) == ["hello"]
 
 
@@ -151,7 +79,7 @@ async def with_users(image: str, acl: str) -> AsyncIterator[tuple[Server, Redis]
 
 async def test_the_user_may_do_all_that_is_needed_and_nothing_else(redis_image: str) -> None:
     async with with_users(redis_image, ACL) as (server, admin):
-        one = transport("by_user", {ADDRESS: at(server)})
+        one = shown(PROGRAM, "by_user", {ADDRESS: at(server)})
         other = RedisTransport(f"redis://wsrooms:p%40ssword@{at(server)}", ping_interval=0.1)
         await admin.config_resetstat()
         assert await heard(one, other) == ["hello"]
@@ -182,7 +110,7 @@ async def used_up(transport: RedisTransport, admin: Redis) -> None:
 
 async def test_the_user_is_denied_the_channels_of_others(redis_image: str) -> None:
     async with with_users(redis_image, ACL) as (server, _):
-        one = transport("by_user", {ADDRESS: at(server)})
+        one = shown(PROGRAM, "by_user", {ADDRESS: at(server)})
         await one.start()
         try:
             with pytest.raises(PermissionDenied):
@@ -211,7 +139,7 @@ async def test_a_password_that_changes_is_read_anew_for_each_connection(
     secret = tmp_path / "redis-password"
     secret.write_text("p@ssword\n")
     async with with_users(redis_image, ACL) as (server, admin):
-        one = transport("by_provider", {ADDRESS: at(server)})
+        one = shown(PROGRAM, "by_provider", {ADDRESS: at(server)})
         states: asyncio.Queue[str] = asyncio.Queue()
         one.on_state(lambda state, error: states.put_nowait(state))
         await one.start()
@@ -249,39 +177,3 @@ async def test_the_settings_are_a_servers_and_not_its_defaults(redis_image: str)
     changed = {name for name in after if after[name] != before.get(name)}
     assert {"client-output-buffer-limit", "tcp-keepalive"} <= changed
     assert "pubsub 268435456 67108864 60" in str(after["client-output-buffer-limit"])
-
-
-async def test_the_packages_readme_shows_an_app_that_is_up(redis: Server) -> None:
-    page = (ROOT / "packages/wsrooms-redis/README.md").read_text("utf-8")
-    [code] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert ADDRESS in code
-    names: dict[str, WsApp] = {}
-    exec(code.replace(ADDRESS, at(redis)), names)
-    async with names["ws"].serving():
-        assert names["ws"].health().state == "up"
-
-
-# From one process to two
-
-
-def diffs(page: str) -> list[str]:
-    return re.findall(r"^```diff\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.M | re.S)
-
-
-async def test_one_changed_line_makes_two_of_the_chat_one(redis: Server) -> None:
-    pages = ["README.md", "docs/index.md", "docs/transports/index.md", "docs/transports/redis.md"]
-    [shown] = {diff for page in pages for diff in diffs(page)}
-    old, new = shown.splitlines()
-    assert (old[0], new[0]) == ("-", "+")
-    changes = {old[1:]: new[1:].replace(ADDRESS, at(redis))}
-    one, other = load("chat.py", changes).ws, load("chat.py", changes).ws
-    async with (
-        one.serving() as here,
-        other.serving() as there,
-        client(here.url) as ann,
-        client(there.url) as bob,
-    ):
-        for each in (ann, bob):
-            assert await each.call("join", "/chat/general") == {"data": {"joined": True}}
-        await ann.send("message", "/chat/general", data="hello")
-        assert (await bob.receive())["data"] == "hello"

@@ -28,11 +28,13 @@ PACKAGES = [
 
 def public_names() -> list[str]:
     """Where each public name is imported from: the package that is nearest to ``wsrooms``."""
-    found: dict[str, str] = {}
+    found: dict[tuple[str, str], str] = {}
     for package in PACKAGES:
+        distribution = package.partition(".")[0]
         for name in importlib.import_module(package).__all__:
-            found.setdefault(name, f"{package}.{name}")
-    return sorted(found.values())
+            found.setdefault((distribution, name), f"{package}.{name}")
+    versions = {f"{package}.__version__" for package in PACKAGES} - {"wsrooms.__version__"}
+    return sorted(set(found.values()) - versions)  # they are the core's
 
 
 def test_every_public_name_is_on_exactly_one_page_of_the_reference() -> None:

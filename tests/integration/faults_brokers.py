@@ -7,7 +7,9 @@ skipped with that as their reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -16,7 +18,21 @@ from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
 if TYPE_CHECKING:
     from tests.integration.buses import Broker
 
-__all__ = ["Breaking", "breaking"]
+__all__ = ["Breaking", "Drop", "breaking"]
+
+
+class Drop(NamedTuple):
+    """A way to end one connection of each instance.
+
+    Attributes:
+        name: For the table.
+        deafens: Whether an instance hears nothing meanwhile.
+        do: Does it; returns how many were ended.
+    """
+
+    name: str
+    deafens: bool
+    do: Callable[[], Awaitable[int]]
 
 
 class Breaking(ABC):
@@ -24,21 +40,17 @@ class Breaking(ABC):
 
     Attributes:
         login: User and password that instances are to use, once ``allow`` was called.
+        refusal: What the health of an instance says whose login is refused.
+        drops: The ways to end connections; the last one deafens.
     """
 
     login = ("fleet", "a secret")
+    refusal: str
+    drops: Sequence[Drop]
 
     @abstractmethod
     async def forget(self) -> None:
-        """Lose all that is stored."""
-
-    @abstractmethod
-    async def drop_subscribers(self) -> int:
-        """End every connection that subscribes; returns how many."""
-
-    @abstractmethod
-    async def drop_publishers(self) -> int:
-        """End every connection that publishes; returns how many."""
+        """Lose all that is stored; skips the test where nothing is."""
 
     @abstractmethod
     async def allow(self) -> None:
@@ -49,31 +61,37 @@ class Breaking(ABC):
         """Let ``login`` in no more, and end its connections."""
 
     @abstractmethod
-    async def forbid_all_but(self, *patterns: str) -> None:
-        """Let ``login`` use only channels that match one of ``patterns``, as the core names them.
+    async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
+        """Let ``login`` use ``channel`` no more; ``allow`` takes it back.
 
-        ``allow`` takes it back.
+        Args:
+            channel: As the core names it.
+            but: Patterns of all that it may use still, for a broker that must be told those.
         """
 
     @abstractmethod
     async def limit_buffers(self, size: int) -> None:
-        """End a subscriber for which more than ``size`` bytes are waiting."""
+        """End from now on a subscriber for which more than ``size`` bytes are waiting.
+
+        A message of nearly so many still passes. Before instances are there: some brokers
+        must be started again for it.
+        """
 
 
 class RedisBreaking(Breaking):
     """Redis, or what speaks as it does."""
 
+    refusal = "refused the login"
+
     def __init__(self, broker: RedisBroker) -> None:
         self._client = broker.client
+        self.drops = (
+            Drop("CLIENT KILL of publishers", False, partial(self._drop, subscribing=False)),
+            Drop("CLIENT KILL of subscribers", True, partial(self._drop, subscribing=True)),
+        )
 
     async def forget(self) -> None:
         await self._client.flushall()
-
-    async def drop_subscribers(self) -> int:
-        return await self._drop(subscribing=True)
-
-    async def drop_publishers(self) -> int:
-        return await self._drop(subscribing=False)
 
     async def _drop(self, *, subscribing: bool) -> int:
         dropped = [
@@ -103,14 +121,14 @@ class RedisBreaking(Breaking):
             if each["user"] == user:
                 await self._client.client_kill_filter(_id=each["id"])
 
-    async def forbid_all_but(self, *patterns: str) -> None:
+    async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
         # Redis itself ends the connections that are subscribed to what is forbidden now.
         await self._client.acl_setuser(
             self.login[0],
             enabled=True,
             reset_channels=True,
             keys=["*"],
-            channels=list(patterns),
+            channels=list(but),
             categories=["+@all"],
         )
 

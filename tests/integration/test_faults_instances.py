@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.integration.faults_traffic import BURST
-from tests.integration.faults_trial import Trial
+from tests.integration.faults_trial import QUICK, Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
 
-STOPPED = 6.0
-"""Seconds: longer than a silent broker is borne with."""
+STOPPED = 2.5
+"""Seconds: longer than a silent broker is borne with, which is two ping intervals."""
 
 
 async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others_with_it(
@@ -43,10 +43,11 @@ async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others
 async def test_an_instance_that_stands_still_keeps_its_link_and_misses_nothing(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
-    async with Trial(nursery, broker, tmp_path) as trial:
+    async with Trial(nursery, broker, tmp_path, given=QUICK) as trial:
         before = await trial.stats("reconnects")
         still, *others = trial.processes
-        async with trial.fault("SIGSTOP of an instance for 6 s", outage=False, load=False) as fault:
+        name = f"SIGSTOP of an instance for {STOPPED:g} s"
+        async with trial.fault(name, outage=False, load=False) as fault:
             for other in others:
                 trial.traffic.send(other)  # so that one link of the other is idle
             still.signal(signal.SIGSTOP)

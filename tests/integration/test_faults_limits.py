@@ -77,25 +77,27 @@ def _missing(trial: Trial, listener: Process, publisher: Process) -> int:
     return sum(missing or 0 for _, name, missing in told if name == publisher.publisher)
 
 
-OUTAGE = 20.0
-JOIN_TIMEOUT = 8.0
-"""Seconds, as by default."""
+AGE = 4.0
+OUTAGE = 6.0
+JOIN_TIMEOUT = 3.0
+"""Seconds: of the three limits none is reached by chance, and each is within the outage."""
 
 OUTBOX = 16 * 1024 * 1024
 """Bytes that may wait, as by default."""
 
-PIECE = "x" * 200_000
+PIECE = "x" * 800_000
 EVERY = 0.1
-"""Seconds between two of them: the outbox is full long before the end."""
+"""Seconds between two of them: the outbox is full long before the first gets too old."""
 
 
-async def test_an_outage_of_twenty_seconds_costs_no_more_than_the_outbox_and_heals(
+async def test_an_outage_that_outlasts_all_limits_costs_no_more_than_the_outbox_and_heals(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
-    async with Trial(nursery, broker, tmp_path) as trial:
+    given, options = {"outbox_age": AGE}, {"join_timeout": JOIN_TIMEOUT}
+    async with Trial(nursery, broker, tmp_path, given=given, options=options) as trial:
         clients = [await trial.client(index) for index in range(3)]
         before = await trial.ask("resources")
-        async with trial.fault("20 s without a broker") as fault:
+        async with trial.fault(f"{OUTAGE:g} s without a broker") as fault:
             await trial.server.kill()
             await fault.noticed(AT_ONCE)
             until = fault.began + OUTAGE
@@ -153,8 +155,8 @@ async def test_a_subscriber_that_is_too_slow_for_the_broker_recovers_and_tells_i
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
     ways = breaking(broker)
+    await ways.limit_buffers(BUFFER)
     async with Trial(nursery, broker, tmp_path) as trial:
-        await ways.limit_buffers(BUFFER)
         slow = trial.processes[2]
         await (await trial.client(2)).call("enter", "/room", "/bulk")
         connected = len(await broker.connections() or ())

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
 
+PING_INTERVAL = 1.0
+"""Seconds: half of the default, and so is the time until a silent peer is noticed."""
+
 UNSENT = 6 * 1024 * 1024
 """Bytes of one message: more than the buffers of two kernels take."""
 
@@ -46,11 +49,12 @@ async def test_links_that_are_cut_lose_nothing_unsaid_and_double_nothing(
 async def test_a_link_that_falls_silent_while_idle_is_noticed_in_time(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
-    async with Trial(nursery, broker, tmp_path) as trial:
+    given = {"ping_interval": PING_INTERVAL}
+    async with Trial(nursery, broker, tmp_path, given=given) as trial:
         async with trial.fault("half-open, idle", load=False) as fault:
             for proxy in trial.proxies:
                 proxy.hole()
-            await fault.noticed(NOTICED)
+            await fault.noticed(NOTICED / 2)
             for proxy in trial.proxies:
                 proxy.heal()
         fault.assert_nothing_lost()

@@ -128,7 +128,7 @@ async def _storm(trial: Trial, chance: random.Random) -> None:
                 await asyncio.sleep(chance.uniform(0.1, 1.5))
                 trial.processes[index].signal(signal.SIGCONT)
             case _:
-                await ways.drop_subscribers()
+                await ways.drops[-1].do()
         await asyncio.sleep(chance.uniform(*CALM))
 
 

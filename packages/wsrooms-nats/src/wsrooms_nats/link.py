@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from wsrooms.errors import (
@@ -18,6 +19,7 @@ from wsrooms.errors import (
 )
 from wsrooms.transports import Address, Command, Outgoing, WireLink
 from wsrooms_nats.login import PORT, LoggedIn, is_about_login, log_in
+from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ ENVELOPE = 64
 """Bytes that wsrooms adds to a payload, at most."""
 
 SETTLE = 0.05
-"""Seconds that the other servers of a cluster get to learn of a subscription."""
+"""Seconds that other servers of a cluster get to learn of a subscription if they cannot say."""
+
+ANSWER = 1.0
+"""Seconds in which they have to say so; then they get no more."""
 
 _DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
 
@@ -40,15 +45,17 @@ _DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"
 class _Asked:
     """What the next PONG is about: a command, a batch of messages, or neither: a ping."""
 
-    __slots__ = ("batch", "command", "exceeded", "refused")
+    __slots__ = ("batch", "command", "exceeded", "question", "refused", "unfit")
 
     def __init__(
         self, command: Command | None = None, batch: Sequence[Outgoing[bytes]] = ()
     ) -> None:
         self.command = command
         self.batch = batch
-        self.refused: Counter[str] = Counter()  # by subject
+        self.refused: Counter[str] | None = None  # by subject
         self.exceeded = False
+        self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
+        self.question: Question | None = None  # to the other servers of a cluster
 
 
 class NatsLink(WireLink[NatsWire]):
@@ -66,7 +73,10 @@ class NatsLink(WireLink[NatsWire]):
         self._last_sid = 0
         self._limit = 0
         self._clustered = False
-        self._settling: deque[tuple[float, _Asked]] = deque()
+        self._routes: Routes | None = None
+        self._traces = False
+        self._warned = False
+        self._settling: dict[_Asked, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     # Life
@@ -77,6 +87,8 @@ class NatsLink(WireLink[NatsWire]):
         self._batches = 0
         self._sids.clear()
         self._channels.clear()
+        self._routes = None
+        self._warned = False
         await super().connect()
 
     def _made(self) -> NatsWire:
@@ -90,6 +102,7 @@ class NatsLink(WireLink[NatsWire]):
 
         def take(found: LoggedIn) -> None:
             self._clustered = found.clustered
+            self._traces = found.traces
             self._limit = found.max_payload
             self._exchange.max_payload = min(
                 transport.options.max_payload, found.max_payload - ENVELOPE
@@ -137,14 +150,19 @@ class NatsLink(WireLink[NatsWire]):
             return
         now = wire.now
         for command in self._exchange.wishes.commands(now):
-            lines = self._subscribed if command.kind == "subscribe" else self._unsubscribed
-            self._ask(wire, lines(command.channels), _Asked(command))
+            asked = _Asked(command)
+            if command.kind == "unsubscribe":
+                self._ask(wire, self._unsubscribed(command.channels), asked)
+            else:
+                lines = self._subscribed(command.channels)
+                self._ask(wire, lines + self._asked_of_routes(asked), asked)
         if self._batches or not self._transport.may_publish:
             return
         batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
         if batch:
             self._batches += 1
-            self._ask(wire, b"".join(self._published(batch)), _Asked(batch=batch))
+            asked = _Asked(batch=batch)
+            self._ask(wire, b"".join(self._published(asked)), asked)
 
     def _subscribed(self, channels: Sequence[str]) -> bytes:
         lines: list[bytes] = []
@@ -158,26 +176,36 @@ class NatsLink(WireLink[NatsWire]):
             lines.append(b"SUB %b %b\r\n" % (subject, sid))
         return b"".join(lines)
 
+    def _asked_of_routes(self, asked: _Asked) -> bytes:
+        """What to write so that the cluster's other servers tell when they know, if they can."""
+        may = self._clustered and self._traces and self._transport.options.join_settle is None
+        if not may:
+            return b""
+        lines = b""
+        if self._routes is None:
+            self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
+            lines = self._routes.subscribed()
+        asked.question, line = self._routes.asked()
+        return lines + line
+
     def _unsubscribed(self, channels: Iterable[str]) -> bytes:
         sids = [self._sids.pop(channel) for channel in channels if channel in self._sids]
         for sid in sids:
             del self._channels[sid]
         return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
 
-    def _published(self, batch: Iterable[Outgoing[bytes]]) -> Iterator[bytes]:
-        subject_of = self._transport.subject
-        for message in batch:
-            if self._unfit(message) is None:
-                payload = message.payload
-                yield b"PUB %b %d\r\n%b\r\n" % (subject_of(message.channel), len(payload), payload)
-
-    def _unfit(self, message: Outgoing[bytes]) -> TransportError | None:
-        """Why the server that there is now cannot take a message that another one could."""
-        if message.size > self._limit:
-            return PayloadTooLarge(message.size, self._limit)
-        if len(self._transport.subject(message.channel)) > self._transport.longest:
-            return too_long(message.channel, self._transport.longest)
-        return None
+    def _published(self, asked: _Asked) -> Iterator[bytes]:
+        subject_of, longest = self._transport.subject, self._transport.longest
+        for place, message in enumerate(asked.batch):
+            subject = subject_of(message.channel)
+            if message.size <= self._limit and len(subject) <= longest:
+                yield b"PUB %b %d\r\n%b\r\n" % (subject, message.size, message.payload)
+                continue
+            asked.unfit = asked.unfit or {}  # another server could have taken it
+            if message.size > self._limit:
+                asked.unfit[place] = PayloadTooLarge(message.size, self._limit)
+            else:
+                asked.unfit[place] = too_long(message.channel, longest)
 
     # In
 
@@ -186,6 +214,10 @@ class NatsLink(WireLink[NatsWire]):
         channel = self._channels.get(sid)
         if channel is not None:
             self._exchange.received(channel, data, now)
+        elif sid == TRACES and self._routes is not None:
+            question = self._routes.received(data)
+            if question is not None and question.done:
+                self._on_routes_know(question)
 
     def on_info(self, info: dict[str, Any]) -> None:
         """Learn of other servers, and leave one that is about to stop."""
@@ -204,10 +236,15 @@ class NatsLink(WireLink[NatsWire]):
         refusal = _DENIED.search(text)
         if refusal is not None:
             subject = refusal[2]
-            if subject not in self._subjects_of(asked, refusal[1].lower()):
+            if self._routes is not None and self._routes.concerns(subject):
+                self._traces = False
+                asked.question = None
+            elif subject not in self._subjects_of(asked, refusal[1].lower()):
                 # It was allowed before: the server has dropped a live subscription.
                 raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
-            asked.refused[subject] += 1
+            else:
+                asked.refused = asked.refused or Counter()
+                asked.refused[subject] += 1
         elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
             asked.exceeded = True
         else:
@@ -255,38 +292,68 @@ class NatsLink(WireLink[NatsWire]):
             for channel in asked.command.channels:
                 self._exchange.wishes.ask_alone(channel)
             self.wake()
-        elif settle := self._settle:
-            self._settling.append((self._wire.now + settle, asked))
-            if self._timer is None:
-                self._on_settled()
+        elif settle := self._settle(asked):
+            self._settling[asked] = self._wire.now + settle
+            self._on_settled()
         else:
             self._on_answered(asked)
 
-    @property
-    def _settle(self) -> float:
+    def _settle(self, asked: _Asked) -> float:
+        """Seconds from the server's confirmation until ``asked`` counts as confirmed, at most."""
         given = self._transport.options.join_settle
         if given is not None:
             return given
-        return SETTLE if self._clustered else 0.0
+        if not self._clustered:
+            return 0.0
+        if asked.question is None or asked.question.silent:
+            return SETTLE
+        return 0.0 if asked.question.done else ANSWER
+
+    def _on_routes_know(self, question: Question) -> None:
+        for asked, until in self._settling.items():
+            if asked.question is question:
+                assert self._wire is not None
+                self._settling[asked] = min(until, self._wire.now + SETTLE * question.silent)
+                self._on_settled()
+                return
 
     def _on_settled(self) -> None:
         """Confirm what has had its time, and come back for the rest."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         loop = asyncio.get_running_loop()
-        while self._settling and self._settling[0][0] <= loop.time():
-            self._on_answered(self._settling.popleft()[1])
-        if self._settling and self._timer is None:
-            self._timer = loop.call_at(self._settling[0][0], self._on_settled)
+        now = loop.time()
+        for asked in [asked for asked, until in self._settling.items() if until <= now]:
+            del self._settling[asked]
+            question = asked.question
+            if question is not None and not question.done and not question.silent:
+                self._on_silence()
+            self._on_answered(asked)
+        if self._settling:
+            self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
+
+    def _on_silence(self) -> None:
+        if not self._warned:
+            self._warned = True
+            self._transport.logger.warning(
+                "%s: another server of the cluster did not say within %g s that it knows of new "
+                "subscriptions; until it does they may miss messages that are published there",
+                self._base.where,
+                ANSWER,
+            )
 
     def _on_answered(self, asked: _Asked) -> None:
         """Tell the wishes what became of a command."""
         assert asked.command is not None
+        if asked.question is not None and self._routes is not None:
+            self._routes.forget(asked.question)
         transport = self._transport
         for channel in asked.command.channels:
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
                 subject = transport.subject(channel)
-                if subject.decode() in asked.refused:
+                if asked.refused and subject.decode() in asked.refused:
                     error = denied(channel, "subscribe", transport.where)
                 elif asked.exceeded:
                     error = TransportUnavailable(
@@ -303,18 +370,24 @@ class NatsLink(WireLink[NatsWire]):
 
     def _on_published(self, asked: _Asked) -> None:
         """Tell senders what became of a batch, in its order."""
-        transport = self._transport
-        left = Counter(message.channel for message in asked.batch) if asked.refused else None
-        for message in asked.batch:
-            error = self._unfit(message)
-            if left is not None and error is None:
+        confirm = self._exchange.outbox.confirm
+        if asked.refused is None and asked.unfit is None:
+            for _ in asked.batch:
+                confirm()
+            return
+        unfit, refused = asked.unfit or {}, asked.refused or Counter()
+        written = [each for place, each in enumerate(asked.batch) if place not in unfit]
+        left = Counter(message.channel for message in written)
+        for place, message in enumerate(asked.batch):
+            error = unfit.get(place)
+            if error is None:
                 # What a change of permissions hits first is refused, and all after it.
-                subject = transport.subject(message.channel).decode()
-                if left[message.channel] <= asked.refused[subject]:
-                    error = denied(message.channel, "publish to", transport.where)
+                subject = self._transport.subject(message.channel).decode()
+                if left[message.channel] <= refused[subject]:
+                    error = denied(message.channel, "publish to", self._base.where)
                 left[message.channel] -= 1
             if error is None:
-                self._exchange.outbox.confirm()
+                confirm()
             else:
                 self._exchange.publish_refused(error)
 

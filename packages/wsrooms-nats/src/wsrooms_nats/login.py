@@ -31,6 +31,9 @@ COMMAND = "_connect_command"
 LOGIN_WORDS = ("authorization violation", "authentication", "permissions violation for nkey")
 """What the server says, in lower case, if it does not like who asks."""
 
+TRACING = (2, 11)
+"""The first release of nats-server that traces messages."""
+
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
 
@@ -78,6 +81,7 @@ class LoggedIn:
         unread: What has been read of what comes after the login.
         max_payload: Bytes of a message that the server takes.
         clustered: Whether it has said that it belongs to a cluster.
+        traces: Whether it can trace messages, as of 2.11.
         servers: Others of its cluster.
         stream: nats-py's own view of the connection: to be kept, or Python would close it.
     """
@@ -86,6 +90,7 @@ class LoggedIn:
     unread: bytes
     max_payload: int
     clustered: bool
+    traces: bool
     servers: list[Address]
     stream: object
 
@@ -184,12 +189,14 @@ async def _taken(client: Client) -> LoggedIn:
     info: dict[str, Any] = getattr(client, "_server_info", {})
     found = [Address.read(uri.netloc, PORT) for uri in client.discovered_servers]
     servers = [address for address in found if address is not None]
+    release = client.connected_server_version
     client._transport = None  # closing the client then leaves the connection alone
     return LoggedIn(
         transport=transport,
         unread=unread,
         max_payload=client.max_payload,
         clustered=bool(servers or info.get("cluster")),
+        traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
         servers=servers,
         stream=stream,
     )
@@ -200,7 +207,8 @@ async def _left(client: Client) -> None:
     stream = getattr(client, "_transport", None)
     writer = getattr(stream, "_io_writer", None)
     if writer is not None:
-        writer.transport.abort()  # a close would wait until the peer has read everything
+        writer.transport.abort()  # a close would wait until the peer has read everything,
+        client._transport = None  # and where TLS has failed for ever
     elif not client.is_connected:
         return  # it has never come so far that there is anything to close
     with contextlib.suppress(_Failure, Error, OSError):  # of a connection that is given up

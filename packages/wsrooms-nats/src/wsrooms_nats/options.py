@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import ssl
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from wsrooms.errors import ConfigurationError
 from wsrooms.transports import TlsKeywords, TlsOptions
@@ -27,8 +28,9 @@ class NatsOptions(TlsOptions):
         max_control_line: Bytes of a command that the server takes, which bounds the length
             of a room's name; its option of that name.
         join_settle: Seconds from the server's confirmation until a subscription counts as
-            confirmed. In a cluster the others learn of it a moment later; None: nothing at
-            a single server, 0.05 s at one that says it belongs to a cluster.
+            confirmed; 0 for none. In a cluster the other servers learn of it a moment later.
+            None: until they say that they have (nats-server 2.11), at most 1 s, and 0.05 s
+            where they cannot.
         user: Who logs in, if the URL does not say so.
         password: Of the user.
         token: Instead of a user.
@@ -41,6 +43,8 @@ class NatsOptions(TlsOptions):
         randomize: Whether several servers are tried in random order, which spreads instances.
         logger: For what nobody else is told.
     """
+
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"join_settle"})
 
     client_name: str = "wsrooms"
     max_payload: int = 8 * 1024 * 1024

@@ -1,4 +1,8 @@
-"""What a channel is called at NATS: one token, readable, and never a wildcard."""
+"""What a channel is called at NATS: one token, readable, and never a wildcard.
+
+But for the channels on which instances probe themselves, of two tokens: whoever may use some
+rooms only has to be allowed the probes of all instances to come, ``wsrooms.ws:probe.*``.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,16 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from urllib.parse import quote, unquote
 
+from wsrooms.transports import PROBE_PREFIX
+
 __all__ = ["Subjects"]
 
 SAFE = "/:@!$&'()+,;=~-_"
 """What NATS takes as it is, beside letters and digits; "." and "*" and ">" have a meaning."""
 
-REMEMBERED = 4096
+PROBES = PROBE_PREFIX.rstrip(":")
+
+REMEMBERED = 1024
 """Subjects that need not be made anew."""
 
 
@@ -28,10 +36,15 @@ class Subjects:
 
     def channel(self, subject: str) -> str:
         """The channel that is called so."""
-        return unquote(subject[len(self.prefix) :])
+        name = subject[len(self.prefix) :]
+        head, dot, rest = name.partition(".")
+        return PROBE_PREFIX + unquote(rest) if dot and head == PROBES else unquote(name)
 
 
 def _subject(prefix: str, channel: str) -> bytes:
+    head, probe, instance = channel.partition(PROBE_PREFIX)
+    if probe and instance and not head:
+        return f"{prefix}{PROBES}.{_token(instance)}".encode("ascii")
     return (prefix + _token(channel)).encode("ascii")
 
 

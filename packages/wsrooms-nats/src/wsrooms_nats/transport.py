@@ -78,7 +78,7 @@ class NatsTransport(BrokerTransport):
         where = f"{read.scheme}://{','.join(map(str, self._configured))}"
         super().__init__(chosen, where=where, max_payload=chosen.max_payload, logger=chosen.logger)
         self.exchange.check = self._check
-        self._subjects = Subjects(chosen.namespace)
+        self.subjects: Subjects = Subjects(chosen.namespace)
         self.longest: int = chosen.max_control_line - AROUND_SUBJECT
         """Bytes of a subject: a server that takes less is found out."""
         self.addresses: deque[Address] = deque(self._configured)
@@ -95,15 +95,15 @@ class NatsTransport(BrokerTransport):
 
     def subject(self, channel: str) -> bytes:
         """What ``channel`` is called at NATS."""
-        return self._subjects.of(channel)
+        return self.subjects.of(channel)
 
     def channel(self, subject: str) -> str:
         """The channel that is called so."""
-        return self._subjects.channel(subject)
+        return self.subjects.channel(subject)
 
     def _check(self, channel: str) -> None:
         checked(channel)
-        if len(self._subjects.of(channel)) > self.longest:
+        if len(self.subjects.of(channel)) > self.longest:
             raise too_long(channel, self.longest)
 
     def name_of(self, address: Address) -> str:

@@ -18,7 +18,7 @@ from wsrooms.transports.envelope import (
     parse,
     wrap,
 )
-from wsrooms.transports.exchange import Exchange, checked
+from wsrooms.transports.exchange import PROBE_PREFIX, Exchange, checked
 from wsrooms.transports.memory import MemoryBus, MemoryTransport
 from wsrooms.transports.options import BrokerKeywords, BrokerOptions
 from wsrooms.transports.outbox import Outbox, OutboxPolicy, Outgoing
@@ -46,6 +46,7 @@ from wsrooms.transports.wirelink import WireLink
 from wsrooms.transports.wishes import Command, Wishes
 
 __all__ = [
+    "PROBE_PREFIX",
     "SERVER_CHANNEL",
     "Address",
     "BrokerKeywords",

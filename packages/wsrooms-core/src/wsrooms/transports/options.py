@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 from urllib.parse import parse_qsl
 
 from wsrooms.errors import ConfigurationError, UnknownOption
@@ -57,6 +57,8 @@ class BrokerOptions:
     outbox_age: float = 15.0
     outbox_policy: Literal["reject", "drop_oldest"] = "reject"
 
+    may_be_zero: ClassVar[frozenset[str]] = frozenset()
+
     def __post_init__(self) -> None:
         """Check every value.
 
@@ -72,8 +74,9 @@ class BrokerOptions:
             value = getattr(self, name)
             if value is None and getattr(type(self), name) is None:
                 continue  # its default
-            if kind in (int, float) and not _is_positive(value, kind):
-                what = "a positive number" if kind is float else "a positive whole number"
+            if kind in (int, float) and not _is_number(value, kind, zero=name in self.may_be_zero):
+                least = "0 or a positive" if name in self.may_be_zero else "a positive"
+                what = f"{least} number" if kind is float else f"{least} whole number"
                 raise ConfigurationError(f"option {name!r} has to be {what}, not {value!r}")
             if kind in (bool, str) and not isinstance(value, kind):
                 what = "true or false" if kind is bool else "text"  # unshown: it may be a secret
@@ -151,10 +154,11 @@ def _readable(kind: Any) -> bool:
     return kind in (int, float, str, bool) or bool(_choices(kind))
 
 
-def _is_positive(value: object, kind: type) -> bool:
+def _is_number(value: object, kind: type, *, zero: bool) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return isinstance(value, int | kind) and 0 < value < float("inf")
+    in_range = value >= 0 if zero else value > 0
+    return isinstance(value, int | kind) and in_range and value < float("inf")
 
 
 def _value(name: str, text: str, kind: type) -> object:

@@ -1,0 +1,107 @@
+"""Whether the other servers of a cluster know of a subscription, asked of them themselves.
+
+The server that an instance is connected to confirms a subscription as soon as it has told
+the others, not when they have heard. So a traced message follows it: our server says over
+which routes that went, and each server at their ends says that it came. On a route nothing
+overtakes anything, hence who has seen the message knows of the subscription.
+
+Traces are a part of nats-server since 2.11, and need no account of the system's. Each
+instance subscribes the subject that is traced, so that the servers which have instances
+are asked, and no others; the message itself is delivered to nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = ["Question", "Routes"]
+
+CLIENT, ROUTER = 0, 1
+"""What nats-server calls the two kinds of connections."""
+
+NOBODY, TRACES = b"0", b"t"
+"""Subscriptions that belong to no channel."""
+
+_HEADER = b"NATS/1.0\r\nNats-Trace-Dest: %b\r\nNats-Trace-Only: true\r\n\r\n"
+
+
+class Question:
+    """One traced message, and who has answered.
+
+    Attributes:
+        number: Which one.
+        silent: A server on the way cannot answer: it is older than 2.11.
+    """
+
+    __slots__ = ("_answered", "_asked", "number", "silent")
+
+    def __init__(self, number: bytes) -> None:
+        self.number: bytes = number
+        self.silent: bool = False
+        self._asked: set[str] | None = None
+        self._answered: set[str] = set()
+
+    @property
+    def done(self) -> bool:
+        """Whether all have answered that can."""
+        return self._asked is not None and self._asked <= self._answered
+
+    def read(self, event: dict[str, Any]) -> None:
+        """Take note of one server's trace."""
+        came, *went = event["events"]
+        if came["kind"] == ROUTER:
+            self._answered.update(event["request"]["header"]["Nats-Trace-Hop"])
+        elif came["kind"] == CLIENT:
+            routes = [each for each in went if each["type"] == "eg" and each["kind"] == ROUTER]
+            self._asked = {each["hop"] for each in routes if "error" not in each}
+            self.silent = len(self._asked) < len(routes)
+
+
+class Routes:
+    """The questions of one connection."""
+
+    def __init__(self, prefix: str, token: str) -> None:
+        """Prepare them.
+
+        Args:
+            prefix: Of all subjects.
+            token: What no other connection has.
+        """
+        self._subject = f"{prefix}ws:sync.ask".encode()
+        self._answers = f"{prefix}ws:sync.{token}.".encode()
+        self._open: dict[bytes, Question] = {}
+        self._asked = 0
+
+    def subscribed(self) -> bytes:
+        """What has to be written before the first question."""
+        return b"SUB %b %b\r\nSUB %b* %b\r\n" % (self._subject, NOBODY, self._answers, TRACES)
+
+    def asked(self) -> tuple[Question, bytes]:
+        """A question about all that is written before it, and what to write."""
+        self._asked += 1
+        question = Question(b"%d" % self._asked)
+        self._open[question.number] = question
+        header = _HEADER % (self._answers + question.number)
+        size = len(header)
+        return question, b"HPUB %b %d %d\r\n%b\r\n" % (self._subject, size, size, header)
+
+    def received(self, data: bytes) -> Question | None:
+        """The question to which ``data`` belongs, if it is open; what is no trace counts not."""
+        try:
+            event = json.loads(data)
+            destination: str = event["request"]["header"]["Nats-Trace-Dest"][0]
+            question = self._open.get(destination.rpartition(".")[2].encode())
+            if question is not None:
+                question.read(event)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+        return question
+
+    def forget(self, question: Question) -> None:
+        """Wait for no more answers to ``question``."""
+        self._open.pop(question.number, None)
+
+    def concerns(self, subject: str) -> bool:
+        """Whether the server's words about ``subject`` are about questions."""
+        return subject.encode("utf-8", "replace").startswith((self._subject, self._answers))
