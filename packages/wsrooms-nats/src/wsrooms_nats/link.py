@@ -239,6 +239,10 @@ class NatsLink(WireLink[NatsWire]):
             if self._routes is not None and self._routes.concerns(subject):
                 self._traces = False
                 asked.question = None
+                self._warn(
+                    f"does not allow {subject}: how other servers of the cluster tell that they "
+                    f"know of a subscription; it waits {SETTLE:g} s for them instead"
+                )
             elif subject not in self._subjects_of(asked, refusal[1].lower()):
                 # It was allowed before: the server has dropped a live subscription.
                 raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
@@ -328,20 +332,19 @@ class NatsLink(WireLink[NatsWire]):
             del self._settling[asked]
             question = asked.question
             if question is not None and not question.done and not question.silent:
-                self._on_silence()
+                self._warn(
+                    f"has told other servers of its cluster of a subscription, and one did not "
+                    f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+                )
             self._on_answered(asked)
         if self._settling:
             self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
 
-    def _on_silence(self) -> None:
+    def _warn(self, what: str) -> None:
+        """Tell the log, once for each connection."""
         if not self._warned:
             self._warned = True
-            self._transport.logger.warning(
-                "%s: another server of the cluster did not say within %g s that it knows of new "
-                "subscriptions; until it does they may miss messages that are published there",
-                self._base.where,
-                ANSWER,
-            )
+            self._transport.logger.warning("%s %s", self._base.where, what)
 
     def _on_answered(self, asked: _Asked) -> None:
         """Tell the wishes what became of a command."""
