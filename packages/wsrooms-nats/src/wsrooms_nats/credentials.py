@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import RawCredentials
@@ -47,11 +48,25 @@ def signing(options: NatsOptions) -> dict[str, Any]:
                 f"{options.user_credentials} holds no JWT and seed between their marks: "
                 "is it whole? The connection is tried again"
             )
+        _check_seed(parts[1], options.user_credentials)
         return {"user_credentials": RawCredentials(_WHOLE.format(*parts))}
     seed = options.nkeys_seed_str
     if options.nkeys_seed is not None:
         seed = _read(options.nkeys_seed, "seed")
-    return {} if seed is None else {"nkeys_seed_str": seed.strip()}
+    if seed is None:
+        return {}
+    seed = seed.strip()
+    _check_seed(seed, options.nkeys_seed or "nkeys_seed_str")
+    return {"nkeys_seed_str": seed}
+
+
+def _check_seed(seed: str, origin: str) -> None:
+    nkeys: Any = import_module("nkeys")  # an extra: it is there where somebody has a seed
+    try:
+        nkeys.from_seed(bytearray(seed, "ascii"))
+    except Exception:  # noqa: BLE001 - nkeys' errors have no base of their own
+        # Without its cause, whose frames hold the seed.
+        raise AuthenticationFailed(f"{origin} holds no seed of an nkey") from None
 
 
 def _read(path: str, what: str) -> str:
