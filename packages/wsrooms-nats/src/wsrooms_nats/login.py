@@ -161,7 +161,7 @@ async def log_in(
     client = _Client(where, encrypted=login.scheme == "tls")
     given: dict[str, Any] = dict(login.keywords)
     try:
-        given.update(signing(options))
+        given.update(signing(options, where))
         if login.scheme == "tls":
             given["tls"] = options.tls or await _context(options)
             given["tls_hostname"] = options.tls_hostname or name
