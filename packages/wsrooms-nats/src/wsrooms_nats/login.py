@@ -39,6 +39,9 @@ LOGIN_WORDS = ("authorization violation", "authentication", "permissions violati
 AGAIN = 0.02
 """Seconds until a cancellation that was swallowed is repeated."""
 
+LEAVING = 0.5
+"""Seconds for nats-py to close what only it knows where to find."""
+
 TRACING = (2, 11)
 """The first release of nats-server that traces messages."""
 
@@ -161,7 +164,7 @@ async def log_in(
     client = _Client(where, encrypted=login.scheme == "tls")
     given: dict[str, Any] = dict(login.keywords)
     try:
-        given.update(signing(options))
+        given.update(signing(options, where))
         if login.scheme == "tls":
             given["tls"] = options.tls or await _context(options)
             given["tls_hostname"] = options.tls_hostname or name
@@ -243,16 +246,17 @@ async def _taken(client: Client) -> LoggedIn:
 
 
 async def _left(client: Client) -> None:
-    """Leave nothing of ``client``, and never wait for the peer."""
+    """Leave nothing of ``client``, and hardly wait for the peer."""
     stream = getattr(client, "_transport", None)
     writer = getattr(stream, "_io_writer", None)
+    if stream is None and not client.is_connected:
+        return  # it has never come so far that there is anything to close
     if writer is not None:
         writer.transport.abort()  # a close would wait until the peer has read everything,
         client._transport = None  # and where TLS has failed for ever
-    elif not client.is_connected:
-        return  # it has never come so far that there is anything to close
-    with contextlib.suppress(_Failure, Error, OSError):  # of a connection that is given up
-        await client.close()
+    with contextlib.suppress(_Failure, Error, OSError, TimeoutError):  # it is given up anyway
+        async with asyncio.timeout(LEAVING):
+            await client.close()
 
 
 def _stream_of(client: Client) -> tuple[Any, asyncio.Transport]:
