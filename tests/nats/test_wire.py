@@ -103,18 +103,23 @@ async def ended(wire: NatsWire) -> TransportError | None:
 
 # What a server may say, with what is to be told of it.
 
-PAYLOADS = st.binary(max_size=80) | st.sampled_from(
-    [
-        b"",
-        b"\r\n",
-        b"\r",
-        b"MSG a 1 3\r\nabc\r\n",
-        b"PING\r\n",
-        b"-ERR 'x'\r\n",
-        b"NATS/1.0\r\n\r\n",
-        b"x" * 5000,
-        "é漢🎉".encode(),
-    ]
+ENDS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b"MSG "]), max_size=12)
+PAYLOADS = (
+    st.binary(max_size=80)
+    | ENDS.map(b"".join)
+    | st.sampled_from(
+        [
+            b"",
+            b"\r\n",
+            b"\r",
+            b"MSG a 1 3\r\nabc\r\n",
+            b"PING\r\n",
+            b"-ERR 'x'\r\n",
+            b"NATS/1.0\r\n\r\n",
+            b"x" * 5000,
+            "é漢🎉".encode(),
+        ]
+    )
 )
 SIDS = st.integers(1, 99_999).map(lambda number: b"%d" % number)
 ANSWER = st.sampled_from([b"", b"_INBOX.x "])
@@ -206,6 +211,7 @@ def test_rubbish_is_waited_out_or_ends_it_and_changes_nothing_of_what_came_befor
         "MSG a 1 ²\r\nxx\r\n".encode(),
         b"MSG a 1 99999999999999999999\r\n",
         b"MSG a 1 1000000000\r\n",
+        b"MSG a 1 %b\r\n" % (b"9" * 5000),  # Python refuses to read a number so long
         b"MSG a 1 b c 1\r\nx\r\n",
         b"MSG a 1 3\r\nabcd\r\n",
         b"MSG a 1 3\r\nab\r\n",
