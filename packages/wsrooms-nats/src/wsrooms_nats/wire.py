@@ -41,6 +41,9 @@ class Reader(Protocol):
     def on_info(self, info: dict[str, Any]) -> None:
         """The server tells something new about itself or its cluster."""
 
+    def on_end(self) -> None:
+        """There will be no more; may be told twice."""
+
 
 class NatsWire(BrokerWire):
     """A logged-in connection; what the server says goes to a :class:`Reader`."""
@@ -55,6 +58,10 @@ class NatsWire(BrokerWire):
         self._held = 0
         self._needed = 0
         """Bytes without which there is nothing more to hand on."""
+
+    def _end(self) -> None:
+        super()._end()
+        self._to.on_end()
 
     def _keep(self, data: bytes) -> None:
         self._parts.append(data)
