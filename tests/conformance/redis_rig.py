@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from tests.brokers import redis_server
-from wsrooms.testing.conformance import Rig, Stranger
-from wsrooms.transports import Sequencer
+from tests.conformance.server_rig import PROBES, WRONG, ServerRig
+from wsrooms.testing.conformance import Stranger
 from wsrooms_redis import RedisTransport
 from wsrooms_redis.options import RedisOptions
 
@@ -22,17 +22,13 @@ if TYPE_CHECKING:
     from wsrooms.testing import TcpProxy
     from wsrooms.testing.conformance import Misfit
 
-COUNTERS = 1000
-"""Fewer than the transport has, so that all of them can be used up in a case."""
-
-PROBES = "ws:probe:"
 BUFFERS = "client-output-buffer-limit"
-WRONG = "a-wrong-password"
 
 
-class RedisRig(Rig):
-    """Everything that a case may do to a server, which many cases use one after another."""
+class RedisRig(ServerRig["Server", RedisTransport]):
+    """A server of Redis, or one that speaks as it does."""
 
+    scheme = "redis"
     options = frozenset(field.name for field in dataclasses.fields(RedisOptions))
 
     def __init__(
@@ -40,25 +36,9 @@ class RedisRig(Rig):
         server: Server,
         proxy: TcpProxy,
         image: str | None,
-        *,
         kind: type[RedisTransport] = RedisTransport,
     ) -> None:
-        self.server = server
-        self.tcp_proxy = proxy
-        self.proxy = proxy
-        self.control = Control(server)
-        self.broker = self.control
-        self.name = server.name
-        self.image = image
-        self.kind = kind
-        self.address = f"{server.host}:{server.port}"
-        self.counters = COUNTERS
-
-    def transport(self, **options: Any) -> RedisTransport:
-        where = self.tcp_proxy if options.pop("through_proxy", False) else self.server
-        made = self.kind(f"redis://{where.host}:{where.port}", **options)
-        made.exchange._sequencer = Sequencer(COUNTERS)
-        return made
+        super().__init__(server, proxy, image, kind)
 
     async def publish_raw(self, channel: str, data: bytes) -> None:
         async with self.client() as client:
@@ -90,20 +70,20 @@ class RedisRig(Rig):
             case "wrong_password":
                 async with self.login() as login:
                     url = f"redis://{login.name}:{WRONG}@{at}"
-                    yield Stranger(self.kind(url), (WRONG, login.password))
+                    yield Stranger(self.made(url), (WRONG, login.password))
             case "missing_password":
                 async with self.client() as client:
                     await client.config_set("requirepass", WRONG)
                     try:
-                        yield Stranger(self.kind(f"redis://{at}"), (WRONG,))
+                        yield Stranger(self.made(f"redis://{at}"), (WRONG,))
                     finally:
                         await client.config_set("requirepass", "")
             case "tls_to_plain_port":
-                yield Stranger(self.kind(f"rediss://user:{WRONG}@{at}"), (WRONG,))
+                yield Stranger(self.made(f"rediss://user:{WRONG}@{at}"), (WRONG,))
             case "tls_untrusted":
                 async with redis_server(self.image, tls=True) as other:
                     url = f"rediss://user:{WRONG}@{other.host}:{other.port}"
-                    yield Stranger(self.kind(url), (WRONG,))
+                    yield Stranger(self.made(url), (WRONG,))
 
     @asynccontextmanager
     async def small_buffers(self) -> AsyncIterator[RedisRig]:
@@ -115,10 +95,6 @@ class RedisRig(Rig):
         finally:
             async with self.client() as client:
                 await client.config_set(BUFFERS, before)
-
-    async def repair(self) -> None:
-        self.tcp_proxy.heal()
-        await self.control.repair()
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
@@ -144,7 +120,7 @@ class RedisLogin:
     def transport(self, **options: Any) -> RedisTransport:
         server = self._rig.server
         url = f"redis://{self.name}:{self.password}@{server.host}:{server.port}"
-        return self._rig.kind(url, **options)
+        return self._rig.made(url, **options)
 
     async def grant(self) -> None:
         async with self._rig.client() as client:
@@ -161,38 +137,3 @@ class RedisLogin:
     async def revoke(self) -> None:
         async with self._rig.client() as client:
             await client.acl_deluser(self.name)  # which ends its connections as well
-
-
-class Control:
-    """The server's methods, and what is to be undone of them."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._killed = False
-        self._stopped = False
-
-    async def kill(self) -> None:
-        await self._server.kill()
-        self._killed, self._stopped = True, False
-
-    async def start(self) -> None:
-        if self._killed:
-            await self._server.start()
-            self._killed = False
-
-    async def restart(self) -> None:
-        await self.kill()
-        await self.start()
-
-    async def stop(self) -> None:
-        await self._server.stop()
-        self._stopped = True
-
-    async def cont(self) -> None:
-        await self._server.cont()
-        self._stopped = False
-
-    async def repair(self) -> None:
-        if self._stopped:
-            await self.cont()
-        await self.start()

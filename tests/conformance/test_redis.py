@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.brokers import redis_images, redis_server
 from tests.conformance.redis_rig import RedisRig
-from tests.conformance.running import run_case
+from tests.conformance.running import lasting, run_case
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import Case, cases
 
@@ -30,13 +29,9 @@ def image(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def server(image: str) -> Iterator[Server]:
-    """Give one server for all cases, which leave it as they found it."""
-    server = redis_server(image)
-    asyncio.run(server.__aenter__())
-    try:
+    """Give one server for all cases."""
+    with lasting(redis_server(image)) as server:
         yield server
-    finally:
-        asyncio.run(server.__aexit__(None, None, None))
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

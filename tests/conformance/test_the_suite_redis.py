@@ -29,7 +29,7 @@ async def test_a_case_finds_the_transport_that_breaks_its_promise(
     name: str, kind: type[RedisTransport]
 ) -> None:
     async with redis_server() as server, TcpProxy(server.host, server.port) as proxy:
-        rig = RedisRig(server, proxy, None, kind=kind)
+        rig = RedisRig(server, proxy, None, kind)
         rig.patience = 2.0
         with pytest.raises((ConformanceFailed, HistoryViolated)):
             await run_case(BY_NAME[name], rig)

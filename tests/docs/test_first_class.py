@@ -12,8 +12,8 @@ import pytest
 
 from tests.brokers.processes import ProcessRunner
 from tests.brokers.servers import Server, Setup
-from tests.conformance.redis_rig import Control
-from tests.conformance.running import run_case
+from tests.conformance.running import lasting, run_case
+from tests.conformance.server_rig import Control
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import Case, Rig, cases
 from wsrooms.transports import BrokerOptions
@@ -81,12 +81,8 @@ class LineBrokerRig(Rig):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    server = line_broker()
-    asyncio.run(server.__aenter__())
-    try:
+    with lasting(line_broker()) as server:
         yield server
-    finally:
-        asyncio.run(server.__aexit__(None, None, None))
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

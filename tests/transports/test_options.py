@@ -96,6 +96,11 @@ def test_a_value_without_sense_is_told_with_the_option(kind: Kind, option: str) 
         for value in (True, 0, -1, "1", float("nan"), float("inf"), b"1", [1]):
             with pytest.raises(ConfigurationError, match=f"option '{option}' has to be a positive"):
                 kind.transport(kind.place, **{option: value})
+    elif what in (bool, str):
+        for value in (5, b"sesame", ["sesame"], *(() if what is str else ("sesame",))):
+            with pytest.raises(ConfigurationError, match=f"option '{option}' has to be ") as caught:
+                kind.transport(kind.tls_place, **{option: value})
+            assert option == "namespace" or "sesame" not in str(caught.value)
 
 
 def test_a_whole_number_is_a_number_of_seconds_too(kind: Kind) -> None:

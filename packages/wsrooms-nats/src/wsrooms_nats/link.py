@@ -52,7 +52,7 @@ class _Asked:
     ) -> None:
         self.command = command
         self.batch = batch
-        self.refused: Counter[str] | None = None  # by subject
+        self.refused: dict[str, list[str]] | None = None  # the words, by subject
         self.exceeded = False
         self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
         self.question: Question | None = None  # to the other servers of a cluster
@@ -63,7 +63,7 @@ class NatsLink(WireLink[NatsWire]):
 
     def __init__(self, transport: NatsTransport) -> None:
         tls = transport.login.scheme == "tls"
-        hint = "; does it want a plain greeting, or tls_first?" if tls else ""
+        hint = "; is it NATS, and does it speak TLS first (tls_first)?" if tls else ""
         super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
         self._asked: deque[_Asked] = deque()
@@ -239,12 +239,16 @@ class NatsLink(WireLink[NatsWire]):
             if self._routes is not None and self._routes.concerns(subject):
                 self._traces = False
                 asked.question = None
+                self._warn(
+                    f"denies {subject}, where other servers of its cluster say that they know of a "
+                    f"subscription: it waits {SETTLE:g} s for them instead"
+                )
             elif subject not in self._subjects_of(asked, refusal[1].lower()):
                 # It was allowed before: the server has dropped a live subscription.
-                raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
+                raise denied(self._transport.channel(subject), where, text)
             else:
-                asked.refused = asked.refused or Counter()
-                asked.refused[subject] += 1
+                asked.refused = asked.refused or {}
+                asked.refused.setdefault(subject, []).append(text)
         elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
             asked.exceeded = True
         else:
@@ -305,7 +309,7 @@ class NatsLink(WireLink[NatsWire]):
             return given
         if not self._clustered:
             return 0.0
-        if asked.question is None or asked.question.silent:
+        if asked.question is None or asked.question.silent or not self._traces:
             return SETTLE
         return 0.0 if asked.question.done else ANSWER
 
@@ -328,20 +332,19 @@ class NatsLink(WireLink[NatsWire]):
             del self._settling[asked]
             question = asked.question
             if question is not None and not question.done and not question.silent:
-                self._on_silence()
+                self._warn(
+                    f"has told other servers of its cluster of a subscription, and one did not "
+                    f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+                )
             self._on_answered(asked)
         if self._settling:
             self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
 
-    def _on_silence(self) -> None:
+    def _warn(self, what: str) -> None:
+        """Tell the log, once for each connection."""
         if not self._warned:
             self._warned = True
-            self._transport.logger.warning(
-                "%s: another server of the cluster did not say within %g s that it knows of new "
-                "subscriptions; until it does they may miss messages that are published there",
-                self._base.where,
-                ANSWER,
-            )
+            self._transport.logger.warning("%s %s", self._base.where, what)
 
     def _on_answered(self, asked: _Asked) -> None:
         """Tell the wishes what became of a command."""
@@ -354,7 +357,7 @@ class NatsLink(WireLink[NatsWire]):
             if asked.command.kind == "subscribe":
                 subject = transport.subject(channel)
                 if asked.refused and subject.decode() in asked.refused:
-                    error = denied(channel, "subscribe", transport.where)
+                    error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
                 elif asked.exceeded:
                     error = TransportUnavailable(
                         f"{transport.where}: maximum subscriptions exceeded"
@@ -375,7 +378,7 @@ class NatsLink(WireLink[NatsWire]):
             for _ in asked.batch:
                 confirm()
             return
-        unfit, refused = asked.unfit or {}, asked.refused or Counter()
+        unfit, refused = asked.unfit or {}, asked.refused or {}
         written = [each for place, each in enumerate(asked.batch) if place not in unfit]
         left = Counter(message.channel for message in written)
         for place, message in enumerate(asked.batch):
@@ -383,8 +386,9 @@ class NatsLink(WireLink[NatsWire]):
             if error is None:
                 # What a change of permissions hits first is refused, and all after it.
                 subject = self._transport.subject(message.channel).decode()
-                if left[message.channel] <= refused[subject]:
-                    error = denied(message.channel, "publish to", self._base.where)
+                words = refused.get(subject, [])
+                if left[message.channel] <= len(words):
+                    error = denied(message.channel, self._base.where, words[-1])
                 left[message.channel] -= 1
             if error is None:
                 confirm()
@@ -392,9 +396,9 @@ class NatsLink(WireLink[NatsWire]):
                 self._exchange.publish_refused(error)
 
 
-def denied(channel: str, what: str, where: str) -> PermissionDenied:
-    """The error of a channel that this login may not use so."""
-    return PermissionDenied(channel, f"{where} does not allow to {what} {channel}")
+def denied(channel: str, where: str, words: str) -> PermissionDenied:
+    """The error of a channel that this login may not use so, in the server's words."""
+    return PermissionDenied(channel, f"{where} denies {channel}: {words}")
 
 
 def too_long(channel: str, longest: int) -> InvalidChannel:

@@ -1,0 +1,169 @@
+"""What a NATS URL and the options say, and what is told of those that make no sense."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wsrooms import WsApp
+from wsrooms.errors import ConfigurationError, UnknownScheme
+from wsrooms_nats import NatsTransport, from_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "where"),
+    [
+        ("nats://", [("localhost", 4222)], "nats://localhost:4222"),
+        ("nats://localhost", [("localhost", 4222)], "nats://localhost:4222"),
+        ("NATS://h:7/", [("h", 7)], "nats://h:7"),
+        ("nats://:7", [("localhost", 7)], "nats://localhost:7"),
+        ("nats://[::1]:7", [("::1", 7)], "nats://[::1]:7"),
+        ("nats://[fe80::1%eth0]", [("fe80::1%eth0", 4222)], "nats://[fe80::1%eth0]:4222"),
+        ("nats://[fe80::1%25eth0]:7", [("fe80::1%eth0", 7)], "nats://[fe80::1%eth0]:7"),
+        ("tls://h", [("h", 4222)], "tls://h:4222"),
+        (
+            "nats://u:p@a,b:7,[::1]",
+            [("a", 4222), ("b", 7), ("::1", 4222)],
+            "nats://a:4222,b:7,[::1]:4222",
+        ),
+    ],
+)
+def test_a_url_says_where_the_servers_are(
+    url: str, addresses: list[tuple[str, int]], where: str
+) -> None:
+    transport = NatsTransport(url, randomize=False)
+    assert list(transport.addresses) == addresses
+    assert transport.where == where
+    assert repr(transport) == f"<NatsTransport {where}>"
+
+
+def test_several_servers_are_tried_in_an_order_of_chance_unless_told_otherwise() -> None:
+    url = f"nats://{','.join(f'h{number}' for number in range(8))}"
+    orders = {tuple(NatsTransport(url).addresses) for _ in range(20)}
+    assert len(orders) > 1
+    assert len({frozenset(order) for order in orders}) == 1
+    kept = {tuple(NatsTransport(f"{url}?randomize=no").addresses) for _ in range(20)}
+    assert [address.host for address in kept.pop()] == [f"h{number}" for number in range(8)]
+    assert not kept
+
+
+@pytest.mark.parametrize(
+    ("login", "told"),
+    [
+        ("", {}),
+        ("@", {}),
+        (":@", {}),
+        ("token@", {"token": "token"}),
+        ("user:secret@", {"user": "user", "password": "secret"}),
+        ("user:a:b@", {"user": "user", "password": "a:b"}),
+        ("us%40er:%2F%3F%23%40%25%3A@", {"user": "us@er", "password": "/?#@%:"}),
+        ("%F0%9F%8E%89%3A@", {"token": "🎉:"}),
+        ("user:a@b@", {"user": "user", "password": "a@b"}),
+        ("pass+word@", {"token": "pass+word"}),
+    ],
+)
+@pytest.mark.parametrize("place", ["h:7", "[::1]:7", "a,b"])
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+def test_a_url_says_who_asks(scheme: str, place: str, login: str, told: dict[str, str]) -> None:
+    transport = NatsTransport(f"{scheme}://{login}{place}")
+    assert transport.login.keywords == told
+    assert transport.login.scheme == scheme
+    assert "@" not in transport.where
+
+
+def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
+    transport = NatsTransport("nats://token@h", user="u", password="p")
+    assert transport.login.keywords == {"user": "u", "password": "p"}
+    assert NatsTransport("nats://u:p@h?token=t").login.keywords == {"token": "t"}
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("localhost", "a NATS URL begins with nats://, tls://"),
+        ("nats:localhost", "a NATS URL begins with"),
+        ("http://localhost", "a NATS URL begins with"),
+        ("ws://localhost", "a NATS URL begins with"),
+        ("wss://localhost:443", "a NATS URL begins with"),
+        ("nats+tls://h", "a NATS URL begins with"),
+        ("nats://h:x", r"the host and port of this nats:// URL cannot be read"),
+        ("nats://h:0", "the host and port"),
+        ("tls://h:65536", "the host and port of this tls:// URL"),
+        ("nats://::1", "the host and port"),
+        ("nats://[::1", "the host and port"),
+        ("nats://a b", "the host and port"),
+        ("nats://u:a/b@h", "a character has to be percent-encoded"),
+        ("nats://a#b@h", "a character has to be percent-encoded"),
+        ("nats://h#x", "a character has to be percent-encoded"),
+        ("nats://h/path", "path"),
+        ("nats://h/4", "path"),
+        ("nats://h?user=u", "'user' and 'password' belong together"),
+        ("nats://h?password=p", "'user' and 'password' belong together"),
+        ("nats://:p@h", "user"),
+        ("nats://h?user=u&password=p&token=t", "two logins, user and token"),
+        ("nats://h?token=t&nkeys_seed_str=SU", "two logins, token and nkeys_seed_str"),
+        ("nats://h?user_credentials=/no/such/file", "'user_credentials' cannot be read"),
+        ("nats://h?nkeys_seed=/no/such/file", "'nkeys_seed' cannot be read"),
+        ("nats://h?tls_first=yes", r"'tls_first' needs TLS, and nats:// has none: write tls://"),
+        ("nats://h?tls_hostname=x", "'tls_hostname' needs TLS"),
+        ("nats://h?join_settle=-1", "'join_settle' has to be"),
+        ("nats://h?tls=x", "unknown option 'tls'"),
+        ("nats://h?servers=x", "unknown option 'servers'"),
+    ],
+)
+def test_a_url_that_cannot_be_read_says_what_to_write(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        NatsTransport(url)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_nats_over_a_websocket_is_refused(scheme: str) -> None:
+    with pytest.raises(UnknownScheme, match="nats"):
+        WsApp(broadcast_transport=f"{scheme}://localhost:4223")
+
+
+def test_a_context_needs_tls_and_is_taken_as_it_is() -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigurationError, match="'tls' needs TLS, and nats:// has none"):
+        NatsTransport("nats://h", tls=context)
+    assert NatsTransport("tls://h", tls=context).options.tls is context
+
+
+def test_a_context_and_the_options_of_one_contradict_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("")
+    given: list[dict[str, Any]] = [{"ssl_ca_certs": str(file)}, {"ssl_cert_reqs": "none"}]
+    for options in given:
+        with pytest.raises(ConfigurationError, match="'tls'"):
+            NatsTransport("tls://h", tls=ssl.create_default_context(), **options)
+
+
+@pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed", "nkeys_seed_str"])
+def test_what_signs_needs_a_library_and_says_which(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("SU")
+    value = "SU" if option == "nkeys_seed_str" else str(file)
+    given: dict[str, Any] = {option: value}
+    NatsTransport("nats://h", **given)
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    with pytest.raises(ConfigurationError) as caught:
+        NatsTransport("nats://h", **given)
+    assert str(caught.value) == (
+        f'option {option!r} needs the library nkeys: pip install "wsrooms-nats[nkeys]"'
+    )
+    NatsTransport("nats://token@h")
+
+
+def test_the_core_makes_it_of_both_schemes() -> None:
+    for scheme in "nats", "tls":
+        made = from_url(f"{scheme}://h?namespace=a")
+        assert isinstance(made, NatsTransport)
+        assert made.where == f"{scheme}://h:4222"
