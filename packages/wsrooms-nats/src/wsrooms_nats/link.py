@@ -63,7 +63,7 @@ class NatsLink(WireLink[NatsWire]):
 
     def __init__(self, transport: NatsTransport) -> None:
         tls = transport.login.scheme == "tls"
-        hint = "; does it want a plain greeting, or tls_first?" if tls else ""
+        hint = "; is it a NATS server, and does it want option tls_first?" if tls else ""
         super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
         self._asked: deque[_Asked] = deque()
@@ -356,8 +356,8 @@ class NatsLink(WireLink[NatsWire]):
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
                 subject = transport.subject(channel)
-                if asked.refused and subject.decode() in asked.refused:
-                    error = denied(channel, "subscribe", transport.where)
+                if asked.refused and (name := subject.decode()) in asked.refused:
+                    error = denied(channel, "Subscription", name, transport.where)
                 elif asked.exceeded:
                     error = TransportUnavailable(
                         f"{transport.where}: maximum subscriptions exceeded"
@@ -387,7 +387,7 @@ class NatsLink(WireLink[NatsWire]):
                 # What a change of permissions hits first is refused, and all after it.
                 subject = self._transport.subject(message.channel).decode()
                 if left[message.channel] <= refused[subject]:
-                    error = denied(message.channel, "publish to", self._base.where)
+                    error = denied(message.channel, "Publish", subject, self._base.where)
                 left[message.channel] -= 1
             if error is None:
                 confirm()
@@ -395,9 +395,10 @@ class NatsLink(WireLink[NatsWire]):
                 self._exchange.publish_refused(error)
 
 
-def denied(channel: str, what: str, where: str) -> PermissionDenied:
-    """The error of a channel that this login may not use so."""
-    return PermissionDenied(channel, f"{where} does not allow to {what} {channel}")
+def denied(channel: str, what: str, subject: str, where: str) -> PermissionDenied:
+    """The error of a channel that this login may not use so, in the server's words."""
+    words = f'Permissions Violation for {what} to "{subject}"'
+    return PermissionDenied(channel, f"{where} denies {channel}: {words}")
 
 
 def too_long(channel: str, longest: int) -> InvalidChannel:

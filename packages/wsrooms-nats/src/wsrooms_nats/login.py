@@ -112,7 +112,7 @@ class _Client(Client):
         _, transport = _stream_of(self)
         if self._encrypted and transport.get_extra_info("ssl_object") is None:
             raise TransportUnavailable(
-                f"{self._where} does not speak TLS; nothing was sent to it, as nats:// would"
+                f"{self._where} does not speak TLS, and tls:// demands it; no secret was sent"
             )
         return super()._connect_command()
 
@@ -242,10 +242,9 @@ def _told(error: BaseException, where: str) -> TransportError:
         return AuthenticationFailed(
             f"the certificate of {where} is not to be trusted: {certificate}"
         )
-    if is_about_login(str(error)):
-        words = str(error).removeprefix("nats: ")
+    words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
-    words = str(error).removeprefix("nats: ") or type(error).__name__
     if isinstance(error, Error | OSError | ValueError):
         return TransportUnavailable(f"{where} cannot be reached: {words}")
     # A seed or a JWT that cannot be used, by a library whose errors have no common base.
