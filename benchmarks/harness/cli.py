@@ -18,7 +18,7 @@ from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages
 from benchmarks.harness.figures import faults
 from benchmarks.harness.fleet import contenders as fleets
 from benchmarks.harness.fleet import scenarios as fleet_scenarios
-from benchmarks.harness.fleet.broker import redis_program, redis_version
+from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.fleet.contenders import FLEETS, OURS
 from benchmarks.harness.fleet.measure import FleetBench
 from benchmarks.harness.fleet.report import summary as fleet_summary
@@ -40,7 +40,7 @@ from benchmarks.harness.scenarios import SCENARIOS, Scenario
 
 __all__ = ["main"]
 
-WHAT = "one server alone, or fleets of several instances over Redis (server)"
+WHAT = "one server alone, or fleets of several instances over a broker (server)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -250,7 +250,7 @@ def _told_of_fleet(run: Run) -> str:
         each = (f"{turns.rate:,.0f}/s, p50 {turns.p50_us / 1e3:.2f} ms" for turns in run.turns)
         return "; ".join(each)
     if run.rooms is not None:
-        return f"{run.rooms.bytes_each:,.0f} B each, Redis {run.rooms.broker_bytes_each:,.0f} B"
+        return f"{run.rooms.bytes_each:,.0f} B each, broker {run.rooms.broker_bytes_each:,.0f} B"
     if run.stranger is not None:
         stranger = run.stranger
         rate = stranger.messages / stranger.seconds
@@ -268,8 +268,8 @@ def _told_of_fleet(run: Run) -> str:
 
 def _peer_versions(servers: list[Contender], *, fleet: bool) -> dict[str, str]:
     found: dict[str, str] = {}
-    if fleet and redis_program() is not None:
-        found.update([redis_version()])
+    for kind in {server.broker: None for server in servers if fleet}:
+        found.update([BROKERS[kind].version()])
     for server in servers:
         found.update({name: python_packages()[name] for name in server.python})
         if server.node:

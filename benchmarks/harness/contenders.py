@@ -92,12 +92,13 @@ class Contender:
 
     Attributes:
         name: As on the command line and in the tables.
-        command: What starts it; ``{port}`` is where it must listen, ``{redis}`` the URL of a
-            Redis and ``{redis_address}`` its host and port.
+        command: What starts it; ``{port}`` is where it must listen, ``{broker}`` the URL of
+            what joins several of them and ``{broker_address}`` its host and port.
         dialect: How clients speak to it.
         python: Distributions that BENCH_PYTHON must have.
         node: Packages that BENCH_NODE_MODULES must hold.
-        go: The folder of a Go program that ``command`` runs.
+        go: The folder of a Go program that ``command`` runs, or its module with a version.
+        broker: The kind of broker that joins several of them.
     """
 
     name: str
@@ -105,7 +106,8 @@ class Contender:
     dialect: Dialect = WOOKS
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
-    go: Path | None = None
+    go: Path | str | None = None
+    broker: str = ""
 
     def answers(self, scenario: Scenario) -> bool:
         """Whether the scenario means anything to it: not all know requests."""
@@ -207,7 +209,7 @@ def why_not(contender: Contender) -> str | None:
     if missing:
         return f"{', '.join(missing)} missing (npm install --prefix benchmarks/servers)"
     if contender.go is not None:
-        return _build_go(contender.go, Path(contender.command[0]))
+        return _build_go(contender.go)
     return None
 
 
@@ -224,10 +226,14 @@ def python_packages() -> dict[str, str]:
 
 
 @lru_cache
-def _build_go(folder: Path, binary: Path) -> str | None:
+def _build_go(source: Path | str) -> str | None:
+    """Build a folder, or a module as it is published; both go to BINARIES."""
     if shutil.which("go") is None:
         return "go is not on PATH"
-    built = subprocess.run(
-        ["go", "build", "-o", str(binary), "."], cwd=folder, capture_output=True, text=True
-    )
-    return f"go build failed: {built.stderr.strip()[-200:]}" if built.returncode else None
+    command, folder = ["go", "install", str(source)], None
+    if isinstance(source, Path):
+        binary = BINARIES / f"{source.name}-server"
+        command, folder = ["go", "build", "-o", str(binary), "."], source
+    where = {**os.environ, "GOBIN": str(BINARIES)}
+    built = subprocess.run(command, cwd=folder, env=where, capture_output=True, text=True)
+    return f"go {command[1]} failed: {built.stderr.strip()[-200:]}" if built.returncode else None

@@ -45,13 +45,13 @@ def publish(results: Results, root: Path = ROOT) -> list[Path]:
     return [page, picture, every]
 
 
-def replace_between(text: str, inner: str, name: str) -> str:
+def replace_between(text: str, inner: str, name: str, program: str = "run.py") -> str:
     """``text`` with ``inner`` between its markers of this name, in place of what was there.
 
     Raises:
         ValueError: It does not have them, once each and in this order.
     """
-    first = f"<!-- {name}: begin (written by benchmarks/run.py) -->"
+    first = f"<!-- {name}: begin (written by benchmarks/{program}) -->"
     last = f"<!-- {name}: end -->"
     before, begin, rest = text.partition(first)
     _, end, after = rest.partition(last)

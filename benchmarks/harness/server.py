@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.machine import Cores
 
-__all__ = ["Failed", "Process", "ServerProcess", "free_port"]
+__all__ = ["Failed", "Process", "ServerProcess", "Watched", "free_port"]
 
 START_WITHIN = 20.0
 
@@ -35,47 +35,14 @@ class Failed(Exception):
     """A measurement gave no figures; the text says why."""
 
 
-class Process:
-    """A program that listens on a port of 127.0.0.1, from start to stop."""
+class Watched:
+    """What the kernel tells about a running program.
 
-    def __init__(
-        self, command: list[str], port: int, log: str, *, within: float = START_WITHIN
-    ) -> None:
-        """Start it and wait until it accepts.
+    Attributes:
+        pid: Its number.
+    """
 
-        Raises:
-            Failed: It does not.
-        """
-        self.port = port
-        file = MADE / "logs" / f"{log}.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "NODE_PATH": str(NODE_MODULES), "NODE_ENV": "production"}
-        with file.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
-        self.pid = self._process.pid
-        try:
-            self._wait_until_it_accepts(file, within)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _wait_until_it_accepts(self, log: Path, within: float) -> None:
-        give_up = time.monotonic() + within
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > give_up:
-                    raise Failed(f"it did not start: {_last_line(log)}") from None
-                time.sleep(0.02)
+    pid: int
 
     def resident_kb(self) -> int:
         """Its resident memory.
@@ -118,6 +85,49 @@ class Process:
             time.sleep(GLANCE)
             expected = idle * (time.monotonic() - began)
             still = still + 1 if self.cpu_seconds() - before < expected + STIR else 0
+
+
+class Process(Watched):
+    """A program that listens on a port of 127.0.0.1, from start to stop."""
+
+    def __init__(
+        self, command: list[str], port: int, log: str, *, within: float = START_WITHIN
+    ) -> None:
+        """Start it and wait until it accepts.
+
+        Raises:
+            Failed: It does not.
+        """
+        self.port = port
+        file = MADE / "logs" / f"{log}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "NODE_PATH": str(NODE_MODULES), "NODE_ENV": "production"}
+        with file.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        try:
+            self._wait_until_it_accepts(file, within)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_it_accepts(self, log: Path, within: float) -> None:
+        give_up = time.monotonic() + within
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > give_up:
+                    raise Failed(f"it did not start: {_last_line(log)}") from None
+                time.sleep(0.02)
 
     def stop(self) -> None:
         """End it; whatever it does at its end is not measured."""

@@ -1,8 +1,14 @@
-// socket.io over WebSocket. PORT [REDIS_URL classic|sharded]
+// socket.io over WebSocket. PORT [REDIS_URL classic|sharded] or PORT NATS_URL nats
 const http = require('http');
 const { Server } = require('socket.io');
 
-async function adapter(url, kind) {
+async function natsAdapter(url) {
+  const { connect } = require('nats');
+  const { createAdapter } = require('@mickl/socket.io-nats-adapter');
+  return createAdapter(await connect({ servers: url }));
+}
+
+async function redisAdapter(url, kind) {
   const { createClient } = require('redis');
   const { createAdapter, createShardedAdapter } = require('@socket.io/redis-adapter');
   const publisher = createClient({ url });
@@ -19,7 +25,7 @@ async function adapter(url, kind) {
 async function main([port, url, kind]) {
   const server = http.createServer();
   const io = new Server(server, { transports: ['websocket'] });
-  if (url) io.adapter(await adapter(url, kind));
+  if (url) io.adapter(await (kind === 'nats' ? natsAdapter(url) : redisAdapter(url, kind)));
   io.on('connection', (socket) => {
     socket.on('join', async ({ path }, acknowledge) => {
       await socket.join(path);

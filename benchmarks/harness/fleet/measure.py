@@ -118,7 +118,7 @@ class FleetBench:
     ) -> list[str]:
         mode, *rest = scenario.load
         words = [mode, "--port", str(fleet.hears.port), "--sender-port", str(fleet.talks.port)]
-        for program in (fleet.hears, fleet.talks, fleet.redis):
+        for program in (fleet.hears, fleet.talks, fleet.broker):
             words += ["--pid", str(program.pid)]
         words += [*rest, "--warm", str(self.warm), "--secs", str(seconds or self.seconds)]
         if self.cores.server is not None:
@@ -170,7 +170,7 @@ class FleetBench:
             room = 0
             for clients, each in TURNS:
                 fleet.hears.rest()
-                before, broker = fleet.hears.cpu_seconds(), fleet.redis.cpu_seconds()
+                before, broker = fleet.hears.cpu_seconds(), fleet.broker.cpu_seconds()
                 told = crowd.turns(0, clients, each, room)
                 found.append(
                     Turns(
@@ -178,7 +178,7 @@ class FleetBench:
                         count=clients * each,
                         seconds=told["seconds"],
                         cpu_s=fleet.hears.cpu_seconds() - before,
-                        broker_cpu_s=fleet.redis.cpu_seconds() - broker,
+                        broker_cpu_s=fleet.broker.cpu_seconds() - broker,
                         p50_us=told["p50_us"],
                         p99_us=told["p99_us"],
                     )
@@ -196,7 +196,7 @@ class FleetBench:
             crowd.turns(crowd.open(1), 1, FIRST_FEW, room=ELSEWHERE)
             first = crowd.open(CLIENTS)
             fleet.hears.rest()
-            base, broker = fleet.hears.resident_kb(), fleet.redis.resident_kb()
+            base, broker = fleet.hears.resident_kb(), fleet.broker.resident_kb()
             crowd.turns(first, CLIENTS, self.rooms // CLIENTS, room=0)
             fleet.hears.rest()
             return Rooms(
@@ -204,7 +204,7 @@ class FleetBench:
                 base_kb=base,
                 full_kb=fleet.hears.resident_kb(),
                 broker_base_kb=broker,
-                broker_full_kb=fleet.redis.resident_kb(),
+                broker_full_kb=fleet.broker.resident_kb(),
             )
 
     def restart(self, contender: Contender, fleet: Fleet) -> Restart:
@@ -220,12 +220,12 @@ class FleetBench:
             heard, _ = _heard_in_all(crowd, speaker, self.rooms)
             if heard != self.rooms:
                 raise Failed(f"only {heard} of {self.rooms} rooms heard before the restart")
-            channels = fleet.redis.channels()
+            channels = fleet.broker.subscriptions()
             crowd.may_close = True
-            fleet.redis.stop()
+            fleet.broker.stop()
             talk = _Talk(crowd, speaker, fleet.talks.port, self.rooms)
             talk.go_on(OUTAGE)
-            fleet.redis = fleet.redis.anew()
+            fleet.broker = fleet.broker.anew()
             before = fleet.hears.cpu_seconds()
             channels_s, heard_s = self._until_all_is_back(talk, fleet, channels)
             used = fleet.hears.cpu_seconds() - before
@@ -235,7 +235,7 @@ class FleetBench:
                 rooms=self.rooms,
                 outage_s=OUTAGE,
                 channels=channels,
-                channels_after=fleet.redis.channels(),
+                channels_after=fleet.broker.subscriptions(),
                 channels_s=channels_s,
                 heard_s=heard_s,
                 heard=heard,
@@ -254,7 +254,7 @@ class FleetBench:
         channels_s: float | None = None
         heard_s: float | None = None
         while (now := time.monotonic() - began) < BACK_WITHIN:
-            if channels_s is None and fleet.redis.channels() >= channels:
+            if channels_s is None and fleet.broker.subscriptions() >= channels:
                 channels_s = now
             if heard_s is None and talk.all_heard:
                 heard_s = now

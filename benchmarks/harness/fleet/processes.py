@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.fleet.broker import RedisServer
+from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.server import ServerProcess
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ __all__ = ["Fleet"]
 
 
 class Fleet:
-    """A Redis and two instances of a server, until it is stopped.
+    """A broker and two instances of a server, until it is stopped.
 
     The one whose clients hear has a core; all others are beside the load: they have less to do.
 
     Attributes:
-        redis: The broker; nobody else uses it.
+        broker: What joins them; nobody else uses it.
         talks: The instance whose clients send.
         hears: The instance whose clients receive.
     """
@@ -34,8 +34,8 @@ class Fleet:
         """
         self._contender, self._cores = contender, cores
         with contextlib.ExitStack() as started:
-            self.redis = RedisServer(cores, contender.name)
-            started.callback(lambda: self.redis.stop())
+            self.broker = BROKERS[contender.broker](cores, contender.name)
+            started.callback(lambda: self.broker.stop())
             self.talks = started.enter_context(self._instance("talks", beside_load=True))
             self.hears = started.enter_context(self._instance("hears"))
             self._started = started.pop_all()
@@ -53,8 +53,7 @@ class Fleet:
         self._started.close()
 
     def _instance(self, role: str, *, beside_load: bool = False) -> ServerProcess:
-        address = self.redis.address
-        places = {"redis": f"redis://{address}", "redis_address": address}
+        places = {"broker": self.broker.url, "broker_address": self.broker.address}
         return ServerProcess(
             self._contender, self._cores, role=role, beside_load=beside_load, places=places
         )

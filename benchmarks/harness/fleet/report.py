@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.harness.figures import conditions, middle, overloaded, rate_of
-from benchmarks.harness.fleet.contenders import OURS
+from benchmarks.harness.fleet.contenders import OURS, OVER_REDIS
 from benchmarks.harness.fleet.scenarios import SCENARIOS
 from benchmarks.harness.tables import Row, table, thousands
 
@@ -20,20 +20,26 @@ __all__ = ["details", "summary"]
 RANKED_BY = "cross20"
 
 RIVALS = {
-    "socket.io": ("socket.io-classic", "socket.io-sharded"),
-    "centrifuge": ("centrifuge-default", "centrifuge-delay"),
+    "socket.io": ("socket.io-classic", "socket.io-sharded", "socket.io-nats"),
+    "centrifuge": ("centrifuge-default", "centrifuge-delay", "centrifugo-nats"),
 }
 """Whom ours are to outdo: of each the best of its settings counts."""
+
+OVER = "wsrooms over Redis"
+"""The rival of ours over other brokers, on the same loop."""
 
 GOALS = {
     ("cross1", "socket.io"): 1.0,
     ("cross1", "centrifuge"): 1.0,
     ("cross20", "socket.io"): 8.0,
     ("cross20", "centrifuge"): 1.2,
+    ("cross1", OVER): 1.0,
+    ("cross20", OVER): 1.0,
+    ("relay20", OVER): 1.0,
 }
 """How many times the rate of a rival is aimed at."""
 
-PARTS = ("hears", "talks", "Redis")
+PARTS = ("hears", "talks", "broker")
 """Whose CPU is counted, in the order of the programs that wsload is given."""
 
 T = TypeVar("T")
@@ -149,11 +155,12 @@ def _ratios(results: Results) -> list[str]:
     rows: list[Row] = []
     for name, rival in GOALS:
         for server in ours:
-            ratios = _paired(results, name, server, RIVALS[rival])
+            rivals = [OVER_REDIS.get(server, "")] if rival == OVER else RIVALS[rival]
+            ratios = _paired(results, name, server, rivals)
             if ratios:
                 spread = f"({min(ratios):.2f}…{max(ratios):.2f})"
                 goal = f"{GOALS[name, rival]:g} ×"
-                cpu = _least_cpu(results, name, RIVALS[rival]) / _least_cpu(results, name, [server])
+                cpu = _least_cpu(results, name, rivals) / _least_cpu(results, name, [server])
                 ratio, by_cpu = f"**{median(ratios):.2f} ×**", f"{cpu:.2f} ×"
                 rows.append([name, server, rival, ratio, spread, by_cpu, goal])
     heads = ["scenario", "server", "times", "ratio", "spread", "by least CPU", "goal"]
@@ -201,7 +208,7 @@ def _costs(results: Results) -> list[str]:
             rows.append([server, *cells])
     told = (
         "50 rooms with a sender on one instance and one member on the other. CPU for each message: "
-        "of the instance that hears, of the one that talks, and of Redis (medians)."
+        "of the instance that hears, of the one that talks, and of the broker (medians)."
     )
     return [told, "", *table(heads, rows)] if rows else []
 
@@ -286,7 +293,7 @@ def _turns(results: Results) -> list[str]:
         rows.append(row)
     told = (
         "Joins of rooms that nobody was in, each client's next one when the last is confirmed. "
-        "CPU of the instance and of Redis for each."
+        "CPU of the instance and of the broker for each."
     )
     return [told, "", *table(heads, rows)] if rows else []
 
@@ -307,28 +314,31 @@ def _rooms(results: Results) -> list[str]:
                 f"{median(rooms.full_kb for rooms in found) / 1024:.0f}",
             ]
         )
-    heads = ["server", "bytes a room", "of Redis", "instance in all, MB"]
+    heads = ["server", "bytes a room", "of the broker", "instance in all, MB"]
     told = f"Resident memory that each of {count:,} rooms adds, with its one member."
     return [told, "", *table(heads, rows)] if rows else []
 
 
 def _others(results: Results) -> list[str]:
-    heads = ["server", "messages/s of others", "CPU for each, µs", "sends for 1,000 messages"]
+    heads = ["server", "idle, % of a core", "messages/s of others", "CPU for each, µs"]
+    heads.append("sends for 1,000 messages")
     writes = {
         server: f"{sum(found[-1].values()):,.0f}" if found else failed
         for server, found, failed in _figures(results, "writes", lambda run: run.writes)
     }
     rows: list[Row] = []
     for server, found, failed in _figures(results, "strangers", lambda run: run.stranger):
-        cells = [failed, ""]
+        cells = [failed, "", ""]
         if found:
             rate = median(each.messages / each.seconds for each in found)
-            cells = [f"{rate:,.0f}", f"{median(each.cpu_us for each in found):.2f}"]
+            idle = median(each.idle_share for each in found)
+            cost = median(each.cpu_us for each in found)
+            cells = [f"{100 * idle:.2f}", f"{rate:,.0f}", f"{cost:.2f}"]
         rows.append([server, *cells, writes.get(server, "–")])
     told = (
-        "CPU of a third instance for each message in rooms that it does not host, beside what it "
-        "takes when all is quiet. Then the system calls that send, of the instance that talks, "
-        "while one client of it sends 1,000 messages in one write: to Redis and to that client."
+        "CPU of a third instance when all is quiet, and for each message in rooms that it does "
+        "not host beside that. Then the system calls that send, of the instance that talks, "
+        "while one client of it sends 1,000 messages in one write: to the broker and to itself."
     )
     return [told, "", *table(heads, rows)] if rows else []
 
@@ -356,9 +366,9 @@ def _restarts(results: Results) -> list[str]:
     heads = ["server", "subscriptions back, s", "of", "heard again, s", "rooms that hear"]
     heads += ["lost", "thrown out", "CPU, s"]
     told = (
-        f"{rooms:,} rooms on one instance; Redis is killed, and starts {outage:g} s later. All the "
-        "time a client of the other instance says something in 10 of them every 50 ms. Seconds "
-        "from when Redis accepts until it has as many subscriptions as before, and until each "
+        f"{rooms:,} rooms on one instance; the broker is killed, and starts {outage:g} s later. "
+        "All the time a client of the other instance says something in 10 of them every 50 ms. "
+        "Seconds from when it accepts until it has as many subscriptions as before, and until each "
         "of the 10 has heard something; in how many of all rooms a message is heard in the end; "
         "how many that were said meanwhile were lost, and how many clients were thrown out."
     )

@@ -52,7 +52,7 @@ class _Asked:
     ) -> None:
         self.command = command
         self.batch = batch
-        self.refused: Counter[str] | None = None  # by subject
+        self.refused: dict[str, list[str]] | None = None  # the words, by subject
         self.exceeded = False
         self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
         self.question: Question | None = None  # to the other servers of a cluster
@@ -63,7 +63,7 @@ class NatsLink(WireLink[NatsWire]):
 
     def __init__(self, transport: NatsTransport) -> None:
         tls = transport.login.scheme == "tls"
-        hint = "; is it a NATS server, and does it want option tls_first?" if tls else ""
+        hint = "; is it NATS, and does it speak TLS first (tls_first)?" if tls else ""
         super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
         self._asked: deque[_Asked] = deque()
@@ -240,15 +240,15 @@ class NatsLink(WireLink[NatsWire]):
                 self._traces = False
                 asked.question = None
                 self._warn(
-                    f"does not allow {subject}: how other servers of the cluster tell that they "
-                    f"know of a subscription; it waits {SETTLE:g} s for them instead"
+                    f"denies {subject}, where other servers of its cluster say that they know of a "
+                    f"subscription: it waits {SETTLE:g} s for them instead"
                 )
             elif subject not in self._subjects_of(asked, refusal[1].lower()):
                 # It was allowed before: the server has dropped a live subscription.
-                raise PermissionDenied(self._transport.channel(subject), f"{where}: {text}")
+                raise denied(self._transport.channel(subject), where, text)
             else:
-                asked.refused = asked.refused or Counter()
-                asked.refused[subject] += 1
+                asked.refused = asked.refused or {}
+                asked.refused.setdefault(subject, []).append(text)
         elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
             asked.exceeded = True
         else:
@@ -309,7 +309,7 @@ class NatsLink(WireLink[NatsWire]):
             return given
         if not self._clustered:
             return 0.0
-        if asked.question is None or asked.question.silent:
+        if asked.question is None or asked.question.silent or not self._traces:
             return SETTLE
         return 0.0 if asked.question.done else ANSWER
 
@@ -356,8 +356,8 @@ class NatsLink(WireLink[NatsWire]):
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
                 subject = transport.subject(channel)
-                if asked.refused and (name := subject.decode()) in asked.refused:
-                    error = denied(channel, "Subscription", name, transport.where)
+                if asked.refused and subject.decode() in asked.refused:
+                    error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
                 elif asked.exceeded:
                     error = TransportUnavailable(
                         f"{transport.where}: maximum subscriptions exceeded"
@@ -378,7 +378,7 @@ class NatsLink(WireLink[NatsWire]):
             for _ in asked.batch:
                 confirm()
             return
-        unfit, refused = asked.unfit or {}, asked.refused or Counter()
+        unfit, refused = asked.unfit or {}, asked.refused or {}
         written = [each for place, each in enumerate(asked.batch) if place not in unfit]
         left = Counter(message.channel for message in written)
         for place, message in enumerate(asked.batch):
@@ -386,8 +386,9 @@ class NatsLink(WireLink[NatsWire]):
             if error is None:
                 # What a change of permissions hits first is refused, and all after it.
                 subject = self._transport.subject(message.channel).decode()
-                if left[message.channel] <= refused[subject]:
-                    error = denied(message.channel, "Publish", subject, self._base.where)
+                words = refused.get(subject, [])
+                if left[message.channel] <= len(words):
+                    error = denied(message.channel, self._base.where, words[-1])
                 left[message.channel] -= 1
             if error is None:
                 confirm()
@@ -395,9 +396,8 @@ class NatsLink(WireLink[NatsWire]):
                 self._exchange.publish_refused(error)
 
 
-def denied(channel: str, what: str, subject: str, where: str) -> PermissionDenied:
+def denied(channel: str, where: str, words: str) -> PermissionDenied:
     """The error of a channel that this login may not use so, in the server's words."""
-    words = f'Permissions Violation for {what} to "{subject}"'
     return PermissionDenied(channel, f"{where} denies {channel}: {words}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from nats.aio.client import Client
 from nats.errors import Error
 
-from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
+from wsrooms.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    TransportError,
+    TransportUnavailable,
+)
 from wsrooms.transports import Address, BrokerUrl, certificate_error
 from wsrooms_nats.credentials import signing
 
@@ -30,6 +35,12 @@ COMMAND = "_connect_command"
 
 LOGIN_WORDS = ("authorization violation", "authentication", "permissions violation for nkey")
 """What the server says, in lower case, if it does not like who asks."""
+
+AGAIN = 0.02
+"""Seconds until a cancellation that was swallowed is repeated."""
+
+LEAVING = 0.5
+"""Seconds for nats-py to close what only it knows where to find."""
 
 TRACING = (2, 11)
 """The first release of nats-server that traces messages."""
@@ -58,6 +69,13 @@ class Login:
             ConfigurationError: They contradict themselves.
         """
         options.check_login()
+        if url.path.strip("/"):
+            raise ConfigurationError(f"a {url.scheme}:// URL has no path behind its servers")
+        if url.password and not url.user:
+            raise ConfigurationError(
+                f"in this {url.scheme}:// URL is a password without a user: write user:password@ "
+                "or token@"
+            )
         keywords = {
             name: value
             for name in ("user", "password", "token")
@@ -146,29 +164,54 @@ async def log_in(
     client = _Client(where, encrypted=login.scheme == "tls")
     given: dict[str, Any] = dict(login.keywords)
     try:
-        given.update(signing(options))
+        given.update(signing(options, where))
         if login.scheme == "tls":
             given["tls"] = options.tls or await _context(options)
             given["tls_hostname"] = options.tls_hostname or name
             given["tls_handshake_first"] = options.tls_first
-        await client.connect(
+        given.update(
             servers=[where],
             error_cb=_fail,
             name=options.client_name,
             allow_reconnect=False,
             connect_timeout=NEVER,
             ping_interval=NEVER,
-            **given,
         )
-        if not client.is_connected:
-            raise TransportUnavailable(f"{where} has closed the connection during the login")
-        take(await _taken(client))
+        await _until_done(_connected(client, where, take, given))
     except TransportError:
         raise
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
-        raise _told(failure.__cause__ or failure, where) from None
+        raise _told(client, failure.__cause__ or failure, where) from None
     finally:
         await _left(client)
+
+
+async def _connected(
+    client: Client, where: str, take: Callable[[LoggedIn], None], given: dict[str, Any]
+) -> None:
+    await client.connect(**given)
+    if not client.is_connected:
+        raise TransportUnavailable(f"{where} has closed the connection during the login")
+    take(await _taken(client))
+
+
+async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``coroutine``; cancelled, it is until it ends.
+
+    nats-py waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that
+    comes when it is just done, and nats-py then waits for the next thing.
+    """
+    task = asyncio.create_task(coroutine)
+    try:
+        await asyncio.wait([task])
+    finally:
+        while not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
+                await asyncio.wait([task], timeout=AGAIN)
+        error = None if task.cancelled() else task.exception()
+    if error is not None:
+        raise error
 
 
 async def _fail(error: Exception) -> None:
@@ -203,16 +246,17 @@ async def _taken(client: Client) -> LoggedIn:
 
 
 async def _left(client: Client) -> None:
-    """Leave nothing of ``client``, and never wait for the peer."""
+    """Leave nothing of ``client``, and hardly wait for the peer."""
     stream = getattr(client, "_transport", None)
     writer = getattr(stream, "_io_writer", None)
+    if stream is None and not client.is_connected:
+        return  # it has never come so far that there is anything to close
     if writer is not None:
         writer.transport.abort()  # a close would wait until the peer has read everything,
         client._transport = None  # and where TLS has failed for ever
-    elif not client.is_connected:
-        return  # it has never come so far that there is anything to close
-    with contextlib.suppress(_Failure, Error, OSError):  # of a connection that is given up
-        await client.close()
+    with contextlib.suppress(_Failure, Error, OSError, TimeoutError):  # it is given up anyway
+        async with asyncio.timeout(LEAVING):
+            await client.close()
 
 
 def _stream_of(client: Client) -> tuple[Any, asyncio.Transport]:
@@ -236,7 +280,7 @@ def _unknown_nats_py() -> TransportUnavailable:
     )
 
 
-def _told(error: BaseException, where: str) -> TransportError:
+def _told(client: Client, error: BaseException, where: str) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
     if (certificate := certificate_error(error)) is not None:
         return AuthenticationFailed(
@@ -246,8 +290,13 @@ def _told(error: BaseException, where: str) -> TransportError:
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):
+        info: dict[str, Any] = getattr(client, "_server_info", {})
+        if info.get("tls_verify"):  # it says no after the handshake only, by hanging up
+            return AuthenticationFailed(
+                f"{where} wants a client certificate that it trusts: options ssl_certfile and "
+                f"ssl_keyfile ({words})"
+            )
         return TransportUnavailable(f"{where} cannot be reached: {words}")
-    # A seed or a JWT that cannot be used, by a library whose errors have no common base.
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
 
 

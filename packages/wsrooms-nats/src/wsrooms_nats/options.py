@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import TlsKeywords, TlsOptions
+from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
 
 __all__ = ["NatsKeywords", "NatsOptions"]
 
@@ -73,6 +73,10 @@ class NatsOptions(TlsOptions):
         Raises:
             ConfigurationError: There are two, or half of one, or what it needs is missing.
         """
+        if self.tls is not None:
+            for name in TLS_NAMES:
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ConfigurationError(f"option 'tls' says all that {name!r} does: give one")
         given = [name for name in LOGINS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigurationError(f"there are two logins, {' and '.join(given)}: give one")

@@ -23,7 +23,10 @@ CLIENT, ROUTER = 0, 1
 NOBODY, TRACES = b"0", b"t"
 """Subscriptions that belong to no channel."""
 
-_HEADER = b"NATS/1.0\r\nNats-Trace-Dest: %b\r\nNats-Trace-Only: true\r\n\r\n"
+_HEADER = b"NATS/1.0\r\nNats-Trace-Dest: %b\r\nNats-Trace-Only: true\r\n%b: %b\r\n\r\n"
+
+NUMBER = "Wsrooms-Question"
+"""A header that comes back with each answer."""
 
 
 class Question:
@@ -69,20 +72,20 @@ class Routes:
             token: What no other connection has.
         """
         self._subject = f"{prefix}ws:sync.ask".encode()
-        self._answers = f"{prefix}ws:sync.{token}.".encode()
+        self._answers = f"{prefix}ws:sync.{token}".encode()
         self._open: dict[bytes, Question] = {}
         self._asked = 0
 
     def subscribed(self) -> bytes:
         """What has to be written before the first question."""
-        return b"SUB %b %b\r\nSUB %b* %b\r\n" % (self._subject, NOBODY, self._answers, TRACES)
+        return b"SUB %b %b\r\nSUB %b %b\r\n" % (self._subject, NOBODY, self._answers, TRACES)
 
     def asked(self) -> tuple[Question, bytes]:
         """A question about all that is written before it, and what to write."""
         self._asked += 1
         question = Question(b"%d" % self._asked)
         self._open[question.number] = question
-        header = _HEADER % (self._answers + question.number)
+        header = _HEADER % (self._answers, NUMBER.encode(), question.number)
         size = len(header)
         return question, b"HPUB %b %d %d\r\n%b\r\n" % (self._subject, size, size, header)
 
@@ -90,8 +93,8 @@ class Routes:
         """The question to which ``data`` belongs, if it is open; what is no trace counts not."""
         try:
             event = json.loads(data)
-            destination: str = event["request"]["header"]["Nats-Trace-Dest"][0]
-            question = self._open.get(destination.rpartition(".")[2].encode())
+            number: str = event["request"]["header"][NUMBER][0]
+            question = self._open.get(number.encode())
             if question is not None:
                 question.read(event)
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -104,4 +107,4 @@ class Routes:
 
     def concerns(self, subject: str) -> bool:
         """Whether the server's words about ``subject`` are about questions."""
-        return subject.encode("utf-8", "replace").startswith((self._subject, self._answers))
+        return subject.encode("utf-8", "replace") in (self._subject, self._answers)

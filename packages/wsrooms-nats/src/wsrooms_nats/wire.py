@@ -85,6 +85,8 @@ class NatsWire(BrokerWire):
             if not 4 <= len(words) <= 5:  # MSG, subject, sid, perhaps where to answer, size
                 raise _garbage(line)
             size = _size(words[-1], line)
+            if header > size:
+                raise _garbage(line)
             stop = at + len(line) + 2 + size
             if stop + 2 > len(data):
                 self._needed = stop + 2 - at
@@ -140,7 +142,7 @@ def _size(word: bytes, line: bytes) -> int:
 def _info(text: bytes) -> dict[str, Any]:
     try:
         info = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
     if not isinstance(info, dict):
         raise _garbage(b"INFO " + text)

@@ -39,7 +39,7 @@ from wsrooms.transports.protocols import (
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
 from wsrooms.transports.target import Address, BrokerUrl
-from wsrooms.transports.tls import TlsKeywords, TlsOptions, certificate_error
+from wsrooms.transports.tls import TLS_NAMES, TlsKeywords, TlsOptions, certificate_error
 from wsrooms.transports.urls import transport_from_url
 from wsrooms.transports.wire import BrokerWire
 from wsrooms.transports.wirelink import WireLink
@@ -48,6 +48,7 @@ from wsrooms.transports.wishes import Command, Wishes
 __all__ = [
     "PROBE_PREFIX",
     "SERVER_CHANNEL",
+    "TLS_NAMES",
     "Address",
     "BrokerKeywords",
     "BrokerLink",

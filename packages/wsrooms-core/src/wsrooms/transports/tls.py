@@ -9,10 +9,10 @@ from typing import Literal
 from wsrooms.errors import ConfigurationError
 from wsrooms.transports.options import BrokerKeywords, BrokerOptions
 
-__all__ = ["TlsKeywords", "TlsOptions", "certificate_error"]
+__all__ = ["TLS_NAMES", "TlsKeywords", "TlsOptions", "certificate_error"]
 
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-NAMES = (*FILES, "ssl_cert_reqs", "ssl_check_hostname")
+TLS_NAMES = (*FILES, "ssl_cert_reqs", "ssl_check_hostname")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class TlsOptions(BrokerOptions):
         Raises:
             ConfigurationError: They are not; what was meant to be encrypted would not be.
         """
-        for name in (*NAMES, *others):
+        for name in (*TLS_NAMES, *others):
             value = getattr(self, name)
             if value == getattr(type(self), name):
                 continue

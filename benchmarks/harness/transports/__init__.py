@@ -1,0 +1,1 @@
+"""Transports by themselves, without rooms or clients, beside the libraries below them."""

@@ -1,0 +1,126 @@
+"""A process that has one subject, and does with it what it is told, line by line.
+
+python -m benchmarks.harness.transports.child SUBJECT URL
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from benchmarks.harness.transports.subjects import SUBJECTS, Subject
+
+__all__ = ["CHANNEL", "PAYLOAD"]
+
+CHANNEL = "ws:room:/chat/general"
+
+PAYLOAD = '{"event":"message","path":"/chat/general","params":{"room":"general"},"data":"%s"}'
+"""As a room's members are sent it; the data is a time and what makes it 200 bytes."""
+
+SIZE = 200
+
+
+class Child:
+    """The subject, and what it has heard."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Do nothing yet."""
+        self._subject = subject
+        self._heard = 0
+        self._wanted = 0
+        self._all_heard = asyncio.Event()
+        self._took: list[int] | None = None
+
+    def commands(self) -> dict[str, Callable[..., Awaitable[object]]]:
+        """All that it can be told, with the names of what they take."""
+        return {
+            "start": self._subject.start,
+            "close": self._subject.close,
+            "listen": self.listen,
+            "expect": self.expect,
+            "heard": self.heard,
+            "talk": self.talk,
+            "pace": self.pace,
+            "rooms": self.rooms,
+            "traced": self.traced,
+        }
+
+    async def listen(self) -> None:
+        """Hear what is said from now on."""
+        await self._subject.listen([CHANNEL], self._on_message)
+
+    async def expect(self, count: int, *, timed: bool) -> None:
+        """Count anew, and note how long each was on its way, or not."""
+        self._heard, self._wanted = 0, count
+        self._took = [] if timed else None
+        self._all_heard.clear()
+
+    def _on_message(self, payload: str) -> None:
+        self._heard += 1
+        if self._took is not None:
+            said = payload.rpartition('"data":"')[2].partition(" ")[0]
+            self._took.append(time.monotonic_ns() - int(said))
+        if self._heard == self._wanted:
+            self._all_heard.set()
+
+    async def heard(self) -> list[float]:
+        """Wait for as many as are expected; the nanoseconds of each, if they were noted."""
+        await self._all_heard.wait()
+        return [float(each) for each in self._took or []]
+
+    async def talk(self, count: int, burst: int) -> None:
+        """Say so much, so many at a time."""
+        payload = _payload()
+        for _ in range(count // burst):
+            await self._subject.say(CHANNEL, payload, burst)
+
+    async def pace(self, count: int, every: float) -> None:
+        """Say something every so many seconds."""
+        at = time.monotonic()
+        for _ in range(count):
+            at += every
+            await asyncio.sleep(max(0, at - time.monotonic()))
+            await self._subject.say(CHANNEL, _payload(), 1)
+
+    async def rooms(self, count: int) -> float:
+        """Subscribe to so many at once; returns the seconds until the last is confirmed."""
+        names = [f"ws:room:/chat/{n}" for n in range(count)]
+        began = time.perf_counter()
+        await self._subject.listen(names, self._on_message)
+        return time.perf_counter() - began
+
+    async def traced(self, count: int) -> int:
+        """Likewise; returns the bytes of the Python objects that stay."""
+        tracemalloc.start()
+        await self.rooms(count)
+        gc.collect()
+        here, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return here
+
+
+def _payload() -> str:
+    head = PAYLOAD % f"{time.monotonic_ns()} "
+    return PAYLOAD % f"{time.monotonic_ns()} {'x' * (SIZE - len(head))}"
+
+
+async def main(name: str, url: str) -> None:
+    _, make = SUBJECTS[name]
+    commands = Child(make(url)).commands()
+    lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while line := await lines.readline():
+        told: dict[str, Any] = json.loads(line)
+        answer = await commands[told.pop("do")](**told)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

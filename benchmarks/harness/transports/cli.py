@@ -1,0 +1,127 @@
+"""The command line: which transports are measured, and what is made of the figures."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import importlib.util
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.harness.fleet.brokers import BROKERS
+from benchmarks.harness.machine import CannotMeasure, describe, versions
+from benchmarks.harness.results import MADE
+from benchmarks.harness.server import Failed
+from benchmarks.harness.transports.measure import measure
+from benchmarks.harness.transports.report import publish, summary
+from benchmarks.harness.transports.results import Cost, Costs
+from benchmarks.harness.transports.subjects import LIBRARIES, OURS, SUBJECTS
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure or report; returns the exit status: 2 if nothing could be done."""
+    options = _parser().parse_args(arguments)
+    try:
+        costs = _measure(options) if options.report is None else Costs.read(options.report)
+        print("\n".join(["", *summary(costs)]))
+        if options.write:
+            print(f"wrote {', '.join(path.name for path in publish(costs))}")
+    except (CannotMeasure, Failed, msgspec.MsgspecError, ValueError, OSError) as error:
+        print(f"wsrooms: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/transport_cost.py",
+        description="Measures each transport by itself, and its broker's library alone, with a "
+        "broker of its own: CPU and time of messages, and what subscriptions take.",
+    )
+    option = parser.add_argument
+    option("--only", metavar="A,B", default=",".join(SUBJECTS), help=f"of {', '.join(SUBJECTS)}")
+    option("--reps", type=int, default=3, help="repetitions (3)")
+    option("--rooms", type=int, default=10_000, help="subscriptions (10000)")
+    option("--messages", type=int, default=20_000, help="messages of a measurement (20000)")
+    option("--idle", type=float, default=3, help="seconds of doing nothing (3)")
+    option("--out", type=Path, default=MADE / "transports.json", help="the result file")
+    option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
+    option("--write", action="store_true", help="renew the tables in docs/")
+    return parser
+
+
+def _measure(options: argparse.Namespace) -> Costs:
+    names = options.only.split(",")
+    for name in names:
+        if name not in SUBJECTS:
+            raise CannotMeasure(f"there is no {name!r}; there are {', '.join(SUBJECTS)}")
+    skipped = {name: reason for name in names if (reason := _why_not(name))}
+    for name, reason in skipped.items():
+        print(f"wsrooms: {name} is skipped: {reason}")
+    able = [name for name in names if name not in skipped]
+    if not able:
+        raise CannotMeasure("none of these can be measured here")
+    costs = Costs(
+        when=f"{datetime.now():%Y-%m-%d %H:%M}",
+        machine=describe(),
+        versions=_versions(able),
+        skipped=skipped,
+        costs=[],
+    )
+    began = time.monotonic()
+    try:
+        for repetition in range(options.reps):
+            for name in able:
+                cost = measure(
+                    name,
+                    repetition,
+                    rooms=options.rooms,
+                    messages=options.messages,
+                    idle=options.idle,
+                )
+                costs.costs.append(cost)
+                print(f"{time.monotonic() - began:6.1f} s  {_line(cost)}", flush=True)
+    finally:
+        costs.save(options.out)
+        print(f"wsrooms: every figure is in {options.out}")
+    return costs
+
+
+def _why_not(name: str) -> str | None:
+    kind, _ = SUBJECTS[name]
+    reason = BROKERS[kind].why_not()
+    if reason is not None:
+        return reason
+    wanted = f"wsrooms_{kind}" if name == OURS[kind] else kind
+    return None if importlib.util.find_spec(wanted) else f"{wanted} cannot be imported"
+
+
+def _versions(names: list[str]) -> dict[str, str]:
+    """Of what is measured: nothing serves WebSockets here."""
+    known = versions({})
+    found = {each: known[each] for each in ("Python", "wsrooms-core", "commit") if each in known}
+    for kind in {SUBJECTS[name][0]: None for name in names}:
+        found.update([BROKERS[kind].version()])
+        library = LIBRARIES[kind]
+        for distribution in (library, kind):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[library] = importlib.metadata.version(distribution)
+                break
+    return found
+
+
+def _line(cost: Cost) -> str:
+    """One measurement, for the eyes of who waits."""
+    way = f"{cost.p50_us:.0f} µs from one to another"
+    rooms = f"{cost.rooms:,} subscriptions in {cost.subscribe_s:.2f} s"
+    each = f"{cost.traced_bytes / cost.rooms:,.0f} B each"
+    return f"{cost.repetition + 1}  {cost.subject:14}  {way}, {rooms}, {each}"

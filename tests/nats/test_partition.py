@@ -1,0 +1,151 @@
+"""The route between two servers of a cluster breaks: what instances on either side see of it.
+
+Neither server goes, so no instance is told anything, and its own messages come back: that is
+a partition. What it costs is told by the next message that comes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.brokers import NatsServer, nats_server
+from tests.brokers.nats import NATS, Cluster
+from tests.nats.crew import DEADLINE, ROOM, Crew, crew_at, url_of
+from wsrooms import Gap
+from wsrooms.testing import TcpProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MESSAGES = 100
+
+PROBES = "?probe_interval=0.2"
+
+PROGRAMS = (NATS.wheel, NATS.on_path)
+"""Processes: from within a container the proxy cannot be reached."""
+
+
+@dataclass
+class Pair:
+    """Two servers, an instance at each, and the only way between the servers."""
+
+    crew: Crew
+    route: TcpProxy
+    servers: list[NatsServer]
+    cluster: Cluster
+
+    async def routed(self) -> None:
+        """Wait until the servers have found each other again."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                try:
+                    await self.cluster.join(self.servers[1])
+                except ConnectionError:
+                    await asyncio.sleep(0.02)  # servers tell nobody when they are
+                else:
+                    return
+
+
+@asynccontextmanager
+async def a_pair() -> AsyncIterator[Pair]:
+    program = next(filter(NATS.program, PROGRAMS), NATS.wheel)
+    cluster = Cluster()
+    first = nats_server(program, cluster=cluster)
+    async with first, TcpProxy(first.host, first.ports[2]) as route:
+        second = nats_server(program, cluster=cluster)
+        listen, to = f"{second.host}:{second.ports[2]}", f"nats://{route.host}:{route.port}"
+        settings = {"name": cluster.name, "listen": listen, "routes": [to]}
+        second.configure(f"cluster: {json.dumps(settings)}")
+        async with second, crew_at(*(url_of(each) + PROBES for each in (first, second))) as crew:
+            for instance in crew:
+                instance.states.clear()
+            yield Pair(crew, route, [first, second], cluster)
+
+
+async def published(crew: Crew) -> None:
+    """Have each publish, and its server take it."""
+    for _ in range(MESSAGES):
+        for instance in crew:
+            instance.say()
+    async with asyncio.timeout(DEADLINE):
+        for instance in crew:
+            for receipt in instance.receipts:
+                await receipt
+
+
+async def probed(crew: Crew) -> None:
+    """Wait until each has had messages to itself back."""
+    before = [instance.transport.exchange.probes for instance in crew]
+    async with asyncio.timeout(DEADLINE):
+        for instance, probes in zip(crew, before, strict=True):
+            while instance.transport.exchange.probes < probes + 2:  # noqa: ASYNC110 - a counter
+                await asyncio.sleep(0.02)
+
+
+async def test_a_cut_route_is_noticed_by_nobody_and_its_cost_is_told_once_it_is_back() -> None:
+    async with a_pair() as pair:
+        one, other = pair.crew
+        pair.route.refuse()
+        pair.route.cut()
+        for server in pair.servers:
+            async with asyncio.timeout(DEADLINE):
+                while (await server.monitor("/routez"))["routes"]:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.02)
+        await published(pair.crew)
+        await probed(pair.crew)
+        assert one.heard[other.name] == other.heard[one.name] == [0]
+        assert not any(instance.gaps or instance.states for instance in pair.crew)
+        pair.route.heal()
+        await pair.routed()
+        # What each server then tells the other of its subscriptions may still be on its way.
+        async with asyncio.timeout(DEADLINE):
+            while not all(each.heard[peer.name][1:] for each, peer in ((one, other), (other, one))):
+                for instance in pair.crew:
+                    instance.say()
+                await asyncio.sleep(0.02)
+        await pair.crew.all_hear_all()
+        account = await pair.crew.account()
+        assert account.failed == 0
+        for instance, publisher in ((one, other), (other, one)):
+            [gap] = instance.gaps
+            lost = account.lost[instance.name, publisher.name]
+            assert gap == Gap(ROOM, publisher.transport.exchange.instance, lost)
+            assert lost >= MESSAGES
+            assert instance.states == []
+            assert instance.transport.stats()["duplicates"] == 0
+
+
+async def test_a_join_during_a_partition_is_confirmed_by_the_server_that_is_there() -> None:
+    async with a_pair() as pair:
+        one, other = pair.crew
+        pair.route.hole()
+        heard: list[str] = []
+        async with asyncio.timeout(DEADLINE):
+            await one.transport.subscribe("ws:room:/late", heard.append)
+            await other.transport.publish("ws:room:/late", "missed")
+        pair.route.heal()
+        await pair.crew.all_hear_all()
+        async with asyncio.timeout(DEADLINE):
+            while not heard:  # the subscription itself was in the hole, and tells nobody
+                other.transport.publish("ws:room:/late", "heard")
+                await asyncio.sleep(0.02)
+        assert "missed" not in heard
+        assert one.gaps == []
+
+
+async def test_a_route_that_is_silent_for_a_while_delays_and_loses_nothing() -> None:
+    async with a_pair() as pair:
+        one, other = pair.crew
+        pair.route.hole()
+        await published(pair.crew)
+        assert one.heard[other.name] == other.heard[one.name] == [0]
+        pair.route.heal()
+        await pair.crew.all_hear_all()
+        account = await pair.crew.account()
+        assert (account.failed, account.told, account.lost) == (0, 0, {})
+        assert not any(instance.gaps or instance.states for instance in pair.crew)
+        assert [each.transport.stats()["duplicates"] for each in pair.crew] == [0, 0]
