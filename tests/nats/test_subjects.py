@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 DEADLINE = 20.0
 
+PROBES = "ws:probe:"
+
 TOKEN = re.compile(rb"[!-~]+")
 """What NATS takes without a look: printable ASCII without a space."""
 
-NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.text(
+PLAIN = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.text(
     "ab.*>%2E5 \t\r\n\0/:\"'$é漢🎉", min_size=1, max_size=12
 )
+NAMES = PLAIN | PLAIN.map(PROBES.__add__)
 NAMESPACES = st.from_regex(r"[A-Za-z0-9._-]{0,10}", fullmatch=True)
 
 ODD = [
@@ -68,6 +71,9 @@ ODD = [
 
 @given(NAMES, NAMES)
 @example("a.b", "a%2Eb")
+@example("ws:probe:a", "ws:probe.a")
+@example("ws:probe:", "ws:probe")
+@example("ws:probe:a:b", "ws:probe:a.b")
 @example("a b", "a+b")
 def test_two_channels_have_two_subjects(one: str, other: str) -> None:
     subjects = Subjects("")
@@ -75,11 +81,15 @@ def test_two_channels_have_two_subjects(one: str, other: str) -> None:
 
 
 @given(NAMESPACES, NAMES)
-def test_a_subject_is_one_token_and_tells_its_channel(namespace: str, name: str) -> None:
+@example("", "ws:probe:")
+@example("", "ws:probe:ws:probe:a")
+def test_a_channel_is_one_token_and_that_of_a_probe_is_two(namespace: str, name: str) -> None:
     subjects = Subjects(namespace)
     subject = subjects.of(name)
     tokens = subject.split(b".")
-    assert len(tokens) == (3 if namespace else 2)
+    own = name.startswith(PROBES) and name != PROBES
+    assert len(tokens) == 2 + bool(namespace) + own
+    assert not own or tokens[-2] == b"ws:probe"
     assert all(TOKEN.fullmatch(token) and token not in (b"*", b">") for token in tokens)
     assert not set(subject) & set(b'*>"')  # the last ends a subject where the server tells of one
     assert subjects.channel(subject.decode()) == name
@@ -103,6 +113,7 @@ def test_two_namespaces_share_no_subject(one: str, other: str, name: str, its: s
         ("ws:room:100 %", b"wsrooms.ws:room:100%20%25"),
         ("ws:room:漢", b"wsrooms.ws:room:%E6%BC%A2"),
         ("*", b"wsrooms.%2A"),
+        ("ws:probe:0123456789abcdef", b"wsrooms.ws:probe.0123456789abcdef"),
     ],
 )
 def test_a_subject_can_be_read(channel: str, subject: bytes) -> None:

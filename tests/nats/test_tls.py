@@ -66,7 +66,7 @@ async def test_the_name_in_a_certificate_may_be_said_apart_from_the_host() -> No
         options: dict[str, Any] = {"ssl_ca_certs": ca_of(server), **PATIENT}
         await works(NatsTransport(at(server, "127.1"), tls_hostname="localhost", **options))
         for name in ("example.org", "LOCALHOST.example.org"):
-            with pytest.raises(AuthenticationFailed, match="is not to be trusted: .*example.org"):
+            with pytest.raises(AuthenticationFailed, match=r"is not to be trusted: .*example\.org"):
                 await NatsTransport(at(server), tls_hostname=name, **options).start()
         other = NatsTransport(f"{at(server, '127.1')}?tls_hostname=localhost", **options)
         await works(other)

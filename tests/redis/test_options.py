@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from typing import Any
-
 import pytest
 
-from wsrooms.errors import ConfigurationError, UnknownOption
+from wsrooms.errors import ConfigurationError
 from wsrooms.transports import Address
-from wsrooms_redis import RedisKeywords, RedisOptions, RedisTransport
+from wsrooms_redis import RedisTransport
 from wsrooms_redis.target import Target
 
 
@@ -105,60 +101,11 @@ def test_a_url_that_cannot_be_read_says_what_to_write(url: str, told: str) -> No
         RedisTransport(url)
 
 
-def test_the_keywords_of_the_transport_are_its_options() -> None:
-    keywords = typing.get_type_hints(RedisKeywords)
-    options = typing.get_type_hints(RedisOptions)
-    names = [field.name for field in dataclasses.fields(RedisOptions)]
-    assert set(keywords) == set(names)
-    assert keywords == {name: options[name] for name in names}
-    assert RedisKeywords.__required_keys__ == frozenset()
-
-
-def test_keywords_count_before_the_url() -> None:
-    transport = RedisTransport(
-        "redis://h?namespace=url&client_name=url&outbox_messages=5", namespace="keyword"
-    )
-    options = transport.options
-    assert (options.namespace, options.client_name) == ("keyword", "url")
-    assert options.outbox_messages == 5
-    assert transport.max_payload == 8 * 1024 * 1024
-
-
 def test_a_replica_has_the_same_url_and_options() -> None:
     transport = RedisTransport("redis://:secret@h:7/2?namespace=a", max_payload=5)
     other = transport.replica()
     assert other is not transport
     assert (other.target, other.options) == (transport.target, transport.options)
-
-
-@pytest.mark.parametrize(
-    ("query", "told"),
-    [
-        ("namspace=a", "did you mean 'namespace'"),
-        ("max_payload=0", "option 'max_payload' has to be a positive whole number"),
-        ("ssl_cert_reqs=optional", "option 'ssl_cert_reqs' has to be 'required' or 'none'"),
-        ("logger=x", "unknown option 'logger'"),
-        ("credential_provider=x", "unknown option 'credential_provider'"),
-    ],
-)
-def test_an_option_of_the_url_that_makes_no_sense_is_told(query: str, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        RedisTransport(f"redis://h?{query}")
-
-
-def test_an_unknown_keyword_is_told() -> None:
-    options: dict[str, Any] = {"password": "secret"}
-    with pytest.raises(UnknownOption) as caught:
-        RedisTransport("redis://h", **options)
-    assert "secret" not in str(caught.value)
-
-
-def test_options_of_tls_need_tls_and_files_that_can_be_read() -> None:
-    with pytest.raises(ConfigurationError, match="needs TLS, and redis:// has none"):
-        RedisTransport("redis://h?ssl_cert_reqs=none")
-    with pytest.raises(ConfigurationError, match="option 'ssl_ca_certs' cannot be read"):
-        RedisTransport("rediss://h", ssl_ca_certs="/no/such/file")
-    assert not RedisTransport("rediss://h?ssl_check_hostname=no").options.ssl_check_hostname
 
 
 def test_the_namespace_is_before_each_name_on_the_wire() -> None:

@@ -55,7 +55,9 @@ class Kind(ABC):
         tls_place: Likewise, with TLS.
         defaults: Each option with its default.
         needs: What an option makes no sense without: keywords.
-        keyword_only: The options that a URL cannot have.
+        may_be_zero: The options for which 0 makes sense.
+        may_be_zero: ClassVar[frozenset[str]] = frozenset()
+    keyword_only: The options that a URL cannot have.
         broken: URLs that are none, with a password at ``{}``.
         push: What the broker sends for one message, whose text has no line end.
     """
@@ -67,6 +69,7 @@ class Kind(ABC):
     tls_place: str
     defaults: ClassVar[Mapping[str, object]]
     needs: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    may_be_zero: ClassVar[frozenset[str]] = frozenset()
     keyword_only: ClassVar[frozenset[str]]
     broken: ClassVar[Sequence[str]]
     push: re.Pattern[bytes]

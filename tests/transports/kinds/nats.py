@@ -45,6 +45,7 @@ class NatsKind(Kind):
         "randomize": True,
     }
     needs: ClassVar = {"user": {"password": "p"}, "password": {"user": "u"}}
+    may_be_zero = frozenset({"join_settle"})
     keyword_only = frozenset({"tls", "logger"})
     broken = (
         "nats://u:{}@host:port",
