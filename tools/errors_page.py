@@ -28,6 +28,7 @@ GROUPS = {
     "test_starting": "Making and starting an app",
     "test_transports": "Between instances",
     "test_redis": "Redis between them",
+    "test_nats": "NATS between them",
     "test_handling": "Handling messages",
     "test_sending": "Sending",
     "test_reaching": "Clients",

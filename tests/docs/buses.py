@@ -82,15 +82,17 @@ def shown(program: str, name: str, changes: Mapping[str, str]) -> Any:
     return made if isinstance(made, BrokerTransport) else made()
 
 
-async def heard(one: BrokerTransport, other: BrokerTransport) -> list[str]:
+async def heard(
+    one: BrokerTransport, other: BrokerTransport, channel: str = "ws:room:tea"
+) -> list[str]:
     """Start both, and let one say something to the other."""
     said: asyncio.Queue[str] = asyncio.Queue()
     async with asyncio.timeout(DEADLINE):
         await one.start()
         await other.start()
         try:
-            await other.subscribe("ws:room:tea", said.put_nowait)
-            await one.publish("ws:room:tea", "hello")
+            await other.subscribe(channel, said.put_nowait)
+            await one.publish(channel, "hello")
             return [await said.get()]
         finally:
             await one.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import nats_cluster, nats_server
+from tests.nats.identities import USER, Key, Operator
 from wsrooms.errors import InvalidChannel, PayloadTooLarge, PermissionDenied, TransportUnavailable
 from wsrooms_nats import NatsOptions, NatsTransport
 
@@ -16,6 +17,8 @@ from .buses import at, heard, shown
 from .programs import DEADLINE, EXAMPLES, ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.brokers.nats import NatsServer
 
 PAGE = (ROOT / "docs/transports/nats.md").read_text("utf-8")
@@ -41,6 +44,25 @@ async def test_tls_with_an_authority_of_ones_own_is_spoken() -> None:
 async def test_a_token_lets_in() -> None:
     async with nats_server(config="authorization: {token: s3cret}") as server:
         one = shown(PROGRAM, "by_token", {ADDRESS: at(server)})
+        assert await heard(one, one.replica()) == ["hello"]
+
+
+async def test_a_seed_of_an_nkey_lets_in(tmp_path: Path) -> None:
+    key = Key(USER)
+    file = tmp_path / "wsrooms.nk"
+    file.write_text(key.seed)
+    users = f"authorization: {{users: [{{nkey: {key.public}}}]}}"
+    async with nats_server(config=users) as server:
+        one = shown(PROGRAM, "by_nkey", {ADDRESS: at(server), "wsrooms.nk": str(file)})
+        assert await heard(one, one.replica()) == ["hello"]
+
+
+async def test_a_credentials_file_lets_in(tmp_path: Path) -> None:
+    operator = Operator()
+    file = tmp_path / "wsrooms.creds"
+    file.write_text(operator.credentials().text)
+    async with nats_server(config=operator.config()) as server:
+        one = shown(PROGRAM, "by_credentials", {ADDRESS: at(server), "wsrooms.creds": str(file)})
         assert await heard(one, one.replica()) == ["hello"]
 
 
@@ -115,9 +137,22 @@ async def test_the_user_may_do_all_that_is_needed(nats_image: str) -> None:
         assert await heard(one, one.replica()) == ["hello"]
 
 
+async def test_the_user_may_ask_the_other_servers_of_a_cluster() -> None:
+    async with nats_cluster(2, config=USERS) as servers:
+        one = shown(PROGRAM, "by_user", {ADDRESS: at(servers[0])})
+        await one.start()
+        try:
+            await one.subscribe("ws:room:tea", print)
+            asking = {name for name in await subjects(servers[0]) if "ws:sync" in name}
+        finally:
+            await one.close()
+        assert asking
+        assert "Violation" not in await asyncio.to_thread(servers[0].runner.log)
+
+
 def without(right: str) -> str:
     """The user, who may do the one thing and not the other."""
-    less = USERS.replace(f'{right}: "wsrooms.*"', f'{right}: "other.*"')
+    less = USERS.replace(f'{right}: "wsrooms.>"', f'{right}: "other.*"')
     assert less != USERS
     return less
 
@@ -140,8 +175,8 @@ async def test_without_the_right_to_publish_each_message_fails() -> None:
 
 
 async def test_with_a_namespace_the_users_subjects_have_it() -> None:
-    [named] = re.findall(r"`(wsrooms\.staging\.\*)`", PAGE)
-    async with nats_server(config=USERS.replace("wsrooms.*", named)) as server:
+    [named] = re.findall(r"`(wsrooms\.staging\.>)`", PAGE)
+    async with nats_server(config=USERS.replace("wsrooms.>", named)) as server:
         url = f"nats://wsrooms:p%40ssword@{at(server)}"
         one = NatsTransport(url, namespace="staging")
         assert await heard(one, one.replica()) == ["hello"]
@@ -151,8 +186,8 @@ async def test_with_a_namespace_the_users_subjects_have_it() -> None:
 
 async def test_what_is_denied_beside_what_is_allowed_counts() -> None:
     [denied] = re.findall(r"`(publish: \{allow: .+?\})`", PAGE)
-    assert 'publish: "wsrooms.*"' in USERS
-    async with nats_server(config=USERS.replace('publish: "wsrooms.*"', denied)) as server:
+    assert 'publish: "wsrooms.>"' in USERS
+    async with nats_server(config=USERS.replace('publish: "wsrooms.>"', denied)) as server:
         one = shown(PROGRAM, "by_user", {ADDRESS: at(server)})
         await one.start()
         try:
@@ -161,6 +196,22 @@ async def test_what_is_denied_beside_what_is_allowed_counts() -> None:
             await one.publish("ws:room:/chat", "hello")
         finally:
             await one.close()
+
+
+async def test_single_rooms_are_allowed_with_what_every_instance_needs() -> None:
+    [few] = re.findall(r"`publish: (\[.+?\])`", PAGE)
+    users = USERS.replace('"wsrooms.>"', few)
+    assert users != USERS
+    async with nats_cluster(2, config=users) as servers:
+        one, other = (shown(PROGRAM, "by_user", {ADDRESS: at(server)}) for server in servers)
+        assert await heard(one, other, "ws:room:/chat") == ["hello"]
+        await one.start()
+        try:
+            with pytest.raises(PermissionDenied):
+                await one.subscribe("ws:room:/admin", print)
+        finally:
+            await one.close()
+        assert "ws:sync" not in await asyncio.to_thread(servers[0].runner.log)
 
 
 # Limits

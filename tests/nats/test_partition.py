@@ -7,63 +7,14 @@ a partition. What it costs is told by the next message that comes through.
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from tests.brokers import NatsServer, nats_server
-from tests.brokers.nats import NATS, Cluster
-from tests.nats.crew import DEADLINE, ROOM, Crew, crew_at, url_of
+from tests.nats.crew import DEADLINE, ROOM, Crew
+from tests.nats.pair import a_pair
 from wsrooms import Gap
-from wsrooms.testing import TcpProxy
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 MESSAGES = 100
 
 PROBES = "?probe_interval=0.2"
-
-PROGRAMS = (NATS.wheel, NATS.on_path)
-"""Processes: from within a container the proxy cannot be reached."""
-
-
-@dataclass
-class Pair:
-    """Two servers, an instance at each, and the only way between the servers."""
-
-    crew: Crew
-    route: TcpProxy
-    servers: list[NatsServer]
-    cluster: Cluster
-
-    async def routed(self) -> None:
-        """Wait until the servers have found each other again."""
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                try:
-                    await self.cluster.join(self.servers[1])
-                except ConnectionError:
-                    await asyncio.sleep(0.02)  # servers tell nobody when they are
-                else:
-                    return
-
-
-@asynccontextmanager
-async def a_pair() -> AsyncIterator[Pair]:
-    program = next(filter(NATS.program, PROGRAMS), NATS.wheel)
-    cluster = Cluster()
-    first = nats_server(program, cluster=cluster)
-    async with first, TcpProxy(first.host, first.ports[2]) as route:
-        second = nats_server(program, cluster=cluster)
-        listen, to = f"{second.host}:{second.ports[2]}", f"nats://{route.host}:{route.port}"
-        settings = {"name": cluster.name, "listen": listen, "routes": [to]}
-        second.configure(f"cluster: {json.dumps(settings)}")
-        async with second, crew_at(*(url_of(each) + PROBES for each in (first, second))) as crew:
-            for instance in crew:
-                instance.states.clear()
-            yield Pair(crew, route, [first, second], cluster)
 
 
 async def published(crew: Crew) -> None:
@@ -87,7 +38,7 @@ async def probed(crew: Crew) -> None:
 
 
 async def test_a_cut_route_is_noticed_by_nobody_and_its_cost_is_told_once_it_is_back() -> None:
-    async with a_pair() as pair:
+    async with a_pair(PROBES) as pair:
         one, other = pair.crew
         pair.route.refuse()
         pair.route.cut()

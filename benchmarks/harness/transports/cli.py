@@ -108,7 +108,9 @@ def _why_not(name: str) -> str | None:
 def _versions(names: list[str]) -> dict[str, str]:
     """Of what is measured: nothing serves WebSockets here."""
     known = versions({})
-    found = {each: known[each] for each in ("Python", "wsrooms-core", "commit") if each in known}
+    found: dict[str, str] = {
+        each: known[each] for each in ("Python", "wsrooms-core", "commit") if each in known
+    }
     for kind in {SUBJECTS[name][0]: None for name in names}:
         found.update([BROKERS[kind].version()])
         library = LIBRARIES[kind]

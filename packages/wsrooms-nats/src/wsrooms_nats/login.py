@@ -98,6 +98,7 @@ class LoggedIn:
         transport: The connection.
         unread: What has been read of what comes after the login.
         max_payload: Bytes of a message that the server takes.
+        server: What it is called in its cluster.
         clustered: Whether it has said that it belongs to a cluster.
         traces: Whether it can trace messages, as of 2.11.
         servers: Others of its cluster.
@@ -107,6 +108,7 @@ class LoggedIn:
     transport: asyncio.Transport
     unread: bytes
     max_payload: int
+    server: str
     clustered: bool
     traces: bool
     servers: list[Address]
@@ -238,6 +240,7 @@ async def _taken(client: Client) -> LoggedIn:
         transport=transport,
         unread=unread,
         max_payload=client.max_payload,
+        server=str(info.get("server_name", "")),
         clustered=bool(servers or info.get("cluster")),
         traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
         servers=servers,

@@ -35,30 +35,38 @@ class Question:
     Attributes:
         number: Which one.
         silent: A server on the way cannot answer: it is older than 2.11.
+        asked: The servers that it reached; None until the own one has told.
+        own: The server that it was asked at.
     """
 
-    __slots__ = ("_answered", "_asked", "number", "silent")
+    __slots__ = ("_answered", "_excused", "asked", "number", "own", "silent")
 
-    def __init__(self, number: bytes) -> None:
+    def __init__(
+        self, number: bytes, asked: frozenset[str] | None, excused: frozenset[str]
+    ) -> None:
         self.number: bytes = number
         self.silent: bool = False
-        self._asked: set[str] | None = None
+        self.asked: frozenset[str] | None = asked
+        self.own: str | None = None
         self._answered: set[str] = set()
+        self._excused = excused
 
     @property
     def done(self) -> bool:
         """Whether all have answered that can."""
-        return self._asked is not None and self._asked <= self._answered
+        return self.asked is not None and self.asked - self._excused <= self._answered
 
     def read(self, event: dict[str, Any]) -> None:
         """Take note of one server's trace."""
         came, *went = event["events"]
+        server: str = event["server"]["name"]
         if came["kind"] == ROUTER:
-            self._answered.update(event["request"]["header"]["Nats-Trace-Hop"])
+            self._answered.add(server)
         elif came["kind"] == CLIENT:
             routes = [each for each in went if each["type"] == "eg" and each["kind"] == ROUTER]
-            self._asked = {each["hop"] for each in routes if "error" not in each}
-            self.silent = len(self._asked) < len(routes)
+            self.asked = frozenset(each["name"] for each in routes if "error" not in each)
+            self.silent = len(self.asked) < len(routes)
+            self.own = server
 
 
 class Routes:
@@ -71,8 +79,9 @@ class Routes:
             prefix: Of all subjects.
             token: What no other connection has.
         """
-        self._subject = f"{prefix}ws:sync.ask".encode()
-        self._answers = f"{prefix}ws:sync.{token}".encode()
+        self.prefix: bytes = f"{prefix}ws:sync.".encode()
+        self._subject = self.prefix + b"ask"
+        self._answers = self.prefix + token.encode()
         self._open: dict[bytes, Question] = {}
         self._asked = 0
 
@@ -80,10 +89,17 @@ class Routes:
         """What has to be written before the first question."""
         return b"SUB %b %b\r\nSUB %b %b\r\n" % (self._subject, NOBODY, self._answers, TRACES)
 
-    def asked(self) -> tuple[Question, bytes]:
-        """A question about all that is written before it, and what to write."""
+    def asked(
+        self, who: frozenset[str] | None = None, excused: frozenset[str] = frozenset()
+    ) -> tuple[Question, bytes]:
+        """A question about all that is written before it, and what to write.
+
+        Args:
+            who: The servers that are to answer, where the own one does not say.
+            excused: Servers that need not. One that is about to stop traces nothing.
+        """
         self._asked += 1
-        question = Question(b"%d" % self._asked)
+        question = Question(b"%d" % self._asked, who, excused)
         self._open[question.number] = question
         header = _HEADER % (self._answers, NUMBER.encode(), question.number)
         size = len(header)
@@ -97,7 +113,7 @@ class Routes:
             question = self._open.get(number.encode())
             if question is not None:
                 question.read(event)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return question
 
@@ -107,4 +123,4 @@ class Routes:
 
     def concerns(self, subject: str) -> bool:
         """Whether the server's words about ``subject`` are about questions."""
-        return subject.encode("utf-8", "replace") in (self._subject, self._answers)
+        return subject.encode("utf-8", "replace").startswith(self.prefix)

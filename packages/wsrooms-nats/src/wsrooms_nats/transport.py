@@ -21,7 +21,8 @@ from wsrooms.transports import (
     WsBroadcastTransport,
     checked,
 )
-from wsrooms_nats.link import NatsLink, too_long
+from wsrooms_nats.asked import too_long
+from wsrooms_nats.link import NatsLink
 from wsrooms_nats.login import PORT, Login
 from wsrooms_nats.options import NatsKeywords, NatsOptions
 from wsrooms_nats.subjects import Subjects

@@ -215,7 +215,7 @@ class _Publishing(_Link):
             return
         name = self._transport.wire_name
         self._batch.extend(message.channel for message in batch)
-        self._written_at = now
+        self._wire.written_at = now
         self._wire.write(
             b"".join(pack(b"PUBLISH", name(each.channel), each.payload) for each in batch)
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PROBE_PREFIX", "Exchange", "checked"]
 
 PROBE_PREFIX = "ws:probe:"
+"""What the channel of an instance's messages to itself begins with; its id follows."""
 
 COUNTERS = 100_000
 """Channels whose numbers an instance remembers: some 20 MB, where all are used."""

@@ -24,11 +24,13 @@ class BrokerWire(ABC, asyncio.Protocol):
     Attributes:
         heard_at: The loop's time at which the peer last showed that it is there: anything
             arrived, or :meth:`look` saw it take bytes.
+        written_at: The loop's time at which the oldest that is not confirmed was written.
     """
 
     def __init__(self) -> None:
         """Prepare a connection; :meth:`take_over` starts it."""
         self.heard_at: float = 0.0
+        self.written_at: float = 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -40,7 +42,7 @@ class BrokerWire(ABC, asyncio.Protocol):
     def take_over(self, transport: asyncio.Transport, unread: bytes = b"") -> None:
         """Go on with ``transport``, of which somebody else has read ``unread`` already."""
         self._transport = transport
-        self.heard_at = self._loop.time()
+        self.heard_at = self.written_at = self._loop.time()
         transport.set_protocol(self)
         if not transport.is_reading() and not transport.is_closing():
             transport.resume_reading()
@@ -64,6 +66,11 @@ class BrokerWire(ABC, asyncio.Protocol):
         Raises:
             TransportError: It makes no sense: the connection ends with that.
         """
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._ended
 
     @property
     def now(self) -> float:

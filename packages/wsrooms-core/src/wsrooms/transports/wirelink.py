@@ -41,7 +41,6 @@ class WireLink(BrokerLink, Generic[Wire]):
         self._hint = hint
         self._wire: Wire | None = None
         self._pinged_at = 0.0
-        self._written_at = 0.0
 
     @abstractmethod
     def _made(self) -> Wire:
@@ -63,7 +62,7 @@ class WireLink(BrokerLink, Generic[Wire]):
     @property
     @abstractmethod
     def _unconfirmed(self) -> bool:
-        """Whether the next answer is to confirm what was written at ``_written_at``."""
+        """Whether the next answer is to confirm what was written."""
 
     @abstractmethod
     def _where(self, address: Address) -> str:
@@ -93,7 +92,7 @@ class WireLink(BrokerLink, Generic[Wire]):
                     raise
                 await wire.close()
             else:
-                self._pinged_at = self._written_at = wire.heard_at
+                self._pinged_at = wire.heard_at
                 return
         assert error is not None
         raise error
@@ -128,7 +127,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         elif now - self._pinged_at >= options.ping_interval:
             self._pinged_at = now
             self._ping(wire)
-        self._written_at = max(min(self._written_at + late, now), wire.heard_at)
+        wire.written_at = max(min(wire.written_at + late, now), wire.heard_at)
         limit = options.confirm_timeout
-        if self._unconfirmed and now - self._written_at > limit:
+        if self._unconfirmed and now - wire.written_at > limit:
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))

@@ -1,0 +1,489 @@
+"""What one connection has asked of a NATS server, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from wsrooms.errors import (
+    AuthenticationFailed,
+    PayloadTooLarge,
+    TransportError,
+    TransportUnavailable,
+)
+from wsrooms.transports import Address
+from wsrooms_nats.asked import Asked, denied, too_long
+from wsrooms_nats.login import PORT, LoggedIn, is_about_login
+from wsrooms_nats.routes import TRACES, Question, Routes
+from wsrooms_nats.wire import NatsWire
+
+if TYPE_CHECKING:
+    from wsrooms_nats.link import NatsLink
+    from wsrooms_nats.transport import NatsTransport
+
+__all__ = ["Dialogue"]
+
+BATCH_MESSAGES = 512
+BATCH_BYTES = 256 * 1024
+
+SETTLE = 0.05
+"""Seconds that other servers of a cluster get to learn of a subscription if they cannot say."""
+
+ANSWER = 1.0
+"""Seconds in which they have to say so; then they get no more."""
+
+KEPT_MESSAGES = 10_000
+KEPT_BYTES = 16 * 1024 * 1024
+"""Bounds of what may come from two servers at once, for some milliseconds."""
+
+MARK = 0.005
+"""Seconds between two marks."""
+
+MARKER = b"m"
+"""A subscription that belongs to no channel."""
+
+Servers = frozenset[str] | None
+
+_DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
+
+
+class Dialogue:
+    """One connection: its subscriptions, its open questions, its answers.
+
+    Attributes:
+        wire: The connection.
+        limit: Bytes of a message that its server takes.
+        server: What that is called in its cluster.
+    """
+
+    def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
+        """Prepare a connection of ``link``; what comes is handed on if it is ``live``."""
+        self.wire: NatsWire = NatsWire(self)
+        self.limit: int = 0
+        self.server: str = ""
+        self._transport = transport
+        self._exchange = transport.exchange
+        self._link = link
+        self._live = live
+        self._kept: list[tuple[str, bytes]] | None = None
+        self._kept_bytes = 0
+        self._marked = asyncio.Event()
+        self._asked: deque[Asked] = deque()
+        self._waiting: set[asyncio.Future[bool]] = set()
+        self._batches = 0
+        self._sids: dict[str, bytes] = {}
+        self._channels: dict[bytes, str] = {}
+        self._last_sid = 0
+        self._clustered = False
+        self._routes: Routes | None = None
+        self._traces = False
+        self._warned = False
+        self._settling: dict[Asked, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Life
+
+    def begin(self, found: LoggedIn) -> None:
+        """Take over the connection that nats-py has made."""
+        self.limit = found.max_payload
+        self.server = found.server
+        self._clustered = found.clustered
+        self._traces = found.traces
+        self._transport.learn(found.servers)
+        self.wire.keeps = found.stream
+        self.wire.take_over(found.transport, found.unread)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether other servers can be asked what they know."""
+        return self._clustered and self._traces
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is not at its end."""
+        return not self.wire.ended
+
+    async def close(self) -> None:
+        """Leave nothing, also of what was about to be confirmed."""
+        self._settling.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self.wire.close()
+
+    def on_end(self) -> None:
+        """Nobody is to wait any longer."""
+        for answered in self._waiting:
+            if not answered.done():
+                answered.set_result(False)
+        self._waiting.clear()
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self._ask(b"", Asked())
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the server owes an answer."""
+        return bool(self._asked)
+
+    def _ask(self, data: bytes, asked: Asked) -> None:
+        if not self._asked:
+            self.wire.written_at = self.wire.now
+        self._asked.append(asked)
+        self.wire.write(data + b"PING\r\n")
+
+    # Out
+
+    def send(self) -> None:
+        """Send commands, and the next batch once the last one is confirmed."""
+        now = self.wire.now
+        for command in self._exchange.wishes.commands(now):
+            asked = Asked(command)
+            if command.kind == "unsubscribe":
+                self._ask(self._unsubscribed(command.channels), asked)
+            else:
+                lines = self._subscribed(command.channels)
+                self._ask(lines + self._asked_of_routes(asked), asked)
+        if self._batches or not self._transport.may_publish:
+            return
+        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
+        if batch:
+            self._batches += 1
+            asked = Asked(batch=batch)
+            self._ask(b"".join(self._published(asked)), asked)
+
+    def _subscribed(self, channels: Sequence[str]) -> bytes:
+        lines: list[bytes] = []
+        for channel in channels:
+            subject = self._transport.subject(channel)
+            if len(subject) > self._transport.longest:
+                continue
+            self._last_sid += 1
+            sid = self._sids[channel] = b"%d" % self._last_sid
+            self._channels[sid] = channel
+            lines.append(b"SUB %b %b\r\n" % (subject, sid))
+        return b"".join(lines)
+
+    def _asked_of_routes(self, asked: Asked) -> bytes:
+        """What to write so that the cluster's other servers tell when they know."""
+        if self._transport.options.join_settle is not None:
+            return b""
+        return self._question(asked)
+
+    def _question(
+        self,
+        asked: Asked,
+        who: frozenset[str] | None = None,
+        excused: frozenset[str] = frozenset(),
+    ) -> bytes:
+        """A question to them about all that is written before it, if they can answer."""
+        if not self.can_ask:
+            return b""
+        lines = b""
+        if self._routes is None:
+            self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
+            lines = self._routes.subscribed()
+        asked.question, line = self._routes.asked(who, excused)
+        return lines + line
+
+    def _unsubscribed(self, channels: Iterable[str]) -> bytes:
+        sids = [self._sids.pop(channel) for channel in channels if channel in self._sids]
+        for sid in sids:
+            del self._channels[sid]
+        return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
+
+    def _published(self, asked: Asked) -> Iterator[bytes]:
+        subject_of, longest = self._transport.subject, self._transport.longest
+        for place, message in enumerate(asked.batch):
+            subject = subject_of(message.channel)
+            if message.size <= self.limit and len(subject) <= longest:
+                yield b"PUB %b %d\r\n%b\r\n" % (subject, message.size, message.payload)
+                continue
+            asked.unfit = asked.unfit or {}  # another server could have taken it
+            if message.size > self.limit:
+                asked.unfit[place] = PayloadTooLarge(message.size, self.limit)
+            else:
+                asked.unfit[place] = too_long(message.channel, longest)
+
+    # In
+
+    def on_message(self, sid: bytes, data: bytes, now: float) -> None:
+        """Hand a message on, if its subscription is still there."""
+        channel = self._channels.get(sid)
+        if channel is not None:
+            if self._live:
+                self._exchange.received(channel, data, now)
+            elif self._kept is not None:
+                self._keep(channel, data)
+        elif sid == TRACES and self._routes is not None:
+            question = self._routes.received(data)
+            if question is not None and question.done:
+                self._on_routes_know(question)
+        elif sid == MARKER:
+            self._marked.set()
+
+    def on_info(self, info: dict[str, Any]) -> None:
+        """Learn of other servers, and leave one that is about to stop."""
+        urls = info.get("connect_urls")
+        if isinstance(urls, list) and urls:
+            found = (Address.read(str(url), PORT) for url in urls)
+            self._transport.learn(address for address in found if address is not None)
+            self._clustered = True
+        if info.get("ldm"):
+            self._link.leave(self)
+
+    def on_error(self, text: str) -> None:
+        """Note what was refused; end the connection where that is not all."""
+        asked = self._asked[0] if self._asked else Asked()
+        where = self._transport.where
+        refusal = _DENIED.search(text)
+        if refusal is not None:
+            subject = refusal[2]
+            if self._routes is not None and self._routes.concerns(subject):
+                self._traces = False
+                asked.question = None
+                self._warn(
+                    f"denies {subject}, where other servers of its cluster say that they know of a "
+                    f"subscription: it waits {SETTLE:g} s for them instead"
+                )
+            elif subject not in self._subjects_of(asked, refusal[1].lower()):
+                # It was allowed before: the server has dropped a live subscription.
+                raise denied(self._transport.channel(subject), where, text)
+            else:
+                asked.refused = asked.refused or {}
+                asked.refused.setdefault(subject, []).append(text)
+        elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
+            asked.exceeded = True
+        else:
+            if "maximum control line" in text.lower():
+                self._learn_limit()
+            kind = AuthenticationFailed if is_about_login(text) else TransportUnavailable
+            raise kind(f"{where} answered: {text}")
+
+    def _subjects_of(self, asked: Asked, kind: str) -> set[str]:
+        if kind == "publish":
+            channels = [message.channel for message in asked.batch]
+        elif asked.command is not None and asked.command.kind == "subscribe":
+            channels = list(asked.command.channels)
+        else:
+            channels = []
+        if asked.subjects is None:
+            asked.subjects = {self._transport.subject(channel).decode() for channel in channels}
+        return asked.subjects
+
+    def _learn_limit(self) -> None:
+        """The longest of what is not confirmed was too long, whatever else was."""
+        channels = [message.channel for asked in self._asked for message in asked.batch]
+        for asked in self._asked:
+            channels += asked.command.channels if asked.command is not None else ()
+        longest = max((len(self._transport.subject(channel)) for channel in channels), default=0)
+        if longest:
+            self._transport.longest = min(self._transport.longest, longest - 1)
+
+    def on_pong(self) -> None:
+        """Tell what became of the oldest that was asked."""
+        if not self._asked:
+            raise TransportUnavailable(f"{self._transport.where} answered what it was not asked")
+        asked = self._asked.popleft()
+        self.wire.written_at = self.wire.now
+        if asked.batch:
+            self._batches -= 1
+            self._on_published(asked)
+            if len(self._exchange.outbox):
+                self._link.wake()
+        elif asked.command is None and asked.answered is None:
+            return  # a ping
+        elif asked.command is not None and asked.command.kind == "unsubscribe":
+            self._on_answered(asked)
+        elif asked.exceeded and asked.command is not None and len(asked.command.channels) > 1:
+            self._forget(asked)
+            self.wire.write(self._unsubscribed(asked.command.channels))
+            for channel in asked.command.channels:
+                self._exchange.wishes.ask_alone(channel)
+            self._link.wake()
+        elif settle := self._settle(asked):
+            self._settling[asked] = self.wire.now + settle
+            self._on_settled()
+        else:
+            self._on_answered(asked)
+
+    def _settle(self, asked: Asked) -> float:
+        """Seconds from the server's confirmation until ``asked`` counts as confirmed, at most."""
+        given = self._transport.options.join_settle
+        if given is not None and asked.command is not None:
+            return given
+        if not self._clustered:
+            return 0.0
+        if asked.question is None or asked.question.silent or not self._traces:
+            return SETTLE
+        return 0.0 if asked.question.done else ANSWER
+
+    def _on_routes_know(self, question: Question) -> None:
+        for asked, until in self._settling.items():
+            if asked.question is question:
+                self._settling[asked] = min(until, self.wire.now + SETTLE * question.silent)
+                self._on_settled()
+                return
+
+    def _on_settled(self) -> None:
+        """Confirm what has had its time, and come back for the rest."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for asked in [asked for asked, until in self._settling.items() if until <= now]:
+            del self._settling[asked]
+            question = asked.question
+            if question is not None and not question.done and not question.silent:
+                self._warn(
+                    f"has told other servers of its cluster of a subscription, and one did not "
+                    f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+                )
+            self._on_answered(asked)
+        if self._settling:
+            self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
+
+    def _forget(self, asked: Asked) -> None:
+        if asked.question is not None and self._routes is not None:
+            self._routes.forget(asked.question)
+
+    def _warn(self, what: str) -> None:
+        """Tell the log, once for each connection."""
+        if not self._warned:
+            self._warned = True
+            self._transport.logger.warning("%s %s", self._transport.where, what)
+
+    def _on_answered(self, asked: Asked) -> None:
+        """Tell the wishes what became of a command, or whoever waits."""
+        question = asked.question
+        self._forget(asked)
+        if asked.answered is not None:
+            self._waiting.discard(asked.answered)
+            if not asked.answered.done():
+                asked.answered.set_result(question is not None and question.done)
+        if asked.command is None:
+            return
+        transport = self._transport
+        for channel in asked.command.channels:
+            error: TransportError | None = None
+            if asked.command.kind == "subscribe":
+                subject = transport.subject(channel)
+                if asked.refused and subject.decode() in asked.refused:
+                    error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
+                elif asked.exceeded:
+                    error = TransportUnavailable(
+                        f"{transport.where}: maximum subscriptions exceeded"
+                    )
+                elif len(subject) > transport.longest:
+                    error = too_long(channel, transport.longest)
+            if error is None:
+                self._exchange.wishes.answered(channel)
+            else:
+                self._unsubscribed([channel])
+                self._exchange.subscribe_refused(channel, error)
+        transport.answered()
+
+    def _on_published(self, asked: Asked) -> None:
+        """Tell senders what became of a batch, in its order."""
+        confirm = self._exchange.outbox.confirm
+        if asked.refused is None and asked.unfit is None:
+            for _ in asked.batch:
+                confirm()
+            return
+        unfit, refused = asked.unfit or {}, asked.refused or {}
+        written = [each for place, each in enumerate(asked.batch) if place not in unfit]
+        left = Counter(message.channel for message in written)
+        for place, message in enumerate(asked.batch):
+            error = unfit.get(place)
+            if error is None:
+                # What a change of permissions hits first is refused, and all after it.
+                subject = self._transport.subject(message.channel).decode()
+                words = refused.get(subject, [])
+                if left[message.channel] <= len(words):
+                    error = denied(message.channel, self._transport.where, words[-1])
+                left[message.channel] -= 1
+            if error is None:
+                confirm()
+            else:
+                self._exchange.publish_refused(error)
+
+    # For a move to another server
+
+    async def asked(self, lines: bytes, who: Servers = None, excused: str = "") -> Question | None:
+        """Write ``lines``, and wait until this server and the others have come to them.
+
+        All that they sent before has been handed on then.
+
+        Args:
+            lines: What to write.
+            who: The servers that are to answer, if this one cannot say.
+            excused: One that cannot answer.
+
+        Returns:
+            The question; None if the connection is at its end, or a server silent.
+        """
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.add(answered)
+        asked = Asked(answered=answered)
+        self._ask(lines + self._question(asked, who, frozenset([excused])), asked)
+        return asked.question if await answered else None
+
+    async def follow(self, other: Dialogue) -> Servers:
+        """Subscribe what ``other`` has subscribed, and nothing else.
+
+        Returns:
+            The servers that know, beside those of the two; None if one of them may not.
+        """
+        lines = self._unsubscribed([name for name in self._sids if name not in other._sids])
+        lines += self._subscribed([name for name in other._sids if name not in self._sids])
+        question = await self.asked(lines, excused=other.server)
+        if question is None or question.asked is None or self._routes is None:
+            return None
+        # The other's server is about to stop, and answers nothing; but what is said there and
+        # heard here came over a route on which it has learnt of all these subscriptions.
+        marker, sid = self._routes.prefix + token_hex(8).encode(), MARKER
+        self._marked = asyncio.Event()
+        self.wire.write(b"SUB %b %b\r\n" % (marker, sid))
+        try:
+            async with asyncio.timeout(ANSWER):
+                while not self._marked.is_set():
+                    other.wire.write(b"PUB %b 0\r\n\r\n" % marker)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(MARK):
+                            await self._marked.wait()
+        except TimeoutError:
+            return None
+        finally:
+            self.wire.write(b"UNSUB %b\r\n" % sid)
+        return question.asked | {self.server}
+
+    def settle(self) -> None:
+        """Confirm at once what was to be confirmed a moment later."""
+        settling, self._settling = self._settling, {}
+        for asked in settling:
+            self._on_answered(asked)
+
+    def keep(self) -> None:
+        """Keep what comes from now on."""
+        self._kept = []
+
+    def _keep(self, channel: str, data: bytes) -> None:
+        assert self._kept is not None
+        self._kept.append((channel, data))
+        self._kept_bytes += len(data)
+        if self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_MESSAGES:
+            raise TransportUnavailable(f"{self._transport.where}: too much came during a move")
+
+    def live(self) -> None:
+        """Hand on what was kept, and from now on what comes."""
+        kept, self._kept = self._kept or [], None
+        self._live = True
+        for channel, data in kept:
+            self._exchange.received(channel, data, self.wire.now)

@@ -1,0 +1,147 @@
+"""What a join waits for in a cluster, until no message of another server is missed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.nats.crew import DEADLINE, Instance, url_of
+from tests.nats.pair import Pair, a_pair
+from wsrooms_nats import NatsTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.brokers import NatsServer
+
+CHANNEL = "ws:room:/late"
+
+FAR = 0.1
+"""Seconds between the two servers: longer than anything else takes here."""
+
+ROOMS = 20
+
+SETTINGS = """
+authorization: {users: [{user: app, password: geheim, permissions: {
+    publish: {allow: "wsrooms.>", deny: "wsrooms.ws:sync.>"}, subscribe: "wsrooms.>"}}]}
+"""
+LOGIN = "?user=app&password=geheim"
+
+
+async def missed(pair: Pair, query: str = "") -> list[str]:
+    """Rooms that an instance joins and does not hear, where another one publishes at once."""
+    joins = NatsTransport(url_of(pair.servers[0]) + query)
+    publishes = pair.crew[1].transport
+    heard: list[str] = []
+    rooms = [f"ws:room:{number}" for number in range(ROOMS)]
+
+    async def join(room: str) -> None:
+        await joins.subscribe(room, heard.append)
+        publishes.publish(room, room)
+
+    async with asyncio.timeout(DEADLINE):
+        await joins.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for room in rooms:
+                    tasks.create_task(join(room))
+            # What follows on the same way, until it is known there, comes behind the others.
+            await joins.subscribe(CHANNEL, heard.append)
+            while CHANNEL not in heard:
+                publishes.publish(CHANNEL, CHANNEL)
+                await asyncio.sleep(FAR / 10)
+        finally:
+            await joins.close()
+    return sorted(set(rooms).difference(heard))
+
+
+async def test_a_join_waits_until_a_server_far_away_knows_of_it() -> None:
+    async with a_pair() as pair:
+        pair.route.slow(latency=FAR)
+        assert await missed(pair) == []
+
+
+async def test_a_join_waits_as_long_as_it_is_told_to() -> None:
+    async with a_pair() as pair:
+        pair.route.slow(latency=FAR)
+        assert await missed(pair, f"?join_settle={5 * FAR}") == []
+
+
+async def test_a_join_that_is_to_wait_for_nobody_misses_what_comes_before_others_know() -> None:
+    async with a_pair() as pair:
+        pair.route.slow(latency=5 * FAR)
+        assert len(await missed(pair, "?join_settle=0")) == ROOMS
+
+
+@pytest.mark.parametrize(("query", "heard"), [("", ["now"]), ("?join_settle=0", [])])
+async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
+    query: str, heard: list[str]
+) -> None:
+    async with a_pair() as pair:
+        one, other = pair.crew
+        await other.transport.close()
+        await nobody_asked_from(pair.servers[0])
+        pair.route.slow(latency=FAR)
+        got: list[str] = []
+        late = NatsTransport(url_of(pair.servers[1]) + query)
+        async with asyncio.timeout(DEADLINE):
+            # Nobody at the other server could say so: this is confirmed at once.
+            await one.transport.subscribe(CHANNEL, got.append)
+            await late.start()
+            try:
+                await late.publish(CHANNEL, "now")
+                while "later" not in got:
+                    late.publish(CHANNEL, "later")
+                    await asyncio.sleep(FAR / 10)
+            finally:
+                await late.close()
+        assert [each for each in got if each != "later"] == heard
+
+
+async def nobody_asked_from(server: NatsServer) -> None:
+    """Wait until the server knows of no other one that has an instance."""
+    async with asyncio.timeout(DEADLINE):
+        while "ws:sync.ask" in str(await server.monitor("/routez?subs=1")):  # noqa: ASYNC110 - told by nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_does_not_answer_costs_a_join_a_second_and_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with a_pair() as pair:
+        one, _ = pair.crew
+        pair.route.hole()
+        with caplog.at_level(logging.WARNING, "wsrooms"):
+            took = [await seconds_of_join(one, room) for room in ("ws:room:a", "ws:room:b")]
+        pair.route.heal()
+    assert min(took) > 0.9
+    assert max(took) < 2.5
+    [line] = warnings_of(caplog)
+    assert "one did not say within 1 s that it knows" in line
+
+
+async def test_who_may_not_ask_waits_a_moment_instead_and_the_log_says_what_to_allow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "wsrooms"):
+        async with a_pair(LOGIN, SETTINGS) as pair:
+            one, _ = pair.crew
+            for room in ("ws:room:a", "ws:room:b"):
+                assert await seconds_of_join(one, room) >= 0.045
+    denies = [line for line in warnings_of(caplog) if "denies wsrooms.ws:sync." in line]
+    assert len(denies) == len(pair.crew)
+
+
+async def seconds_of_join(instance: Instance, room: str) -> float:
+    began = time.monotonic()
+    async with asyncio.timeout(DEADLINE):
+        await instance.transport.subscribe(room, print)
+    return time.monotonic() - began
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> Iterable[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

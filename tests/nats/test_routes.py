@@ -1,0 +1,149 @@
+"""What other servers of a cluster answer, read; tests/nats/test_joins.py has real ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsrooms_nats.routes import Question, Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+TOO_OLD = "Not delivered because remote does not support message tracing"
+
+
+def asked() -> tuple[Routes, Question, str]:
+    """One question, and the header that is to come back with its answers."""
+    routes = Routes("wsrooms.", "token")
+    question, wire = routes.asked()
+    [carried] = re.findall(rb"Wsrooms-Question: (\d+)\r\n", wire)
+    return routes, question, carried.decode()
+
+
+def first(number: str, *ways: str | None) -> bytes:
+    """What the server says that was asked: over which ways it went, or why not over one."""
+    events: list[dict[str, object]] = [
+        {"type": "in", "kind": 0},
+        {"type": "eg", "kind": 0, "sub": "wsrooms.ws:sync.ask"},  # an instance of its own
+    ]
+    for hop, error in enumerate(ways, 1):
+        told = {} if error is None else {"error": error}
+        events.append({"type": "eg", "kind": 1, "hop": str(hop), **told})
+    return said(number, events)
+
+
+def other(number: str, hop: str) -> bytes:
+    return said(number, [{"type": "in", "kind": 1}], **{"Nats-Trace-Hop": [hop]})
+
+
+def said(number: str, events: Sequence[Mapping[str, object]], **headers: list[str]) -> bytes:
+    header = {"Wsrooms-Question": [number], **headers}
+    return json.dumps({"request": {"header": header}, "events": events}).encode()
+
+
+def is_done(question: Question) -> bool:
+    """As a call: mypy takes an attribute for unchanged until it is set."""
+    return question.done
+
+
+def test_a_question_is_one_command_that_goes_to_all_instances_and_is_traced_only() -> None:
+    routes = Routes("wsrooms.", "token")
+    _, wire = routes.asked()
+    line, _, rest = wire.partition(b"\r\n")
+    word, subject, header, size = line.split(b" ")
+    assert (word, subject) == (b"HPUB", b"wsrooms.ws:sync.ask")
+    assert int(header) == int(size) == len(rest) - 2
+    assert b"\r\nNats-Trace-Dest: wsrooms.ws:sync.token\r\n" in rest
+    assert b"\r\nNats-Trace-Only: true\r\n" in rest
+    assert routes.subscribed() == b"SUB wsrooms.ws:sync.ask 0\r\nSUB wsrooms.ws:sync.token t\r\n"
+
+
+def test_where_no_other_server_has_an_instance_the_first_answer_is_all() -> None:
+    routes, question, carried = asked()
+    assert not is_done(question)
+    assert routes.received(first(carried)) is question
+    assert is_done(question)
+    assert not question.silent
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [1, 2, 0]])
+def test_all_have_answered_when_the_last_one_has_whichever_that_is(order: list[int]) -> None:
+    routes, question, carried = asked()
+    answers = [first(carried, None, None), other(carried, "1"), other(carried, "2")]
+    for at in order:
+        assert not is_done(question)
+        routes.received(answers[at])
+    assert is_done(question)
+    assert not question.silent
+
+
+def test_a_server_that_answers_twice_counts_once() -> None:
+    routes, question, carried = asked()
+    for answer in (first(carried, None, None), other(carried, "1"), other(carried, "1")):
+        routes.received(answer)
+    assert not is_done(question)
+
+
+def test_a_server_that_is_too_old_to_answer_is_not_waited_for_and_told() -> None:
+    routes, question, carried = asked()
+    routes.received(first(carried, None, TOO_OLD))
+    assert not is_done(question)
+    routes.received(other(carried, "1"))
+    assert is_done(question)
+    assert question.silent
+
+
+def test_a_server_that_another_one_has_passed_it_on_to_does_not_count() -> None:
+    routes, question, carried = asked()
+    routes.received(first(carried, None))
+    routes.received(other(carried, "1.1"))  # a leaf node
+    assert not is_done(question)
+
+
+def test_a_question_that_is_forgotten_is_not_answered_any_more() -> None:
+    routes, question, carried = asked()
+    routes.forget(question)
+    assert routes.received(first(carried)) is None
+
+
+def test_questions_are_told_apart() -> None:
+    routes, question, _ = asked()
+    second, _ = routes.asked()
+    assert routes.received(first(second.number.decode())) is second
+    assert is_done(second)
+    assert not is_done(question)
+
+
+RUBBISH: tuple[object, ...] = (None, True, 7, 1.5, "1", "²", "", [], [None], [[]], {}, {"": []})
+
+
+@given(st.data())
+def test_an_answer_that_is_broken_somewhere_breaks_nothing(data: st.DataObject) -> None:
+    routes, question, carried = asked()
+    whole = json.loads(data.draw(st.sampled_from([first(carried, TOO_OLD), other(carried, "1")])))
+    places = list(places_in(whole))
+    where, key = places[data.draw(st.integers(0, len(places) - 1))]
+    where[key] = data.draw(st.sampled_from(RUBBISH))
+    assert routes.received(json.dumps(whole).encode()) in (None, question)
+
+
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each place of a value of JSON in which another one could be."""
+    within = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(within):
+        yield value, key
+        if isinstance(inner, dict | list):
+            yield from places_in(inner)
+
+
+@given(st.binary())
+def test_what_is_no_answer_is_ignored(data: bytes) -> None:
+    routes, question, carried = asked()
+    assert routes.received(data) is None
+    assert routes.received(first(carried)) is question
