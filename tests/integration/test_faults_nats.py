@@ -191,22 +191,23 @@ async def test_a_server_that_asks_to_leave_is_kept_to_its_end_where_there_is_no_
         await trial.all_up()
 
 
-async def test_a_server_that_asks_to_leave_is_left_at_once_where_there_is_another(
+async def test_a_server_that_asks_to_leave_is_left_without_a_loss_where_there_is_another(
     nursery: Nursery, tmp_path: Path
 ) -> None:
     settings = Settings()
-    settings.more.update(LEAVING)
     async with nats_cluster(2, config=settings.text()) as (one, two):
         broker = NatsBroker(one, settings)
         async with Pair(nursery, broker, tmp_path, two) as trial:
             assert [await _connected(each) for each in (one, two)] == [3, 0]
-            async with trial.fault("lame duck, another server") as fault:
+            async with trial.fault("lame duck, another server", outage=False) as fault:
                 await one.lame_duck()
-                await until_equal(lambda: _connected(two), 3, timeout=AT_ONCE)
+                await until_equal(lambda: _connected(two), 3)
+                await until_equal(lambda: _connected(one), 0)
             fault.assert_served()
-            fault.assert_told_once()
+            fault.assert_nothing_lost()
+            assert not trial.gaps
             await trial.all_up()
-            assert await trial.stats("reconnects") == [1] * 3
+            assert await trial.stats("reconnects") == [0] * 3
 
 
 class Pair(Trial):
