@@ -111,7 +111,10 @@ class NatsRig(ServerRig[NatsServer, NatsTransport]):
                 async with nats_server(self.image, config=config) as other:
                     yield Stranger(self.made(other.url), (WRONG,))
             case "tls_to_plain_port":
-                yield Stranger(self.made(f"tls://user:{WRONG}@{at}"), (WRONG,))
+                # One that would be let in, if it were so careless as to ask in the clear.
+                async with self.login() as login:
+                    url = f"tls://{login.name}:{login.password}@{at}"
+                    yield Stranger(self.made(url), (login.password,))
             case "tls_untrusted":
                 async with nats_server(self.image, tls=True) as other:
                     url = f"tls://user:{WRONG}@{other.host}:{other.port}"

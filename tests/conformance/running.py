@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from wsrooms.testing.conformance import NotApplicable
+from wsrooms.testing import HistoryViolated
+from wsrooms.testing.conformance import ConformanceFailed, NotApplicable, cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,14 @@ async def run_case(case: Case, rig: Rig) -> None:
         await case.run(rig)
     except NotApplicable as skipped:
         pytest.skip(skipped.reason)
+
+
+async def assert_finds(name: str, rig: Rig) -> None:
+    """The case of that name fails the transport of the rig, because a promise is broken."""
+    [case] = [case for case in cases() if case.name == name]
+    rig.patience = 2.0
+    with pytest.raises((ConformanceFailed, HistoryViolated)):
+        await case.run(rig)
 
 
 @contextmanager

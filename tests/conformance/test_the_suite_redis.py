@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.brokers import redis_server
-from tests.conformance.redis_breaks import BREAKS
 from tests.conformance.redis_rig import RedisRig
-from tests.conformance.running import run_case
-from wsrooms.testing import HistoryViolated, TcpProxy
-from wsrooms.testing.conformance import ConformanceFailed, cases
-
-if TYPE_CHECKING:
-    from wsrooms_redis import RedisTransport
+from tests.conformance.running import assert_finds
+from tests.conformance.server_breaks import planted_in
+from wsrooms.testing import TcpProxy
+from wsrooms_redis import RedisTransport
 
 pytestmark = pytest.mark.may_block("the suite watches the loop")
 
-BY_NAME = {case.name: case for case in cases()}
+BREAKS = planted_in(RedisTransport)
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [pytest.param(name, kind, id=f"{name}-{kind.__name__}") for name, kind in BREAKS],
+    [
+        pytest.param(name, kind, id=f"{name}-{kind.__name__}")
+        for name, kind in planted_in(RedisTransport)
+    ],
 )
 async def test_a_case_finds_the_transport_that_breaks_its_promise(
     name: str, kind: type[RedisTransport]
 ) -> None:
     async with redis_server() as server, TcpProxy(server.host, server.port) as proxy:
-        rig = RedisRig(server, proxy, None, kind)
-        rig.patience = 2.0
-        with pytest.raises((ConformanceFailed, HistoryViolated)):
-            await run_case(BY_NAME[name], rig)
+        await assert_finds(name, RedisRig(server, proxy, None, kind))

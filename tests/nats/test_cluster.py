@@ -95,6 +95,29 @@ async def test_the_kill_of_a_server_under_load_costs_only_what_passed_it(
         assert set.union(*found) == {instance.name for instance in crew}
 
 
+@pytest.mark.timeout(90)
+async def test_a_server_that_stood_still_and_goes_on_delivers_nothing_twice(
+    servers: list[NatsServer],
+) -> None:
+    query = "?ping_interval=0.5&confirm_timeout=1"
+    async with crew_at(*(url + query for url in each_first(servers))) as crew:
+        async with crew.talking():
+            await crew.each_says(50)
+            crew[0].states.clear()
+            began = time.monotonic()
+            await servers[0].stop()
+            await healed(crew, crew[:1], began)
+            # What it had taken before it stood still it sends on now, behind what is newer.
+            await servers[0].cont()
+            await crew.each_says(100)
+        await crew.all_hear_all()
+        account = await crew.account()
+        log.info("%s", account)
+        assert account.failed == 0
+        assert account.lost.keys() <= {("instance-0", "instance-1"), ("instance-0", "instance-2")}
+        assert sum(instance.transport.stats()["duplicates"] for instance in crew) > 0
+
+
 @pytest.mark.timeout(120)
 async def test_each_server_in_turn_may_be_killed_and_brought_back(
     servers: list[NatsServer],

@@ -108,11 +108,13 @@ class Result:
 
 
 def the_packages_find_each_other(clone: Clone) -> None:
-    """The core knows the transport that is installed beside it, by its metadata."""
-    code = "from wsrooms.transports import *; print(transport_from_url('redis://localhost'))"
+    """The core knows the transports that are installed beside it, by their metadata."""
+    made = "[transport_from_url(f'{each}://localhost') for each in ('nats', 'redis')]"
+    code = f"from wsrooms.transports import *; print({made})"
     command = ("tools/run.sh", "demo", "python", "-c", code)
     with clone.start(*command, program=str(clone.path / "sh")) as process:
         stdout, stderr = process.communicate()
+    assert "NatsTransport" in stdout, stderr
     assert "RedisTransport" in stdout, stderr
 
 

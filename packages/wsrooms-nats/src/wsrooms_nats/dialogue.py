@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from wsrooms.errors import (
     AuthenticationFailed,
-    InvalidChannel,
     PayloadTooLarge,
-    PermissionDenied,
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, Command, Outgoing
+from wsrooms.transports import Address
+from wsrooms_nats.asked import Asked, denied, too_long
 from wsrooms_nats.login import PORT, LoggedIn, is_about_login
 from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from wsrooms_nats.link import NatsLink
     from wsrooms_nats.transport import NatsTransport
 
-__all__ = ["Dialogue", "too_long"]
+__all__ = ["Dialogue"]
 
 BATCH_MESSAGES = 512
 BATCH_BYTES = 256 * 1024
@@ -53,36 +52,6 @@ Servers = frozenset[str] | None
 _DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
 
 
-class _Asked:
-    """What the next PONG is about: a command, a batch, who waits for it, or none: a ping."""
-
-    __slots__ = (
-        "answered",
-        "batch",
-        "command",
-        "exceeded",
-        "question",
-        "refused",
-        "subjects",
-        "unfit",
-    )
-
-    def __init__(
-        self,
-        command: Command | None = None,
-        batch: Sequence[Outgoing[bytes]] = (),
-        answered: asyncio.Future[bool] | None = None,
-    ) -> None:
-        self.command = command
-        self.batch = batch
-        self.answered = answered  # whether the other servers have answered too
-        self.refused: dict[str, list[str]] | None = None  # the words, by subject
-        self.subjects: set[str] | None = None  # that may be refused
-        self.exceeded = False
-        self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
-        self.question: Question | None = None  # to the other servers of a cluster
-
-
 class Dialogue:
     """One connection: its subscriptions, its open questions, its answers.
 
@@ -104,7 +73,7 @@ class Dialogue:
         self._kept: list[tuple[str, bytes]] | None = None
         self._kept_bytes = 0
         self._marked = asyncio.Event()
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._waiting: set[asyncio.Future[bool]] = set()
         self._batches = 0
         self._sids: dict[str, bytes] = {}
@@ -114,7 +83,7 @@ class Dialogue:
         self._routes: Routes | None = None
         self._traces = False
         self._warned = False
-        self._settling: dict[_Asked, float] = {}
+        self._settling: dict[Asked, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     # Life
@@ -156,14 +125,14 @@ class Dialogue:
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        self._ask(b"", _Asked())
+        self._ask(b"", Asked())
 
     @property
     def unconfirmed(self) -> bool:
         """Whether the server owes an answer."""
         return bool(self._asked)
 
-    def _ask(self, data: bytes, asked: _Asked) -> None:
+    def _ask(self, data: bytes, asked: Asked) -> None:
         if not self._asked:
             self.wire.written_at = self.wire.now
         self._asked.append(asked)
@@ -175,7 +144,7 @@ class Dialogue:
         """Send commands, and the next batch once the last one is confirmed."""
         now = self.wire.now
         for command in self._exchange.wishes.commands(now):
-            asked = _Asked(command)
+            asked = Asked(command)
             if command.kind == "unsubscribe":
                 self._ask(self._unsubscribed(command.channels), asked)
             else:
@@ -186,7 +155,7 @@ class Dialogue:
         batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
         if batch:
             self._batches += 1
-            asked = _Asked(batch=batch)
+            asked = Asked(batch=batch)
             self._ask(b"".join(self._published(asked)), asked)
 
     def _subscribed(self, channels: Sequence[str]) -> bytes:
@@ -201,7 +170,7 @@ class Dialogue:
             lines.append(b"SUB %b %b\r\n" % (subject, sid))
         return b"".join(lines)
 
-    def _asked_of_routes(self, asked: _Asked) -> bytes:
+    def _asked_of_routes(self, asked: Asked) -> bytes:
         """What to write so that the cluster's other servers tell when they know."""
         if self._transport.options.join_settle is not None:
             return b""
@@ -209,7 +178,7 @@ class Dialogue:
 
     def _question(
         self,
-        asked: _Asked,
+        asked: Asked,
         who: frozenset[str] | None = None,
         excused: frozenset[str] = frozenset(),
     ) -> bytes:
@@ -229,7 +198,7 @@ class Dialogue:
             del self._channels[sid]
         return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
 
-    def _published(self, asked: _Asked) -> Iterator[bytes]:
+    def _published(self, asked: Asked) -> Iterator[bytes]:
         subject_of, longest = self._transport.subject, self._transport.longest
         for place, message in enumerate(asked.batch):
             subject = subject_of(message.channel)
@@ -271,7 +240,7 @@ class Dialogue:
 
     def on_error(self, text: str) -> None:
         """Note what was refused; end the connection where that is not all."""
-        asked = self._asked[0] if self._asked else _Asked()
+        asked = self._asked[0] if self._asked else Asked()
         where = self._transport.where
         refusal = _DENIED.search(text)
         if refusal is not None:
@@ -297,7 +266,7 @@ class Dialogue:
             kind = AuthenticationFailed if is_about_login(text) else TransportUnavailable
             raise kind(f"{where} answered: {text}")
 
-    def _subjects_of(self, asked: _Asked, kind: str) -> set[str]:
+    def _subjects_of(self, asked: Asked, kind: str) -> set[str]:
         if kind == "publish":
             channels = [message.channel for message in asked.batch]
         elif asked.command is not None and asked.command.kind == "subscribe":
@@ -335,6 +304,7 @@ class Dialogue:
         elif asked.command is not None and asked.command.kind == "unsubscribe":
             self._on_answered(asked)
         elif asked.exceeded and asked.command is not None and len(asked.command.channels) > 1:
+            self._forget(asked)
             self.wire.write(self._unsubscribed(asked.command.channels))
             for channel in asked.command.channels:
                 self._exchange.wishes.ask_alone(channel)
@@ -345,7 +315,7 @@ class Dialogue:
         else:
             self._on_answered(asked)
 
-    def _settle(self, asked: _Asked) -> float:
+    def _settle(self, asked: Asked) -> float:
         """Seconds from the server's confirmation until ``asked`` counts as confirmed, at most."""
         given = self._transport.options.join_settle
         if given is not None and asked.command is not None:
@@ -382,17 +352,20 @@ class Dialogue:
         if self._settling:
             self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
 
+    def _forget(self, asked: Asked) -> None:
+        if asked.question is not None and self._routes is not None:
+            self._routes.forget(asked.question)
+
     def _warn(self, what: str) -> None:
         """Tell the log, once for each connection."""
         if not self._warned:
             self._warned = True
             self._transport.logger.warning("%s %s", self._transport.where, what)
 
-    def _on_answered(self, asked: _Asked) -> None:
+    def _on_answered(self, asked: Asked) -> None:
         """Tell the wishes what became of a command, or whoever waits."""
         question = asked.question
-        if question is not None and self._routes is not None:
-            self._routes.forget(question)
+        self._forget(asked)
         if asked.answered is not None:
             self._waiting.discard(asked.answered)
             if not asked.answered.done():
@@ -419,7 +392,7 @@ class Dialogue:
                 self._exchange.subscribe_refused(channel, error)
         transport.answered()
 
-    def _on_published(self, asked: _Asked) -> None:
+    def _on_published(self, asked: Asked) -> None:
         """Tell senders what became of a batch, in its order."""
         confirm = self._exchange.outbox.confirm
         if asked.refused is None and asked.unfit is None:
@@ -460,7 +433,7 @@ class Dialogue:
         """
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(answered)
-        asked = _Asked(answered=answered)
+        asked = Asked(answered=answered)
         self._ask(lines + self._question(asked, who, frozenset([excused])), asked)
         return asked.question if await answered else None
 
@@ -516,15 +489,3 @@ class Dialogue:
         self._live = True
         for channel, data in kept:
             self._exchange.received(channel, data, self.wire.now)
-
-
-def denied(channel: str, where: str, words: str) -> PermissionDenied:
-    """The error of a channel that this login may not use so, in the server's words."""
-    return PermissionDenied(channel, f"{where} denies {channel}: {words}")
-
-
-def too_long(channel: str, longest: int) -> InvalidChannel:
-    """The error of a channel whose subject the server would not read."""
-    return InvalidChannel(
-        channel, f"at NATS it would have more than {longest} bytes: see option max_control_line"
-    )

@@ -113,7 +113,7 @@ class Routes:
             question = self._open.get(number.encode())
             if question is not None:
                 question.read(event)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return question
 

@@ -21,7 +21,7 @@ from wsrooms.transports import (
     WsBroadcastTransport,
     checked,
 )
-from wsrooms_nats.dialogue import too_long
+from wsrooms_nats.asked import too_long
 from wsrooms_nats.link import NatsLink
 from wsrooms_nats.login import PORT, Login
 from wsrooms_nats.options import NatsKeywords, NatsOptions

@@ -75,43 +75,34 @@ class NatsWire(BrokerWire):
         # search for each. The last part is what has no end yet.
         parts = data.split(END)
         last = len(parts) - 1
-        place = at = read = 0
+        place = read = 0
         clock, on_message, heard_at = self._loop.time, self._to.on_message, self.heard_at
         self._needed = 0
         while place < last and not self._ended:
             line = parts[place]
             words = line.split(b" ")
-            header = 0
-            if words[0] == b"HMSG" and len(words) > 4:
-                header = _size(words.pop(-2), line)
-            elif words[0] != b"MSG":
-                self._line(line)
-                place += 1
-                at += len(line) + 2
-                continue
-            if not 4 <= len(words) <= 5:  # MSG, subject, sid, perhaps where to answer, size
-                raise _garbage(line)
-            size = _size(words[-1], line)
-            if header > size:
-                raise _garbage(line)
-            stop = at + len(line) + 2 + size
-            if stop + 2 > len(data):
-                self._needed = stop + 2 - at
-                break
             place += 1
             payload = parts[place]
-            if len(payload) != size:  # it has line ends of its own
-                payload = data[stop - size : stop]
-                if not data.startswith(END, stop):
-                    raise _garbage(line)
-                place += payload.count(END)
-            place += 1
-            at = stop + 2
-            on_message(words[2], payload[header:] if header else payload, heard_at)
+            if len(words) == 4 and words[0] == b"MSG" and words[3] == b"%d" % len(payload):
+                if place == last:  # its own line end is missing
+                    place -= 1
+                    self._needed = len(line) + len(payload) + 4
+                    break
+                place += 1
+                on_message(words[2], payload, heard_at)
+            elif words[0] == b"MSG" or words[0] == b"HMSG":
+                taken = self._odd(line, words, parts, place)
+                if not taken:
+                    place -= 1
+                    break
+                place += taken
+            else:
+                self._line(line)
+                continue
             read += 1
             if not read % TURNS and clock() > until:
                 break
-        rest = data[at:]
+        rest = END.join(parts[place:])
         self._parts = [rest] if rest else []
         self._held = len(rest)
         if not self._needed and place < last and not self._ended:
@@ -120,6 +111,33 @@ class NatsWire(BrokerWire):
         if len(parts[last]) > LONGEST_LINE and place == last:
             raise _garbage(rest)
         return True
+
+    def _odd(self, line: bytes, words: list[bytes], parts: list[bytes], place: int) -> int:
+        """Hand on a message that has a header, an answer's subject or line ends of its own.
+
+        Returns:
+            How many parts it took; 0: it is not complete.
+        """
+        header = 0
+        if words[0] == b"HMSG":
+            header = _size(words.pop(-2) if len(words) > 4 else b"", line)
+        if not 4 <= len(words) <= 5:  # MSG, subject, sid, perhaps where to answer, size
+            raise _garbage(line)
+        size = _size(words[-1], line)
+        if header > size:
+            raise _garbage(line)
+        held, stop = len(parts[place]), place + 1
+        while held < size and stop < len(parts):
+            held += 2 + len(parts[stop])
+            stop += 1
+        if stop == len(parts) and held < size + 2:  # half a line end may be there
+            self._needed = len(line) + 2 + size + 2
+            return 0
+        if held != size:
+            raise _garbage(line)
+        payload = END.join(parts[place:stop])
+        self._to.on_message(words[2], payload[header:] if header else payload, self.heard_at)
+        return stop - place
 
     def _line(self, line: bytes) -> None:
         """Read what is no message."""

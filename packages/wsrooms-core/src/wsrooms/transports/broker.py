@@ -16,11 +16,17 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from wsrooms.errors import TransportClosed, TransportError, TransportUnavailable
+from wsrooms.errors import (
+    AuthenticationFailed,
+    TransportClosed,
+    TransportError,
+    TransportUnavailable,
+)
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.exchange import Exchange
+from wsrooms.transports.logs import LEVELS
 from wsrooms.transports.probe import Probing
 from wsrooms.transports.protocols import Gap, TransportState
 
@@ -45,14 +51,6 @@ what waited for the broker would be taken for nobody if it went out before they 
 
 START_TASKS = 2
 """The first link and the watch."""
-
-LEVELS: dict[TransportState, int] = {
-    "starting": logging.DEBUG,
-    "up": logging.INFO,
-    "deaf": logging.WARNING,
-    "down": logging.WARNING,
-    "closed": logging.DEBUG,
-}
 
 
 class BrokerTransport(ABC):
@@ -96,11 +94,9 @@ class BrokerTransport(ABC):
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context = copy_context()
-        self._waking = False
-        self._gap_owed = False
+        self._waking = self._gap_owed = self._refusal_told = False
         self._publish_from = 0.0
-        self._reconnects = 0
-        self._probes_lost = 0
+        self._reconnects = self._probes_lost = 0
         self._probe = Probing(self.exchange, options.probe_interval)
 
     @abstractmethod
@@ -137,8 +133,7 @@ class BrokerTransport(ABC):
         self._ended = asyncio.Event()
         self._starting = starting = loop.create_future()
         self._set_state("starting", tell=False)
-        self._gap_owed = False
-        self._publish_from = 0.0
+        self._gap_owed, self._publish_from = False, 0.0
         self.exchange.begin(drawn_instance_id())
         self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
@@ -378,6 +373,10 @@ class BrokerTransport(ABC):
             if self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error.with_traceback(None))
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
+            refused = isinstance(error, AuthenticationFailed)
+            if refused and not self._refusal_told and self._state == "down":
+                self.logger.warning("%r is still down: %s", self, error)
+            self._refusal_told = self._refusal_told or refused
             self._set_state("down", str(error))
 
     @property
@@ -400,6 +399,7 @@ class BrokerTransport(ABC):
             self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
         if self._probe.owed:
             return
+        self._refusal_told = False
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1

@@ -1,18 +1,28 @@
-"""Log lines whose cause may come a thousand times a second."""
+"""What the log is told of a transport: its states, and what may come a thousand times a second."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
 
-__all__ = ["SeldomLog"]
+    from wsrooms.transports.protocols import TransportState
+
+__all__ = ["LEVELS", "SeldomLog"]
 
 EVERY = 60.0
 """Seconds between two lines of one kind."""
+
+LEVELS: dict[TransportState, int] = {
+    "starting": logging.DEBUG,
+    "up": logging.INFO,
+    "deaf": logging.WARNING,
+    "down": logging.WARNING,
+    "closed": logging.DEBUG,
+}
 
 
 class SeldomLog:

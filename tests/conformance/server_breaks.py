@@ -1,36 +1,52 @@
-"""Redis transports that break a promise about bounds or logins, and who has to notice it."""
+"""How a transport of any server breaks a promise about bounds or logins, and who notices it."""
 
 from __future__ import annotations
 
 import asyncio
+import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from wsrooms.errors import AuthenticationFailed, PermissionDenied, TransportUnavailable
 from wsrooms.receipt import Receipt
-from wsrooms_redis import RedisTransport
+from wsrooms.transports import BrokerTransport
 
 if TYPE_CHECKING:
     from wsrooms.transports import Gap
 
-BREAKS: list[tuple[str, type[RedisTransport]]] = []
+T = TypeVar("T", bound=BrokerTransport)
+
+FAULTS: list[tuple[str, type[BrokerTransport]]] = []
 
 
-def noticed_by(*names: str) -> Callable[[type[RedisTransport]], type[RedisTransport]]:
-    def register(broken: type[RedisTransport]) -> type[RedisTransport]:
-        BREAKS.extend((name, broken) for name in names)
-        return broken
+def noticed_by(*names: str) -> Callable[[type[T]], type[T]]:
+    """Register a fault under the cases that notice it."""
+
+    def register(fault: type[T]) -> type[T]:
+        FAULTS.extend((name, fault) for name in names)
+        return fault
 
     return register
 
 
-class Disobedient(RedisTransport):
+def planted_in(kind: type[T]) -> list[tuple[str, type[T]]]:
+    """Transports of that kind, each with one of the faults, and the case that notices it."""
+    return [(name, _planted(fault, kind)) for name, fault in FAULTS]
+
+
+def _planted(fault: type[BrokerTransport], kind: type[T]) -> type[T]:
+    planted: type[T] = types.new_class(fault.__name__, (fault, kind))
+    return planted
+
+
+class Disobedient(BrokerTransport):
     """One that has other options than it was told."""
 
     instead: ClassVar[dict[str, Any]]
 
     def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(url, **{**options, **self.instead})
+        init: Any = super().__init__  # of the kind in which this is planted
+        init(url, **{**options, **self.instead})
 
 
 @noticed_by("outbox_is_bounded")
@@ -54,7 +70,7 @@ class WaitsForEver(Disobedient):
 
 
 @noticed_by("outbox_ages_out")
-class IsNeverUnsure(RedisTransport):
+class IsNeverUnsure(BrokerTransport):
     """What was written and not confirmed is said not to have been published."""
 
     def publish(self, channel: str, payload: str) -> Receipt:
@@ -68,13 +84,15 @@ def sure(error: Exception | None) -> Exception | None:
 
 
 @noticed_by("slow_subscriber")
-class TellsNoLoss(RedisTransport):
+class TellsNoLoss(BrokerTransport):
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
         """Tell nobody."""
 
 
 @noticed_by("wrong_password")
-class ShowsThePassword(RedisTransport):
+class ShowsThePassword(BrokerTransport):
+    _url: str
+
     async def start(self) -> None:
         try:
             await super().start()
@@ -83,7 +101,7 @@ class ShowsThePassword(RedisTransport):
 
 
 @noticed_by("missing_password", "tls_untrusted")
-class IsNotToldApart(RedisTransport):
+class IsNotToldApart(BrokerTransport):
     async def start(self) -> None:
         try:
             await super().start()
@@ -92,7 +110,7 @@ class IsNotToldApart(RedisTransport):
 
 
 @noticed_by("tls_to_plain_port")
-class IsTriedForLong(RedisTransport):
+class IsTriedForLong(BrokerTransport):
     async def start(self) -> None:
         try:
             await super().start()
@@ -101,7 +119,7 @@ class IsTriedForLong(RedisTransport):
 
 
 @noticed_by("permission_denied_subscribe", "permission_denied_publish")
-class KeepsRefusalsToItself(RedisTransport):
+class KeepsRefusalsToItself(BrokerTransport):
     def subscribe(self, channel: str, handler: Callable[[str], None]) -> Receipt:
         return silent(super().subscribe(channel, handler))
 
@@ -121,6 +139,6 @@ def silent(inner: Receipt) -> Receipt:
 
 
 @noticed_by("credentials_revoked_at_reconnect")
-class DoesNotSayWhy(RedisTransport):
+class DoesNotSayWhy(BrokerTransport):
     def _set_state(self, state: Any, error: str | None = None, *, tell: bool = True) -> None:
         super()._set_state(state, error and "something is wrong", tell=tell)

@@ -1,0 +1,58 @@
+"""What a NATS server has been asked and has not answered yet, and the errors of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsrooms.errors import InvalidChannel, PermissionDenied, TransportError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from wsrooms.transports import Command, Outgoing
+    from wsrooms_nats.routes import Question
+
+__all__ = ["Asked", "denied", "too_long"]
+
+
+class Asked:
+    """What the next PONG is about: a command, a batch, who waits for it, or none: a ping."""
+
+    __slots__ = (
+        "answered",
+        "batch",
+        "command",
+        "exceeded",
+        "question",
+        "refused",
+        "subjects",
+        "unfit",
+    )
+
+    def __init__(
+        self,
+        command: Command | None = None,
+        batch: Sequence[Outgoing[bytes]] = (),
+        answered: asyncio.Future[bool] | None = None,
+    ) -> None:
+        self.command = command
+        self.batch = batch
+        self.answered = answered  # whether the other servers have answered too
+        self.refused: dict[str, list[str]] | None = None  # the words, by subject
+        self.subjects: set[str] | None = None  # that may be refused
+        self.exceeded = False
+        self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
+        self.question: Question | None = None  # to the other servers of a cluster
+
+
+def denied(channel: str, where: str, words: str) -> PermissionDenied:
+    """The error of a channel that this login may not use so, in the server's words."""
+    return PermissionDenied(channel, f"{where} denies {channel}: {words}")
+
+
+def too_long(channel: str, longest: int) -> InvalidChannel:
+    """The error of a channel whose subject the server would not read."""
+    return InvalidChannel(
+        channel, f"at NATS it would have more than {longest} bytes: see option max_control_line"
+    )
