@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,17 +61,19 @@ async def test_a_room_that_is_forbidden_meanwhile_is_refused_and_heard_again(
     ways = breaking(broker)
     await ways.allow()
     async with Trial(nursery, broker, tmp_path, login=ways.login) as trial:
-        client = await trial.client(0)
+        clients = [await trial.client(index) for index in range(3)]
         async with trial.fault("a room forbidden and allowed again") as fault:
             await ways.forbid(f"ws:room:{ROOM}", but=("ws:server", "ws:probe:*", "ws:room:/other"))
-            await until_equal(lambda: _refused_at(client, ROOM), True)
+            for client in clients:
+                await until_equal(partial(_refused_at, client, ROOM), True)
             await trial.all_up()
-            await client.call("enter", "/room", "/other")
+            await clients[0].call("enter", "/room", "/other")
             await until_equal(lambda: _refused_in(trial), True)
             await ways.allow()
+            for client in clients:  # the next join asks again
+                await client.call("enter", "/room", ROOM)
         fault.assert_served()
         assert fault.row.refused > 0
-        await client.call("enter", "/room", ROOM)
 
 
 async def _refused_in(trial: Trial) -> bool:

@@ -115,7 +115,11 @@ async def test_what_a_jwt_allows_holds_for_subscriptions_and_messages(tmp_path: 
         await transport.close()
 
 
-@pytest.mark.parametrize("name", ['a"b', "a' to \"b", 'Permissions Violation for Publish to "c"'])
+@pytest.mark.parametrize(
+    "name",
+    ['a"b', "a' to \"b", "a\\", "a%sb", 'Permissions Violation for Publish to "c"', "x" * 3500],
+    ids=lambda name: name[:8],
+)
 async def test_a_name_that_looks_like_an_answer_is_denied_as_itself(name: str) -> None:
     subject = NatsTransport().subject(name).decode()
     async with nats_server(config=permissions(publish=[subject], subscribe=[subject])) as server:

@@ -60,7 +60,7 @@ def secret(request: pytest.FixtureRequest) -> str:
 def test_what_it_is_called_has_no_password(kind: Kind, secret: str, said: Said) -> None:
     for transport in kind.holding(secret):
         said.add(transport, transport.options, transport.where)
-        said.add(getattr(transport, "target", None))
+        said.add(getattr(transport, "target", None), getattr(transport, "login", None))
         assert isinstance(transport, SupportsReplica)
         said.add(transport.replica(), WsApp(broadcast_transport=transport))
     assert said.hides(secret)

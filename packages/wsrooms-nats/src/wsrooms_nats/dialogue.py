@@ -282,9 +282,11 @@ class Dialogue:
         channels = [message.channel for asked in self._asked for message in asked.batch]
         for asked in self._asked:
             channels += asked.command.channels if asked.command is not None else ()
-        longest = max((len(self._transport.subject(channel)) for channel in channels), default=0)
-        if longest:
-            self._transport.longest = min(self._transport.longest, longest - 1)
+        longest = self._transport.longest
+        sizes = (len(self._transport.subject(channel)) for channel in channels)
+        written = [size for size in sizes if size <= longest]
+        if written:
+            self._transport.longest = max(written) - 1
 
     def on_pong(self) -> None:
         """Tell what became of the oldest that was asked."""
