@@ -16,9 +16,8 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address
 from wsrooms_nats.asked import Asked, denied, too_long
-from wsrooms_nats.login import PORT, LoggedIn, is_about_login
+from wsrooms_nats.login import LoggedIn, is_about_login, servers_in
 from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
 
@@ -230,10 +229,9 @@ class Dialogue:
 
     def on_info(self, info: dict[str, Any]) -> None:
         """Learn of other servers, and leave one that is about to stop."""
-        urls = info.get("connect_urls")
-        if isinstance(urls, list) and urls:
-            found = (Address.read(str(url), PORT) for url in urls)
-            self._transport.learn(address for address in found if address is not None)
+        servers = servers_in(info)
+        if servers:
+            self._transport.learn(servers)
             self._clustered = True
         if info.get("ldm"):
             self._link.leave(self)

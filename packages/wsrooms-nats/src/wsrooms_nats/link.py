@@ -175,7 +175,7 @@ class NatsLink(WireLink[NatsWire]):
                     if not isinstance(failure, TransportError | TimeoutError):
                         raise
                 else:
-                    while self._addresses[0] != address:
-                        self._addresses.rotate(-1)
+                    if address in self._addresses:  # a server need not name itself
+                        self._addresses.rotate(-self._addresses.index(address))
                     return talk, address
             await asyncio.sleep(AGAIN)
