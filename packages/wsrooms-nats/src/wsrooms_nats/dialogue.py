@@ -58,6 +58,7 @@ class Dialogue:
         wire: The connection.
         limit: Bytes of a message that its server takes.
         server: What that is called in its cluster.
+        is_leaving: Whether that is about to stop.
     """
 
     def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
@@ -65,6 +66,7 @@ class Dialogue:
         self.wire: NatsWire = NatsWire(self)
         self.limit: int = 0
         self.server: str = ""
+        self.is_leaving: bool = False
         self._transport = transport
         self._exchange = transport.exchange
         self._link = link
@@ -234,6 +236,7 @@ class Dialogue:
             self._transport.learn(servers)
             self._clustered = True
         if info.get("ldm"):
+            self.is_leaving = True
             self._link.leave(self)
 
     def on_error(self, text: str) -> None:
@@ -429,6 +432,8 @@ class Dialogue:
         Returns:
             The question; None if the connection is at its end, or a server silent.
         """
+        if not self.is_open:
+            return None
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(answered)
         asked = Asked(answered=answered)
