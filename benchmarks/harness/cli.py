@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("what", nargs="?", choices=["server", "fleet"], default="server", help=WHAT)
-    option("--only", metavar="A,B", help="servers, or all (fleet: all)")
-    option("--scen", metavar="A,B", help="scenarios, or all (fleet: all)")
+    option("--only", metavar="A,B", help="servers, or all")
+    option("--scen", metavar="A,B", help="scenarios, or all")
     option("--reps", type=int, default=3, help="repetitions (3)")
     option("--secs", type=float, default=0.7, help="seconds of one window (0.7)")
     option("--warm", type=float, default=0.3, help="seconds of load before it (0.3)")
@@ -119,7 +119,7 @@ def _there_are(options: argparse.Namespace) -> tuple[dict[str, Contender], dict[
 def _measure(options: argparse.Namespace) -> Results:
     fleet = options.what == "fleet"
     there, known = _there_are(options)
-    quick = (list(FLEETS), fleet_scenarios.QUICK) if fleet else (contenders.QUICK, scenarios.QUICK)
+    quick = (fleets.QUICK, fleet_scenarios.QUICK) if fleet else (contenders.QUICK, scenarios.QUICK)
     why_not = fleets.why_not if fleet else contenders.why_not
     names = _chosen(options.only or ",".join(quick[0]), list(there), "server")
     chosen = _chosen(options.scen or ",".join(quick[1]), list(known), "scenario")

@@ -28,6 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from tests.brokers import Server
     from wsrooms import WsApp
 
 DEADLINE = 5.0
@@ -167,6 +168,13 @@ class Mistake:
         async with app.serving(**options) as address:
             self.says(address.port, "8000")
             yield address.url
+
+    @asynccontextmanager
+    async def broker(self, address: str, server: Server) -> AsyncIterator[None]:
+        """Run ``server`` at the address that the code says."""
+        async with server:
+            self.means(address, f"{server.host}:{server.port}")
+            yield
 
     @asynccontextmanager
     async def client(self, app: WsApp) -> AsyncIterator[Client]:

@@ -13,6 +13,7 @@ from tests.brokers import nats_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import pytest
 
@@ -23,9 +24,8 @@ ADDRESS = "localhost:4222"
 
 @asynccontextmanager
 async def a_nats(mistake: Mistake, config: str = "") -> AsyncIterator[None]:
-    """Serve at the address that the code says."""
-    async with nats_server(config=config) as server:
-        mistake.means(ADDRESS, f"{server.host}:{server.port}")
+    """One at the address that the code says."""
+    async with mistake.broker(ADDRESS, nats_server(config=config)):
         yield
 
 
@@ -90,6 +90,65 @@ def test_a_signature_needs_a_library(mistake: Mistake, monkeypatch: pytest.Monke
     )
 
 
+async def test_a_credentials_file_is_whole(mistake: Mistake, tmp_path: Path) -> None:
+    """A credentials file that is not whole.
+
+    Why: It has no JWT and seed between their marks: it is another kind of file, or is just
+    being written.
+    Remedy: The file that `nsc` makes. It is read at each connect, so that a running app goes on
+    once the file is right; replace it in one step, by renaming.
+    """
+    file = tmp_path / "chat.creds"
+    file.write_text("-----BEGIN NATS USER JWT-----\n")
+    mistake.means("chat.creds", file)
+    async with a_nats(mistake):
+        told = await mistake.main_raises("""
+            from wsrooms import WsApp
+
+            ws = WsApp(broadcast_transport="nats://localhost:4222?user_credentials=chat.creds")
+
+            async def main():
+                await ws.listen(8000)
+        """)
+    assert told == (
+        "wsrooms.errors.AuthenticationFailed: no login for nats://localhost:4222: chat.creds holds "
+        "no JWT and seed between their marks; is it whole?"
+    )
+
+
+def test_a_password_has_a_user(mistake: Mistake) -> None:
+    """A password without a user.
+
+    Why: At NATS a login is a user and a password, or a token; `redis://:password@` has no
+    counterpart.
+    Remedy: `nats://user:password@localhost:4222`, or `nats://token@localhost:4222`.
+    """
+    assert mistake.raises("""
+        from wsrooms import WsApp
+
+        ws = WsApp(broadcast_transport="nats://:sesame@localhost:4222")
+    """) == (
+        "wsrooms.errors.ConfigurationError: in this nats:// URL is a password without a user: "
+        "write user:password@ or token@"
+    )
+
+
+def test_a_websocket_is_no_way_to_nats(mistake: Mistake) -> None:
+    """The WebSocket port of NATS.
+
+    Why: `ws://` is for browsers; between servers there is no reason for it.
+    Remedy: `nats://` or `tls://`, and the port of those, 4222 unless set otherwise.
+    """
+    assert mistake.raises("""
+        from wsrooms_nats import NatsTransport
+
+        transport = NatsTransport("ws://localhost:4222")
+    """) == (
+        "wsrooms.errors.ConfigurationError: a NATS URL begins with nats://, tls://, as in "
+        "nats://localhost:4222"
+    )
+
+
 async def test_tls_is_spoken_by_both(mistake: Mistake) -> None:
     """`tls://` to a NATS without TLS.
 
@@ -117,8 +176,7 @@ async def test_a_certificate_is_one_to_trust(mistake: Mistake) -> None:
     Why: The server's certificate comes from an authority that this machine does not know.
     Remedy: Give the authority: `tls://…?ssl_ca_certs=ca.pem`.
     """
-    async with nats_server(tls=True) as server:
-        mistake.means(ADDRESS, f"{server.host}:{server.port}")
+    async with mistake.broker(ADDRESS, nats_server(tls=True)):
         told = await mistake.main_raises("""
             from wsrooms import WsApp
 

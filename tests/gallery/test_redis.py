@@ -22,11 +22,10 @@ ADDRESS = "localhost:6379"
 
 
 @asynccontextmanager
-async def a_redis(mistake: Mistake, *arguments: str, **files: str) -> AsyncIterator[None]:
-    """Serve at the address that the code says."""
-    named = {f"{name}.acl": text for name, text in files.items()}
-    async with redis_server(arguments=arguments, files=named) as server:
-        mistake.means(ADDRESS, f"{server.host}:{server.port}")
+async def a_redis(mistake: Mistake, *arguments: str, users: str = "") -> AsyncIterator[None]:
+    """One at the address that the code says."""
+    files = {"users.acl": users}
+    async with mistake.broker(ADDRESS, redis_server(arguments=arguments, files=files)):
         yield
 
 

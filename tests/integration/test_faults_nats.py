@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -194,32 +194,51 @@ async def test_a_server_that_asks_to_leave_is_kept_to_its_end_where_there_is_no_
 async def test_a_server_that_asks_to_leave_is_left_without_a_loss_where_there_is_another(
     nursery: Nursery, tmp_path: Path
 ) -> None:
-    settings = Settings()
-    async with nats_cluster(2, config=settings.text()) as (one, two):
-        broker = NatsBroker(one, settings)
-        async with Pair(nursery, broker, tmp_path, two) as trial:
-            assert [await _connected(each) for each in (one, two)] == [3, 0]
-            async with trial.fault("lame duck, another server", outage=False) as fault:
-                await one.lame_duck()
-                await until_equal(lambda: _connected(two), 3)
-                await until_equal(lambda: _connected(one), 0)
-            fault.assert_served()
-            fault.assert_nothing_lost()
-            assert not trial.gaps
-            await trial.all_up()
-            assert await trial.stats("reconnects") == [0] * 3
+    async with (
+        nats_cluster(2, config=Settings().text()) as servers,
+        Clustered(nursery, servers, tmp_path) as trial,
+    ):
+        assert [await _connected(each) for each in servers] == [2, 1]
+        async with trial.fault("lame duck, another server", broken=[0, 2], outage=False) as fault:
+            await servers[0].lame_duck()
+            await until_equal(lambda: _connected(servers[1]), 3)
+            await until_equal(lambda: _connected(servers[0]), 0)
+        fault.assert_served()
+        fault.assert_nothing_lost()
+        assert not trial.gaps
+        await trial.all_up()
+        assert await trial.stats("reconnects") == [0] * 3
 
 
-class Pair(Trial):
-    """A trial whose instances know two servers, and reach them without a proxy."""
+async def test_the_kill_of_a_server_of_a_cluster_costs_a_gap_for_those_at_it_and_no_other(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    async with (
+        nats_cluster(3, config=Settings().text()) as servers,
+        Clustered(nursery, servers, tmp_path) as trial,
+    ):
+        assert [await _connected(each) for each in servers] == [1] * 3
+        async with trial.fault("SIGKILL of one server of three", broken=[0]) as fault:
+            await servers[0].kill()
+            await until_equal(lambda: _connected(servers[1]), 2)
+        fault.assert_told_once()
+        fault.assert_served()
+        async with trial.fault("it is started again", outage=False) as fault:
+            await servers[0].start()
+        fault.assert_nothing_lost()
+        await trial.all_up()
+        assert await trial.stats("reconnects") == [1, 0, 0]
 
-    def __init__(
-        self, nursery: Nursery, broker: NatsBroker, folder: Path, other: NatsServer
-    ) -> None:
-        super().__init__(nursery, broker, folder)
-        self._other = other
+
+class Clustered(Trial):
+    """A trial on a cluster: each instance at a server of its own, and without a proxy."""
+
+    def __init__(self, nursery: Nursery, servers: list[NatsServer], folder: Path) -> None:
+        super().__init__(nursery, NatsBroker(servers[0], Settings()), folder)
+        self._servers = servers
 
     def url_of(self, index: int) -> str:
-        known: list[Any] = [self.server, self._other]
+        at = index % len(self._servers)
+        known = [*self._servers[at:], *self._servers[:at]]
         hosts = ",".join(f"{each.host}:{each.port}" for each in known)
         return f"nats://{hosts}?randomize=false"

@@ -19,7 +19,7 @@ from benchmarks.harness.contenders import why_not as why_not_alone
 from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.results import BINARIES
 
-__all__ = ["FLEETS", "OURS", "OVER_REDIS", "why_not"]
+__all__ = ["FLEETS", "OURS", "OVER_REDIS", "QUICK", "why_not"]
 
 OURS = "wsrooms-"
 """How the names of ours begin; the broker follows, and the loop."""
@@ -110,6 +110,12 @@ _ALL = (
 )
 
 FLEETS = {contender.name: contender for contender in _ALL}
+
+SLOW = ("python-socketio", "channels-redis", "channels-pubsub", "broadcaster")
+"""Each takes three times as long as the others, and is no rival."""
+
+QUICK = [name for name in FLEETS if name not in SLOW]
+"""Who runs unless others are named."""
 
 OVER_REDIS = {
     f"{OURS}{broker}-{loop}": f"{OURS}redis-{loop}"

@@ -261,8 +261,10 @@ async def _left(client: Client) -> None:
     if stream is None and not client.is_connected:
         return  # it has never come so far that there is anything to close
     if writer is not None:
-        writer.transport.abort()  # a close would wait until the peer has read everything,
-        client._transport = None  # and where TLS has failed for ever
+        writer.transport.abort()
+    # A close of it would wait until the peer has read everything, and where TLS has failed for
+    # ever; before nats-py 2.15 it fails where nothing was ever connected.
+    client._transport = None
     with contextlib.suppress(_Failure, Error, OSError, TimeoutError):  # it is given up anyway
         async with asyncio.timeout(LEAVING):
             await client.close()
