@@ -16,9 +16,8 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address
 from wsrooms_nats.asked import Asked, denied, too_long
-from wsrooms_nats.login import PORT, LoggedIn, is_about_login
+from wsrooms_nats.login import LoggedIn, is_about_login, servers_in
 from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
 
@@ -59,6 +58,7 @@ class Dialogue:
         wire: The connection.
         limit: Bytes of a message that its server takes.
         server: What that is called in its cluster.
+        is_leaving: Whether that is about to stop.
     """
 
     def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
@@ -66,6 +66,7 @@ class Dialogue:
         self.wire: NatsWire = NatsWire(self)
         self.limit: int = 0
         self.server: str = ""
+        self.is_leaving: bool = False
         self._transport = transport
         self._exchange = transport.exchange
         self._link = link
@@ -230,12 +231,12 @@ class Dialogue:
 
     def on_info(self, info: dict[str, Any]) -> None:
         """Learn of other servers, and leave one that is about to stop."""
-        urls = info.get("connect_urls")
-        if isinstance(urls, list) and urls:
-            found = (Address.read(str(url), PORT) for url in urls)
-            self._transport.learn(address for address in found if address is not None)
+        servers = servers_in(info)
+        if servers:
+            self._transport.learn(servers)
             self._clustered = True
         if info.get("ldm"):
+            self.is_leaving = True
             self._link.leave(self)
 
     def on_error(self, text: str) -> None:
@@ -431,6 +432,8 @@ class Dialogue:
         Returns:
             The question; None if the connection is at its end, or a server silent.
         """
+        if not self.is_open:
+            return None
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(answered)
         asked = Asked(answered=answered)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from wsrooms_nats.options import NatsOptions
 
-__all__ = ["PORT", "LoggedIn", "Login", "is_about_login", "log_in"]
+__all__ = ["PORT", "LoggedIn", "Login", "is_about_login", "log_in", "servers_in"]
 
 PORT = 4222
 
@@ -101,7 +101,7 @@ class LoggedIn:
         server: What it is called in its cluster.
         clustered: Whether it has said that it belongs to a cluster.
         traces: Whether it can trace messages, as of 2.11.
-        servers: Others of its cluster.
+        servers: Those of its cluster, itself included.
         stream: nats-py's own view of the connection: to be kept, or Python would close it.
     """
 
@@ -232,8 +232,7 @@ async def _taken(client: Client) -> LoggedIn:
     reader.feed_eof()  # so that what it holds can be read without a wait
     unread = await reader.read()
     info: dict[str, Any] = getattr(client, "_server_info", {})
-    found = [Address.read(uri.netloc, PORT) for uri in client.discovered_servers]
-    servers = [address for address in found if address is not None]
+    servers = servers_in(info)  # nats-py leaves out the one that it is connected to
     release = client.connected_server_version
     client._transport = None  # closing the client then leaves the connection alone
     return LoggedIn(
@@ -246,6 +245,13 @@ async def _taken(client: Client) -> LoggedIn:
         servers=servers,
         stream=stream,
     )
+
+
+def servers_in(info: dict[str, Any]) -> list[Address]:
+    """The servers of a cluster, as one of them tells in its INFO."""
+    urls = info.get("connect_urls")
+    found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
+    return [address for address in found if address is not None]
 
 
 async def _left(client: Client) -> None:
