@@ -83,6 +83,32 @@ async def test_of_many_names_those_over_the_maximum_fail_alone() -> None:
         await other.close()
 
 
+async def test_what_is_over_the_maximum_takes_nothing_with_it_that_was_subscribed_since() -> None:
+    async with nats_server(config="max_subscriptions: 3") as server:
+        transport, other = NatsTransport(server.url), NatsTransport(server.url)
+        await transport.start()
+        await other.start()
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        await server.stop()
+        for name in "abc":  # one command, of which the last is over the maximum
+            transport.subscribe(name, heard.put_nowait)
+        await asyncio.sleep(0)
+        transport.unsubscribe("a")
+        async with asyncio.timeout(DEADLINE):
+            while transport.exchange.wishes.due is not None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        receipt = transport.subscribe("a", heard.put_nowait)
+        await asyncio.sleep(0)
+        await server.cont()
+        assert await error_of(receipt) is None
+        assert transport.stats()["reconnects"] == 0
+        await other.publish("a", "x")
+        async with asyncio.timeout(DEADLINE):
+            assert await heard.get() == "x"
+        await transport.close()
+        await other.close()
+
+
 async def test_a_user_who_may_subscribe_to_nothing_is_told_so_at_the_start(tmp_path: Path) -> None:
     operator = Operator()
     file = tmp_path / "user.creds"

@@ -150,6 +150,7 @@ class Dialogue:
                 self._ask(self._unsubscribed(command.channels), asked)
             else:
                 lines = self._subscribed(command.channels)
+                asked.last = self._last_sid
                 self._ask(lines + self._asked_of_routes(asked), asked)
         if self._batches or not self._transport.may_publish:
             return
@@ -198,6 +199,12 @@ class Dialogue:
         for sid in sids:
             del self._channels[sid]
         return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
+
+    def _taken_back(self, asked: Asked, channels: Iterable[str]) -> bytes:
+        """Unsubscribe what ``asked`` has subscribed, not what has been once more since."""
+        return self._unsubscribed(
+            channel for channel in channels if int(self._sids.get(channel, 0)) <= asked.last
+        )
 
     def _published(self, asked: Asked) -> Iterator[bytes]:
         subject_of, longest = self._transport.subject, self._transport.longest
@@ -306,7 +313,7 @@ class Dialogue:
             self._on_answered(asked)
         elif asked.exceeded and asked.command is not None and len(asked.command.channels) > 1:
             self._forget(asked)
-            self.wire.write(self._unsubscribed(asked.command.channels))
+            self.wire.write(self._taken_back(asked, asked.command.channels))
             for channel in asked.command.channels:
                 self._exchange.wishes.ask_alone(channel)
             self._link.wake()
@@ -389,7 +396,7 @@ class Dialogue:
             if error is None:
                 self._exchange.wishes.answered(channel)
             else:
-                self._unsubscribed([channel])
+                self._taken_back(asked, [channel])
                 self._exchange.subscribe_refused(channel, error)
         transport.answered()
 
