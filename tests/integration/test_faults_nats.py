@@ -10,7 +10,7 @@ import pytest
 
 from tests.brokers import nats_cluster
 from tests.integration.buses import BUSES, Bus
-from tests.integration.buses.nats import NatsBroker, NatsBus, Settings
+from tests.integration.buses.nats import NatsBroker, NatsBus, Settings, image
 from tests.integration.faults_traffic import ROOM
 from tests.integration.faults_trial import AT_ONCE, Trial
 from tests.integration.waiting import until_equal
@@ -195,7 +195,7 @@ async def test_a_server_that_asks_to_leave_is_left_without_a_loss_where_there_is
     nursery: Nursery, tmp_path: Path
 ) -> None:
     async with (
-        nats_cluster(2, config=Settings().text()) as servers,
+        nats_cluster(2, image(), config=Settings().text()) as servers,
         Clustered(nursery, servers, tmp_path) as trial,
     ):
         assert [await _connected(each) for each in servers] == [2, 1]
@@ -214,7 +214,7 @@ async def test_the_kill_of_a_server_of_a_cluster_costs_a_gap_for_those_at_it_and
     nursery: Nursery, tmp_path: Path
 ) -> None:
     async with (
-        nats_cluster(3, config=Settings().text()) as servers,
+        nats_cluster(3, image(), config=Settings().text()) as servers,
         Clustered(nursery, servers, tmp_path) as trial,
     ):
         assert [await _connected(each) for each in servers] == [1] * 3

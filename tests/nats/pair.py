@@ -16,7 +16,15 @@ from wsrooms.testing import TcpProxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Pair", "a_pair"]
+__all__ = ["LOGIN", "MAY_NOT_ASK", "Pair", "a_pair"]
+
+MAY_NOT_ASK = """
+authorization: {users: [{user: app, password: geheim, permissions: {
+    publish: {allow: "wsrooms.>", deny: "wsrooms.ws:sync.>"}, subscribe: "wsrooms.>"}}]}
+"""
+"""Settings by which the user may do all but ask what other servers know."""
+
+LOGIN = "?user=app&password=geheim"
 
 PROGRAMS = (NATS.wheel, NATS.on_path)
 """Processes: from within a container the proxy cannot be reached."""

@@ -13,7 +13,12 @@ import trustme
 
 from tests.brokers import NatsServer, nats_server
 from tests.nats.identities import USER, Key
-from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
+from wsrooms.errors import (
+    AuthenticationFailed,
+    TransportClosed,
+    TransportError,
+    TransportUnavailable,
+)
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -174,6 +179,10 @@ class Recorder:
         if self._clients:
             await asyncio.wait(self._clients)
 
+    async def alone(self) -> None:
+        """Wait until everybody has hung up."""
+        await asyncio.wait(self._clients)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -248,6 +257,23 @@ async def test_no_secret_goes_to_a_server_without_tls(first: bool, how: str) -> 
     careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*map(refuses, GREETINGS))
+
+
+@pytest.mark.parametrize("greeting", ["nothing", "TLS falsely promised"])
+async def test_a_close_amid_a_login_ends_at_once_and_hangs_up(greeting: str) -> None:
+    async with Recorder(GREETINGS[greeting]).listening() as recorder:
+        transport = NatsTransport(
+            f"tls://{SECRET}@127.0.0.1:{recorder.port}", start_timeout=60.0, connect_timeout=60.0
+        )
+        starting = asyncio.ensure_future(transport.start())
+        async with asyncio.timeout(DEADLINE):
+            # It tells nobody how far it is.
+            while not (recorder.got if "promised" in greeting else recorder.connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await transport.close()
+            with pytest.raises(TransportClosed):
+                await starting
+            await recorder.alone()
 
 
 async def test_what_is_refused_because_of_tls_says_so() -> None:

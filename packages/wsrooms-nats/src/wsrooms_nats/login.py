@@ -257,14 +257,15 @@ def servers_in(info: dict[str, Any]) -> list[Address]:
 async def _left(client: Client) -> None:
     """Leave nothing of ``client``, and hardly wait for the peer."""
     stream = getattr(client, "_transport", None)
-    writer = getattr(stream, "_io_writer", None)
     if stream is None and not client.is_connected:
         return  # it has never come so far that there is anything to close
-    if writer is not None:
-        writer.transport.abort()
-    # A close of it would wait until the peer has read everything, and where TLS has failed for
-    # ever; before nats-py 2.15 it fails where nothing was ever connected.
-    client._transport = None
+    writer = getattr(stream, "_io_writer", stream)
+    if writer is not stream:  # else it is where we do not know it, and nats-py does
+        if writer is not None:
+            writer.transport.abort()
+        # A close of it would wait until the peer has read everything, and where TLS has failed
+        # for ever; before nats-py 2.15 it fails where nothing was ever connected.
+        client._transport = None
     with contextlib.suppress(_Failure, Error, OSError, TimeoutError):  # it is given up anyway
         async with asyncio.timeout(LEAVING):
             await client.close()
