@@ -19,6 +19,7 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
+from wsrooms.testing import TcpProxy
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -84,12 +85,14 @@ async def test_of_many_names_those_over_the_maximum_fail_alone() -> None:
 
 
 async def test_what_is_over_the_maximum_takes_nothing_with_it_that_was_subscribed_since() -> None:
-    async with nats_server(config="max_subscriptions: 3") as server:
-        transport, other = NatsTransport(server.url), NatsTransport(server.url)
+    settings = "max_subscriptions: 3"
+    async with nats_server(config=settings) as server, TcpProxy(server.host, server.port) as way:
+        transport = NatsTransport(f"nats://{way.host}:{way.port}")
+        other = NatsTransport(server.url)
         await transport.start()
         await other.start()
         heard: asyncio.Queue[str] = asyncio.Queue()
-        await server.stop()
+        way.hole()
         for name in "abc":  # one command, of which the last is over the maximum
             transport.subscribe(name, heard.put_nowait)
         await asyncio.sleep(0)
@@ -99,7 +102,7 @@ async def test_what_is_over_the_maximum_takes_nothing_with_it_that_was_subscribe
                 await asyncio.sleep(0.05)
         receipt = transport.subscribe("a", heard.put_nowait)
         await asyncio.sleep(0)
-        await server.cont()
+        way.heal()
         assert await error_of(receipt) is None
         assert transport.stats()["reconnects"] == 0
         await other.publish("a", "x")

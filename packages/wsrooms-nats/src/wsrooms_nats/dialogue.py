@@ -95,7 +95,8 @@ class Dialogue:
         self.server = found.server
         self._clustered = found.clustered
         self._traces = found.traces
-        self._transport.learn(found.servers)
+        if found.servers:
+            self._transport.learn(found.servers)
         self.wire.keeps = found.stream
         self.wire.take_over(found.transport, found.unread)
 
@@ -372,12 +373,11 @@ class Dialogue:
 
     def _on_answered(self, asked: Asked) -> None:
         """Tell the wishes what became of a command, or whoever waits."""
-        question = asked.question
         self._forget(asked)
         if asked.answered is not None:
             self._waiting.discard(asked.answered)
             if not asked.answered.done():
-                asked.answered.set_result(question is not None and question.done)
+                asked.answered.set_result(asked.question is not None and asked.question.done)
         if asked.command is None:
             return
         transport = self._transport
