@@ -84,8 +84,7 @@ class Dialogue:
         self._routes: Routes | None = None
         self._traces = False
         self._warned = False
-        self._settling: dict[Asked, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._settling: dict[Question | Asked, tuple[Asked, asyncio.TimerHandle]] = {}
 
     # Life
 
@@ -112,10 +111,9 @@ class Dialogue:
 
     async def close(self) -> None:
         """Leave nothing, also of what was about to be confirmed."""
+        for _, timer in self._settling.values():
+            timer.cancel()
         self._settling.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         await self.wire.close()
 
     def on_end(self) -> None:
@@ -319,8 +317,7 @@ class Dialogue:
                 self._exchange.wishes.ask_alone(channel)
             self._link.wake()
         elif settle := self._settle(asked):
-            self._settling[asked] = self.wire.now + settle
-            self._on_settled()
+            self._let_settle(asked, settle)
         else:
             self._on_answered(asked)
 
@@ -335,31 +332,30 @@ class Dialogue:
             return SETTLE
         return 0.0 if asked.question.done else ANSWER
 
-    def _on_routes_know(self, question: Question) -> None:
-        for asked, until in self._settling.items():
-            if asked.question is question:
-                self._settling[asked] = min(until, self.wire.now + SETTLE * question.silent)
-                self._on_settled()
-                return
+    def _let_settle(self, asked: Asked, seconds: float) -> None:
+        key = asked.question or asked
+        timer = asyncio.get_running_loop().call_later(seconds, self._on_settled, key)
+        self._settling[key] = asked, timer
 
-    def _on_settled(self) -> None:
-        """Confirm what has had its time, and come back for the rest."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for asked in [asked for asked, until in self._settling.items() if until <= now]:
-            del self._settling[asked]
-            question = asked.question
-            if question is not None and not question.done and not question.silent:
-                self._warn(
-                    f"has told other servers of its cluster of a subscription, and one did not "
-                    f"say within {ANSWER:g} s that it knows: messages published there may be missed"
-                )
-            self._on_answered(asked)
-        if self._settling:
-            self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
+    def _on_routes_know(self, question: Question) -> None:
+        if question in self._settling:
+            asked, timer = self._settling[question]
+            timer.cancel()
+            if question.silent:
+                self._let_settle(asked, min(SETTLE, timer.when() - self.wire.now))
+            else:
+                self._on_settled(question)
+
+    def _on_settled(self, key: Question | Asked) -> None:
+        """Confirm what has had its time."""
+        asked, _ = self._settling.pop(key)
+        question = asked.question
+        if question is not None and not question.done and not question.silent:
+            self._warn(
+                f"has told other servers of its cluster of a subscription, and one did not "
+                f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+            )
+        self._on_answered(asked)
 
     def _forget(self, asked: Asked) -> None:
         if asked.question is not None and self._routes is not None:
@@ -479,7 +475,8 @@ class Dialogue:
     def settle(self) -> None:
         """Confirm at once what was to be confirmed a moment later."""
         settling, self._settling = self._settling, {}
-        for asked in settling:
+        for asked, timer in settling.values():
+            timer.cancel()
             self._on_answered(asked)
 
     def keep(self) -> None:
