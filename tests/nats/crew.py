@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsrooms import Gap, Receipt
     from wsrooms.transports import TransportState
 
-__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_at", "url_of"]
+__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_at", "names_at", "url_of"]
 
 ROOM = "/chat/general"
 CHANNEL = f"ws:room:{ROOM}"
@@ -33,6 +33,12 @@ PACE = 0.002
 def url_of(*servers: NatsServer) -> str:
     """A URL with all of them, in that order."""
     return "nats://" + ",".join(f"{server.host}:{server.port}" for server in servers)
+
+
+async def names_at(server: NatsServer) -> set[str]:
+    """Which instances the server has as its clients."""
+    told = await server.monitor("/connz")
+    return {client["name"] for client in told["connections"]}
 
 
 class Instance:

@@ -1,4 +1,4 @@
-"""A cluster of three servers: instances at each, and what becomes of them when servers go."""
+"""A cluster of three servers: instances at each, and what becomes of them when servers die."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.brokers import NatsServer, nats_cluster, nats_server
-from tests.nats.crew import DEADLINE, Crew, Instance, crew_at, url_of
+from tests.brokers import NatsServer, nats_cluster
+from tests.nats.crew import DEADLINE, Crew, Instance, crew_at, names_at, url_of
 from wsrooms import Gap
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ async def servers() -> AsyncIterator[list[NatsServer]]:
 def each_first(servers: list[NatsServer]) -> list[str]:
     """URLs that name all servers, each of them first in one."""
     return [url_of(*servers[at:], *servers[:at]) for at in range(len(servers))]
-
-
-async def names_at(server: NatsServer) -> set[str]:
-    """Which instances the server has as its clients."""
-    told = await server.monitor("/connz")
-    return {client["name"] for client in told["connections"]}
 
 
 async def healed(crew: Crew, moved: list[Instance], began: float) -> None:
@@ -185,36 +179,3 @@ async def test_a_server_that_only_the_others_have_named_takes_over(
         account = await crew.account()
         assert account.failed == 0
         assert await names_at(late) == {"instance-0", "instance-1"}
-
-
-async def test_a_server_in_lame_duck_mode_is_left_and_what_that_costs_is_told(
-    servers: list[NatsServer],
-) -> None:
-    leaving, *staying = servers
-    async with crew_at(*each_first(servers)) as crew:
-        crew[0].states.clear()
-        async with crew.talking():
-            await crew.each_says(100)
-            began = time.monotonic()
-            await leaving.lame_duck()
-            await healed(crew, crew[:1], began)
-            await crew.each_says(100)
-        await crew.all_hear_all()
-        account = await crew.account()
-        log.info("%s", account)
-        assert account.failed == 0
-        assert await names_at(leaving) == set()
-        assert {pair[0] for pair in account.lost} <= {"instance-0"}
-        assert [each.gaps.count(Gap(None, None, None)) for each in crew] == [1, 0, 0]
-        assert crew[0].states == ["down", "up"]
-        found = await asyncio.gather(*map(names_at, staying))
-        assert "instance-0" in set.union(*found)
-
-
-async def test_a_server_in_lame_duck_mode_is_kept_while_there_is_no_other() -> None:
-    async with nats_server() as server, crew_at(*2 * [url_of(server)]) as crew:
-        for instance in crew:
-            instance.states.clear()
-        await server.lame_duck()
-        await crew.all_hear_all()  # behind what the server has told
-        assert [instance.states for instance in crew] == [[], []]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.nats.crew import DEADLINE, Instance, url_of
-from tests.nats.pair import Pair, a_pair
+from tests.nats.pair import LOGIN, MAY_NOT_ASK, Pair, a_pair
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ FAR = 0.1
 """Seconds between the two servers: longer than anything else takes here."""
 
 ROOMS = 20
-
-SETTINGS = """
-authorization: {users: [{user: app, password: geheim, permissions: {
-    publish: {allow: "wsrooms.>", deny: "wsrooms.ws:sync.>"}, subscribe: "wsrooms.>"}}]}
-"""
-LOGIN = "?user=app&password=geheim"
 
 
 async def missed(pair: Pair, query: str = "") -> list[str]:
@@ -128,7 +122,7 @@ async def test_who_may_not_ask_waits_a_moment_instead_and_the_log_says_what_to_a
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING, "wsrooms"):
-        async with a_pair(LOGIN, SETTINGS) as pair:
+        async with a_pair(LOGIN, MAY_NOT_ASK) as pair:
             one, _ = pair.crew
             for room in ("ws:room:a", "ws:room:b"):
                 assert await seconds_of_join(one, room) >= 0.045

@@ -26,25 +26,25 @@ def asked() -> tuple[Routes, Question, str]:
     return routes, question, carried.decode()
 
 
-def first(number: str, *ways: str | None) -> bytes:
-    """What the server says that was asked: over which ways it went, or why not over one."""
+def first(number: str, *ways: tuple[str, str | None]) -> bytes:
+    """What the server says that was asked: to which others it went, or why not to one."""
     events: list[dict[str, object]] = [
         {"type": "in", "kind": 0},
         {"type": "eg", "kind": 0, "sub": "wsrooms.ws:sync.ask"},  # an instance of its own
     ]
-    for hop, error in enumerate(ways, 1):
+    for hop, (name, error) in enumerate(ways, 1):
         told = {} if error is None else {"error": error}
-        events.append({"type": "eg", "kind": 1, "hop": str(hop), **told})
-    return said(number, events)
+        events.append({"type": "eg", "kind": 1, "name": name, "hop": str(hop), **told})
+    return said(number, "own", events)
 
 
-def other(number: str, hop: str) -> bytes:
-    return said(number, [{"type": "in", "kind": 1}], **{"Nats-Trace-Hop": [hop]})
+def other(number: str, name: str) -> bytes:
+    return said(number, name, [{"type": "in", "kind": 1}])
 
 
-def said(number: str, events: Sequence[Mapping[str, object]], **headers: list[str]) -> bytes:
-    header = {"Wsrooms-Question": [number], **headers}
-    return json.dumps({"request": {"header": header}, "events": events}).encode()
+def said(number: str, server: str, events: Sequence[Mapping[str, object]]) -> bytes:
+    request = {"header": {"Wsrooms-Question": [number]}}
+    return json.dumps({"server": {"name": server}, "request": request, "events": events}).encode()
 
 
 def is_done(question: Question) -> bool:
@@ -75,7 +75,7 @@ def test_where_no_other_server_has_an_instance_the_first_answer_is_all() -> None
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [1, 2, 0]])
 def test_all_have_answered_when_the_last_one_has_whichever_that_is(order: list[int]) -> None:
     routes, question, carried = asked()
-    answers = [first(carried, None, None), other(carried, "1"), other(carried, "2")]
+    answers = [first(carried, ("b", None), ("c", None)), other(carried, "b"), other(carried, "c")]
     for at in order:
         assert not is_done(question)
         routes.received(answers[at])
@@ -85,25 +85,52 @@ def test_all_have_answered_when_the_last_one_has_whichever_that_is(order: list[i
 
 def test_a_server_that_answers_twice_counts_once() -> None:
     routes, question, carried = asked()
-    for answer in (first(carried, None, None), other(carried, "1"), other(carried, "1")):
+    for answer in (first(carried, ("b", None), ("c", None)), *2 * [other(carried, "b")]):
         routes.received(answer)
     assert not is_done(question)
 
 
 def test_a_server_that_is_too_old_to_answer_is_not_waited_for_and_told() -> None:
     routes, question, carried = asked()
-    routes.received(first(carried, None, TOO_OLD))
+    routes.received(first(carried, ("b", None), ("c", TOO_OLD)))
     assert not is_done(question)
-    routes.received(other(carried, "1"))
+    routes.received(other(carried, "b"))
     assert is_done(question)
     assert question.silent
 
 
-def test_a_server_that_another_one_has_passed_it_on_to_does_not_count() -> None:
+def test_a_server_that_was_not_asked_does_not_count() -> None:
     routes, question, carried = asked()
-    routes.received(first(carried, None))
-    routes.received(other(carried, "1.1"))  # a leaf node
+    routes.received(first(carried, ("b", None)))
+    routes.received(other(carried, "leaf"))
     assert not is_done(question)
+
+
+def test_a_server_that_is_excused_is_not_waited_for() -> None:
+    routes = Routes("wsrooms.", "token")
+    question, _ = routes.asked(excused=frozenset("c"))
+    carried = question.number.decode()
+    routes.received(first(carried, ("b", None), ("c", None)))
+    assert not is_done(question)
+    routes.received(other(carried, "b"))
+    assert is_done(question)
+
+
+def test_where_the_own_server_does_not_say_who_is_to_answer_the_caller_does() -> None:
+    routes = Routes("wsrooms.", "token")
+    question, _ = routes.asked(frozenset("bc"))
+    carried = question.number.decode()
+    routes.received(other(carried, "b"))
+    assert not is_done(question)
+    routes.received(other(carried, "c"))
+    assert is_done(question)
+
+
+def test_who_was_asked_and_by_whom_is_known() -> None:
+    routes, question, carried = asked()
+    routes.received(first(carried, ("b", None), ("c", TOO_OLD)))
+    assert question.own == "own"
+    assert question.asked == frozenset("b")
 
 
 def test_a_question_that_is_forgotten_is_not_answered_any_more() -> None:
@@ -126,7 +153,9 @@ RUBBISH: tuple[object, ...] = (None, True, 7, 1.5, "1", "²", "", [], [None], [[
 @given(st.data())
 def test_an_answer_that_is_broken_somewhere_breaks_nothing(data: st.DataObject) -> None:
     routes, question, carried = asked()
-    whole = json.loads(data.draw(st.sampled_from([first(carried, TOO_OLD), other(carried, "1")])))
+    whole = json.loads(
+        data.draw(st.sampled_from([first(carried, ("b", TOO_OLD)), other(carried, "b")]))
+    )
     places = list(places_in(whole))
     where, key = places[data.draw(st.integers(0, len(places) - 1))]
     where[key] = data.draw(st.sampled_from(RUBBISH))
@@ -147,3 +176,9 @@ def test_what_is_no_answer_is_ignored(data: bytes) -> None:
     routes, question, carried = asked()
     assert routes.received(data) is None
     assert routes.received(first(carried)) is question
+
+
+@pytest.mark.parametrize("piece", [b"[", b'{"request":'])
+def test_what_is_nested_too_deeply_is_ignored_too(piece: bytes) -> None:
+    routes, _, _ = asked()
+    assert routes.received(piece * 50_000) is None
