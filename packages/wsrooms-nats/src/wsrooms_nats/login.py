@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -57,8 +58,13 @@ LEAVING = 0.5
 TRACING = (2, 11)
 """The first release of nats-server that traces messages."""
 
+SMALLEST = 128
+"""Bytes of a message without which there is no room for a payload."""
+
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
+
+_REFUSAL = re.compile(rb"-ERR '([^'\r\n]*)'")
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ async def _connected(
     await client.connect(**given)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
-    take(await _taken(client, in_clear=in_clear))
+    take(await _taken(client, where, in_clear=in_clear))
 
 
 async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -244,8 +250,11 @@ async def _context(options: NatsOptions) -> ssl.SSLContext:
     return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
 
 
-async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
+async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
+    most: object = client.max_payload  # as the server has said: anything
+    if not isinstance(most, int) or most < SMALLEST:
+        raise TransportUnavailable(f"{where} takes no messages: its max_payload is {most!r}")
     stream, transport = _stream_of(client)
     reader: asyncio.StreamReader = stream._io_reader
     reader.feed_eof()  # so that what it holds can be read without a wait
@@ -259,7 +268,7 @@ async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
     return LoggedIn(
         transport=transport,
         unread=unread,
-        max_payload=client.max_payload,
+        max_payload=most,
         server=str(info.get("server_name", "")),
         clustered=bool(servers or info.get("cluster")),
         traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
@@ -328,7 +337,7 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         return AuthenticationFailed(
             f"the certificate of {where} is not to be trusted: {certificate}"
         )
-    words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    words = _said(client) or str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):
@@ -341,6 +350,13 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         hint = HINT if isinstance(error, ssl.SSLError) else ""
         return TransportUnavailable(f"{where} cannot be reached: {words}{hint}")
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
+
+
+def _said(client: Client) -> str:
+    """Why the server has hung up, if it has said so and nats-py met the end before the words."""
+    reader = getattr(getattr(client, "_transport", None), "_io_reader", None)
+    found = _REFUSAL.search(bytes(getattr(reader, "_buffer", b"")))
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def is_about_login(text: str) -> bool:
