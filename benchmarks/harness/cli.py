@@ -28,6 +28,7 @@ from benchmarks.harness.machine import (
     build,
     choose_cores,
     describe,
+    end_like_an_interrupt,
     program_version,
     raise_open_files,
     versions,
@@ -46,6 +47,7 @@ WHAT = "one server alone, or fleets of several instances over a broker (server)"
 def main(arguments: list[str] | None = None) -> int:
     """Measure or report; returns the exit status: 1 for faults, 2 if nothing could be done."""
     options = _parser().parse_args(arguments)
+    end_like_an_interrupt()
     if options.list:
         servers, known = _there_are(options)
         for what, names in (("servers", servers), ("scenarios", known)):

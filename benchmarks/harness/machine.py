@@ -7,13 +7,22 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.results import BINARIES
 
-__all__ = ["CannotMeasure", "Cores", "build", "choose_cores", "describe", "versions"]
+__all__ = [
+    "CannotMeasure",
+    "Cores",
+    "build",
+    "choose_cores",
+    "describe",
+    "end_like_an_interrupt",
+    "versions",
+]
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 
@@ -35,6 +44,11 @@ class Cores:
         """``command`` on its core."""
         core = self.load if load else self.server
         return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def end_like_an_interrupt() -> None:
+    """Let SIGTERM, as of ``timeout``, stop all that was started too: it would outlive this."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def build() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 from urllib.parse import quote
 
 from tests.conformance.server_rig import PROBES
 from wsrooms_nats import NatsTransport
-from wsrooms_nats.link import NatsLink, _Asked
+from wsrooms_nats.dialogue import Dialogue
+from wsrooms_nats.link import NatsLink
 
 if TYPE_CHECKING:
     from wsrooms.transports import BrokerLink
+    from wsrooms_nats.asked import Asked
     from wsrooms_nats.wire import NatsWire
+
+T = TypeVar("T")
 
 BREAKS: list[tuple[str, type[NatsTransport]]] = []
 
@@ -23,53 +27,56 @@ LATE = 0.02
 """Seconds by which a command is sent too late."""
 
 
-def noticed_by(*names: str) -> Callable[[type[NatsLink]], type[NatsLink]]:
-    """Register a transport with a broken link under the cases that notice it."""
+def noticed_by(*names: str) -> Callable[[type[T]], type[T]]:
+    """Register a transport that is broken, or whose link or dialogue is."""
 
-    def register(broken: type[NatsLink]) -> type[NatsLink]:
-        kind = type(broken.__name__, (WithLink,), {"link": broken})
+    def register(broken: type[T]) -> type[T]:
+        kind = broken if issubclass(broken, NatsTransport) else _with(broken)
         BREAKS.extend((name, kind) for name in names)
         return broken
 
     return register
 
 
-def noticed_of_all_by(*names: str) -> Callable[[type[NatsTransport]], type[NatsTransport]]:
-    """Register a transport that is broken itself."""
+def _with(broken: type[Any]) -> type[NatsTransport]:
+    link = broken if issubclass(broken, NatsLink) else _link_with(broken)
 
-    def register(broken: type[NatsTransport]) -> type[NatsTransport]:
-        BREAKS.extend((name, broken) for name in names)
-        return broken
+    class WithLink(NatsTransport):
+        def _make_links(self) -> Sequence[BrokerLink]:
+            return (link(self),)
 
-    return register
+    WithLink.__name__ = broken.__name__
+    return WithLink
 
 
-class WithLink(NatsTransport):
-    link: ClassVar[type[NatsLink]]
+def _link_with(dialogue: type[Dialogue]) -> type[NatsLink]:
+    class WithDialogue(NatsLink):
+        def _made(self) -> NatsWire:
+            self._talk = dialogue(self._transport, self, live=True)
+            return self._talk.wire
 
-    def _make_links(self) -> Sequence[BrokerLink]:
-        return (self.link(self),)
+    return WithDialogue
 
 
 # Confirmations
 
 
 @noticed_by("confirmed_subscribe_misses_nothing")
-class ConfirmsWhatItHasNotAsked(NatsLink):
+class ConfirmsWhatItHasNotAsked(Dialogue):
     """As nats-py does: its SUB waits for another task, and nothing is the answer to it."""
 
-    def _ask(self, wire: NatsWire, data: bytes, asked: _Asked) -> None:
+    def _ask(self, data: bytes, asked: Asked) -> None:
         if asked.command is None:
-            super()._ask(wire, data, asked)
+            super()._ask(data, asked)
             return
-        asyncio.get_running_loop().call_later(LATE, wire.write, data)
+        asyncio.get_running_loop().call_later(LATE, self.wire.write, data)
         self._on_answered(asked)
 
 
 @noticed_by("tcp_cut_of_the_publisher")
-class ConfirmsWhatItHasWritten(NatsLink):
-    def _ask(self, wire: NatsWire, data: bytes, asked: _Asked) -> None:
-        super()._ask(wire, data, asked)
+class ConfirmsWhatItHasWritten(Dialogue):
+    def _ask(self, data: bytes, asked: Asked) -> None:
+        super()._ask(data, asked)
         if asked.batch:
             self._on_published(asked)
             asked.batch = ()
@@ -77,8 +84,8 @@ class ConfirmsWhatItHasWritten(NatsLink):
 
 
 @noticed_by("a_burst_is_batched")
-class AsksForEachMessage(NatsLink):
-    def wake(self) -> None:
+class AsksForEachMessage(Dialogue):
+    def send(self) -> None:
         kind: Any = type(self._exchange.outbox)
         batch = kind.batch
 
@@ -86,14 +93,14 @@ class AsksForEachMessage(NatsLink):
             return batch(outbox, now, messages=1, size=size)
 
         with patch.object(kind, "batch", one):
-            super().wake()
+            super().send()
 
 
 # What the server holds
 
 
 @noticed_by("flapping_one_channel")
-class ForgetsToUnsubscribe(NatsLink):
+class ForgetsToUnsubscribe(Dialogue):
     def _unsubscribed(self, channels: Iterable[str]) -> bytes:
         super()._unsubscribed(channels)
         return b""
@@ -103,20 +110,20 @@ class ForgetsToUnsubscribe(NatsLink):
 
 
 @noticed_by("permission_denied_subscribe", "permission_denied_publish")
-class GivesUpAtAnyError(NatsLink):
+class GivesUpAtAnyError(Dialogue):
     def on_error(self, text: str) -> None:
         raise ConnectionResetError(text)
 
 
 @noticed_by("permission_denied_subscribe", "permission_denied_publish")
-class DoesNotHearOfRefusals(NatsLink):
+class DoesNotHearOfRefusals(Dialogue):
     def on_error(self, text: str) -> None:
         """Nobody said anything."""
 
 
 @noticed_by("permission_denied_subscribe")
-class RefusesAllOfACommand(NatsLink):
-    def _on_answered(self, asked: _Asked) -> None:
+class RefusesAllOfACommand(Dialogue):
+    def _on_answered(self, asked: Asked) -> None:
         if asked.refused and asked.command is not None:
             for channel in asked.command.channels:
                 asked.refused[self._transport.subject(channel).decode()] = ["refused"]
@@ -124,8 +131,8 @@ class RefusesAllOfACommand(NatsLink):
 
 
 @noticed_by("permission_denied_publish")
-class RefusesAllOfABatch(NatsLink):
-    def _on_published(self, asked: _Asked) -> None:
+class RefusesAllOfABatch(Dialogue):
+    def _on_published(self, asked: Asked) -> None:
         if asked.refused:
             for message in asked.batch:
                 subject = self._transport.subject(message.channel).decode()
@@ -159,27 +166,27 @@ class Named(NatsTransport):
         raise NotImplementedError
 
 
-@noticed_of_all_by("a_room_named_star_is_not_a_wildcard")
+@noticed_by("a_room_named_star_is_not_a_wildcard")
 class LetsWildcardsBe(Named):
     def named(self, channel: str) -> str:
         name = channel.removeprefix("ws:room:")
         return f"wsrooms.{name if name in '*>' else quote(channel, safe='')}"
 
 
-@noticed_of_all_by("odd_room_names")
+@noticed_by("odd_room_names")
 class ForgetsToQuoteItsQuotes(Named):
     def named(self, channel: str) -> str:
         return f"wsrooms.{quote(channel, safe='/:%').replace('.', '%2E')}"
 
 
-@noticed_of_all_by("name_over_the_limit")
+@noticed_by("name_over_the_limit")
 class SendsAnyName(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self.longest = 1_000_000
 
 
-@noticed_of_all_by("name_over_the_limit")
+@noticed_by("name_over_the_limit")
 class RefusesNamesThatFit(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -196,13 +203,13 @@ class DoesNotAskForTheServersLimit(NatsLink):
 # TLS
 
 
-@noticed_of_all_by("tls_to_plain_port")
+@noticed_by("tls_to_plain_port")
 class DoesWithoutTls(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url.replace("tls://", "nats://"), **options)
 
 
-@noticed_of_all_by("tls_untrusted")
+@noticed_by("tls_untrusted")
 class TrustsAnybody(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         if url.startswith("tls://"):

@@ -11,10 +11,12 @@ import pytest
 from nats.aio import client as nats_client
 from nats.aio.transport import TcpTransport
 
-from tests.brokers import NatsServer, nats_server
+from tests.brokers import NatsServer, nats_cluster, nats_server
 from wsrooms.errors import TransportUnavailable
 from wsrooms.testing import TcpProxy
-from wsrooms_nats import NatsTransport
+from wsrooms.transports import Address
+from wsrooms_nats import NatsOptions, NatsTransport
+from wsrooms_nats.login import LoggedIn, Login, log_in
 
 if TYPE_CHECKING:
     import ssl
@@ -151,6 +153,19 @@ async def test_nothing_of_nats_py_runs_or_is_left(caplog: pytest.LogCaptureFixtu
         living = [each for each in gc.get_objects() if isinstance(each, nats_client.Client)]
         assert not living
         assert "nats" not in {record.name.partition(".")[0] for record in caplog.records}
+
+
+async def test_a_login_tells_all_servers_of_a_cluster_its_own_included() -> None:
+    # nats-py leaves that one out; servers before 2.12 do not name it once more afterwards.
+    async with nats_cluster(2) as servers:
+        own = servers[0]
+        found: list[LoggedIn] = []
+        options = NatsOptions()
+        address = Address(own.host, own.port)
+        await log_in(address, own.host, Login("nats", {}), options, found.append)
+        [logged_in] = found
+        logged_in.transport.abort()
+        assert {each.port for each in logged_in.servers} == {each.port for each in servers}
 
 
 async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing() -> None:

@@ -13,7 +13,12 @@ import trustme
 
 from tests.brokers import NatsServer, nats_server
 from tests.nats.identities import USER, Key
-from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
+from wsrooms.errors import (
+    AuthenticationFailed,
+    TransportClosed,
+    TransportError,
+    TransportUnavailable,
+)
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -174,6 +179,10 @@ class Recorder:
         if self._clients:
             await asyncio.wait(self._clients)
 
+    async def alone(self) -> None:
+        """Wait until everybody has hung up."""
+        await asyncio.wait(self._clients)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -250,6 +259,23 @@ async def test_no_secret_goes_to_a_server_without_tls(first: bool, how: str) -> 
         await asyncio.gather(*map(refuses, GREETINGS))
 
 
+@pytest.mark.parametrize("greeting", ["nothing", "TLS falsely promised"])
+async def test_a_close_amid_a_login_ends_at_once_and_hangs_up(greeting: str) -> None:
+    async with Recorder(GREETINGS[greeting]).listening() as recorder:
+        transport = NatsTransport(
+            f"tls://{SECRET}@127.0.0.1:{recorder.port}", start_timeout=60.0, connect_timeout=60.0
+        )
+        starting = asyncio.ensure_future(transport.start())
+        async with asyncio.timeout(DEADLINE):
+            # It tells nobody how far it is.
+            while not (recorder.got if "promised" in greeting else recorder.connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await transport.close()
+            with pytest.raises(TransportClosed):
+                await starting
+            await recorder.alone()
+
+
 async def test_what_is_refused_because_of_tls_says_so() -> None:
     async with Recorder(info()).listening() as recorder:
         with pytest.raises(TransportUnavailable) as caught:
@@ -285,3 +311,39 @@ async def test_a_server_that_speaks_no_tls_any_more_gets_no_secret_at_the_next_c
                 pass
             await transport.close()
         assert not recorder.got
+
+
+async def test_names_of_servers_that_anybody_may_have_told_are_not_believed() -> None:
+    """INFO comes before TLS: who adds a host for which he has a certificate gets no login."""
+    async with nats_server(tls=True, config=LOGIN) as server:
+
+        async def meddle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            theirs, ours = await asyncio.open_connection(server.host, server.port)
+            info = json.loads((await theirs.readline()).removeprefix(b"INFO "))
+            info["connect_urls"] = ["evil.example.org:4222", "127.0.0.1:4223"]
+            writer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(carry(theirs, writer))
+                ways.create_task(carry(reader, ours))
+
+        async with await asyncio.start_server(meddle, "127.0.0.1", 0) as between:
+            host, port = between.sockets[0].getsockname()
+            url = f"tls://ann:{SECRET}@{host}:{port}"
+            options: dict[str, Any] = {"ssl_ca_certs": ca_of(server), **PATIENT}
+            cases: list[tuple[dict[str, Any], list[str]]] = [
+                ({}, ["127.0.0.1", "127.0.0.1"]),
+                # Whoever it is then has to show a certificate for that name.
+                ({"tls_hostname": "localhost"}, ["127.0.0.1", "127.0.0.1", "evil.example.org"]),
+            ]
+            for more, hosts in cases:
+                transport = NatsTransport(url, **options, **more)
+                await transport.start()
+                assert sorted(address.host for address in transport.addresses) == hosts
+                await transport.close()
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()

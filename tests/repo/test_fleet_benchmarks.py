@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +25,6 @@ from tests.repo.bench import (
     result_file,
     row,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def fleet_load(**figures: Any) -> dict[str, Any]:
@@ -167,3 +169,42 @@ def test_a_fleet_is_measured_in_every_kind_of_scenario(broker: str, tmp_path: Pa
     assert restart["said"] > 100
     assert restart["channels_after"] == restart["channels"] >= 200
     assert 0 < restart["heard_s"] < 30
+
+
+@needs_compiler
+def test_who_ends_a_campaign_ends_all_that_it_started(tmp_path: Path) -> None:
+    if (reason := BROKERS["redis"].why_not()) is not None:
+        missing(reason)
+    command = [sys.executable, str(ROOT / "benchmarks/run.py"), "fleet", "--reps", "9"]
+    command += ["--only", "wsrooms-redis-asyncio", "--scen", "relay1", "--secs", "0.1"]
+    campaign = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "fleet.json")],
+        env=os.environ | {"PYTHONPATH": ours("redis")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with campaign:
+        assert campaign.stdout is not None
+        for line in campaign.stdout:
+            if "relay1" in line:
+                break
+        started = children(campaign.pid)
+        assert len(started) >= 3  # a broker and two instances
+        campaign.terminate()
+        campaign.stdout.read()
+    assert campaign.returncode == 130
+    assert not [pid for pid in started if is_alive(pid)]
+
+
+def children(parent: int) -> list[int]:
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(words[1]) == parent:
+                found.append(int(process.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.harness.fleet.brokers import BROKERS
-from benchmarks.harness.machine import CannotMeasure, describe, versions
+from benchmarks.harness.machine import CannotMeasure, describe, end_like_an_interrupt, versions
 from benchmarks.harness.results import MADE
 from benchmarks.harness.server import Failed
 from benchmarks.harness.transports.measure import measure
@@ -28,6 +28,7 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> int:
     """Measure or report; returns the exit status: 2 if nothing could be done."""
     options = _parser().parse_args(arguments)
+    end_like_an_interrupt()
     try:
         costs = _measure(options) if options.report is None else Costs.read(options.report)
         print("\n".join(["", *summary(costs)]))

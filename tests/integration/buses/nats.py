@@ -68,8 +68,13 @@ class Settings:
         return "\n".join(f"{name}: {json.dumps(value)}" for name, value in given.items())
 
 
+def image() -> str | None:
+    """Which servers to run: in Docker where that is required, else what starts soonest."""
+    return "nats:2" if required() else None
+
+
 class NatsBus(Bus):
-    """One server, no cluster: in Docker where that is required, else what starts soonest."""
+    """One server, no cluster."""
 
     name = "nats"
 
@@ -80,7 +85,7 @@ class NatsBus(Bus):
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[NatsBroker]:
         settings = Settings()
-        async with nats_server("nats:2" if required() else None, config=settings.text()) as server:
+        async with nats_server(image(), config=settings.text()) as server:
             yield NatsBroker(server, settings)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import Address, WireLink
 from wsrooms_nats.dialogue import Dialogue
-from wsrooms_nats.login import log_in
+from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ENVELOPE = 64
 """Bytes that wsrooms adds to a payload, at most."""
 
 MOVE = 8.0
-"""Seconds for a move to another server: one in lame duck mode cuts nobody off for 10."""
+"""Seconds to go on with another server once it is reached: some hold up what is published."""
 
 AGAIN = 0.25
 """Seconds between two rounds through servers of which none is there."""
@@ -32,7 +32,7 @@ class NatsLink(WireLink[NatsWire]):
     def __init__(self, transport: NatsTransport) -> None:
         """Connect for ``transport``."""
         tls = transport.login.scheme == "tls"
-        hint = "; is it NATS, and does it speak TLS first (tls_first)?" if tls else ""
+        hint = HINT if tls else ""
         super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
         self._talk: Dialogue | None = None
@@ -65,12 +65,13 @@ class NatsLink(WireLink[NatsWire]):
         self._exchange.max_payload = min(most, talk.limit - ENVELOPE)
 
     async def lost(self) -> TransportError:
-        """Wait for the end; whatever it was, the next server is tried first."""
+        """Wait for the end; whatever it was, another server is tried first."""
         while True:
             wire = self._wire
             error = await super().lost()
             if self._wire is wire:  # else it has moved, and the other one counts
-                self._addresses.rotate(-1)
+                if self._addresses[0] == self._at:  # else a move has found a better one
+                    self._addresses.rotate(-1)
                 return error
 
     async def close(self) -> None:
@@ -110,8 +111,7 @@ class NatsLink(WireLink[NatsWire]):
     async def _move(self, old: Dialogue) -> None:
         error: TransportError | None = None
         try:
-            async with asyncio.timeout(MOVE):
-                error = await self._moved(old)
+            error = await self._moved(old)
         except TimeoutError:
             error = TransportUnavailable(f"no move within {MOVE:g} s")
         except TransportError as failure:
@@ -125,9 +125,37 @@ class NatsLink(WireLink[NatsWire]):
         if error is not None and self._talk is old:
             where = self._base.where
             self.abort(TransportUnavailable(f"{where} is about to stop (lame duck mode): {error}"))
+        elif self._talk is not None and self._talk.is_leaving:  # it was told during the move
+            self.leave(self._talk)
 
     async def _moved(self, old: Dialogue) -> TransportError | None:
-        """Go on with another server, so that nothing is missed.
+        """Go on with another server; without one, with the old one for as long as it lasts.
+
+        Returns:
+            Why that is not without loss; the old connection is still there.
+        """
+        new, address = await self._reached()
+        error: TransportError | None = None
+        try:
+            async with asyncio.timeout(MOVE):
+                error = await self._followed(old, new)
+            if error is None:
+                self._use(new, address)
+        finally:
+            if self._talk is not new:
+                await new.close()
+        if error is not None:
+            return error
+        new.live()
+        old.settle()  # the other servers know of it, by the new connection
+        await old.close()
+        self._held = False
+        self._transport.logger.info("%r has moved to %s", self._transport, self._where(address))
+        self.wake()
+        return None
+
+    async def _followed(self, old: Dialogue, new: Dialogue) -> TransportError | None:
+        """Prepare the new connection so that nothing is missed.
 
         What is published while both are subscribed comes twice and is known by its number.
         It must not come before what the old one brings: what the new one brings is left
@@ -136,30 +164,16 @@ class NatsLink(WireLink[NatsWire]):
         """
         if not old.can_ask:
             return TransportUnavailable("other servers cannot be asked what they know")
-        new, address = await self._reached()
-        done = False
-        try:
-            if not new.can_ask or await new.follow(old) is None:
-                return TransportUnavailable("the next server did not follow")
-            self._held = True  # until here everything went on
-            await old.asked(b"", who=frozenset())
-            servers = await new.follow(old)
-            if servers is None:
-                return TransportUnavailable("the subscriptions could not be settled")
-            new.keep()
-            if await old.asked(b"", who=servers - {old.server}) is None or not new.is_open:
-                return TransportUnavailable("what is on its way could not be awaited")
-            done = True
-        finally:
-            if not done:
-                await new.close()
-        self._use(new, address)
-        new.live()
-        old.settle()  # the other servers know of it, by the new connection
-        await old.close()
-        self._held = False
-        self._transport.logger.info("%r has moved to %s", self._transport, self._where(address))
-        self.wake()
+        if not new.can_ask or await new.follow(old) is None:
+            return TransportUnavailable("the next server did not follow")
+        self._held = True  # until here everything went on
+        await old.asked(b"", who=frozenset())
+        servers = await new.follow(old)
+        if servers is None:
+            return TransportUnavailable("the subscriptions could not be settled")
+        new.keep()
+        if await old.asked(b"", who=servers - {old.server}) is None or not new.is_open:
+            return TransportUnavailable("what is on its way could not be awaited")
         return None
 
     async def _reached(self) -> tuple[Dialogue, Address]:
@@ -175,7 +189,7 @@ class NatsLink(WireLink[NatsWire]):
                     if not isinstance(failure, TransportError | TimeoutError):
                         raise
                 else:
-                    while self._addresses[0] != address:
-                        self._addresses.rotate(-1)
+                    if address in self._addresses:  # a server need not name itself
+                        self._addresses.rotate(-self._addresses.index(address))
                     return talk, address
             await asyncio.sleep(AGAIN)

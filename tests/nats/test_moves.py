@@ -1,0 +1,80 @@
+"""From a server in lame duck mode to the next one: what may go wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers import NatsServer, nats_cluster
+from tests.nats.crew import DEADLINE, crew_at, url_of
+from wsrooms.errors import TransportUnavailable
+from wsrooms_nats import link
+from wsrooms_nats.dialogue import Dialogue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[list[NatsServer]]:
+    async with nats_cluster(3) as servers:
+        yield servers
+
+
+async def names_at(server: NatsServer) -> set[str]:
+    """Which instances the server has as its clients."""
+    told = await server.monitor("/connz")
+    return {client["name"] for client in told["connections"]}
+
+
+async def left(server: NatsServer) -> None:
+    """Wait until no instance is connected there."""
+    async with asyncio.timeout(DEADLINE):
+        while await names_at(server):  # noqa: ASYNC110 - told by the server
+            await asyncio.sleep(0.02)
+
+
+async def test_a_server_in_lame_duck_mode_is_kept_until_another_one_can_be_reached(
+    servers: list[NatsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving, late, other = servers
+    async with crew_at(url_of(leaving, late), url_of(other)) as crew:
+        monkeypatch.setattr(link, "MOVE", 1.0)
+        await other.stop()
+        await late.kill()
+        await leaving.lame_duck()
+        began = time.monotonic()
+        while time.monotonic() - began < 2 * link.MOVE:  # each round trip is a witness
+            await crew[0].transport.publish("ws:room:alone", "x")
+            await asyncio.sleep(0.1)
+        crew[0].states.clear()
+        assert crew[0].transport.state == "up"
+        await other.cont()
+        await late.start()
+        await left(leaving)
+        assert crew[0].states == []
+
+
+async def test_the_death_of_the_next_server_during_a_move_holds_up_nothing(
+    servers: list[NatsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = Dialogue.follow
+
+    async def follow_and_die(self: Dialogue, other: Dialogue) -> frozenset[str] | None:
+        found = await followed(self, other)
+        self.wire.abort(TransportUnavailable("it has died"))
+        return found
+
+    async with crew_at(url_of(*servers), url_of(servers[1])) as crew:
+        for instance in crew:
+            instance.states.clear()
+        monkeypatch.setattr(Dialogue, "follow", follow_and_die)
+        began = time.monotonic()
+        await servers[0].lame_duck()
+        await crew.until(lambda: crew[0].states == ["down", "up"])
+        await crew.all_hear_all()
+        assert time.monotonic() - began < link.MOVE / 2
+        assert await names_at(servers[0]) == set()
