@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,13 +24,23 @@ from wsrooms.transports import Address, BrokerUrl, certificate_error
 from wsrooms_nats.credentials import signing
 
 if TYPE_CHECKING:
-    import ssl
-
     from wsrooms_nats.options import NatsOptions
 
-__all__ = ["PORT", "LoggedIn", "Login", "is_about_login", "is_number", "log_in", "servers_in"]
+__all__ = [
+    "HINT",
+    "PORT",
+    "LoggedIn",
+    "Login",
+    "is_about_login",
+    "is_number",
+    "log_in",
+    "servers_in",
+]
 
 PORT = 4222
+
+HINT = "; is it NATS, and does it speak TLS first (tls_first)?"
+"""What to think of where the handshake of TLS fails or never ends."""
 
 COMMAND = "_connect_command"
 """Of nats-py's client, which :class:`_Client` watches over."""
@@ -327,7 +338,8 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
                 f"{where} wants a client certificate that it trusts: options ssl_certfile and "
                 f"ssl_keyfile ({words})"
             )
-        return TransportUnavailable(f"{where} cannot be reached: {words}")
+        hint = HINT if isinstance(error, ssl.SSLError) else ""
+        return TransportUnavailable(f"{where} cannot be reached: {words}{hint}")
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
 
 
