@@ -183,7 +183,10 @@ async def log_in(
     except TransportError:
         raise
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
-        raise _told(client, failure.__cause__ or failure, where) from None
+        error = failure.__cause__ or failure
+        if isinstance(error, OSError) and (words := await _last_words(client)):
+            error = Error(words)
+        raise _told(client, error, where) from None
     finally:
         await _left(client)
 
@@ -194,6 +197,10 @@ async def _connected(
     await client.connect(**given)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
+    if not isinstance(client.max_payload, int):  # nats-py takes whatever it is told
+        raise TransportUnavailable(
+            f"what answers at {where} is not NATS: its max_payload is no number"
+        )
     take(await _taken(client))
 
 
@@ -214,6 +221,19 @@ async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
         error = None if task.cancelled() else task.exception()
     if error is not None:
         raise error
+
+
+async def _last_words(client: Client) -> str:
+    """Why the server has hung up, which nats-py does not read if it notices at a write."""
+    reader: Any = getattr(getattr(client, "_transport", None), "_io_reader", None)
+    if reader is None:
+        return ""
+    reader.set_exception(None)  # what came before the end is still there
+    reader.feed_eof()  # so that it can be read without a wait
+    for line in (await reader.read()).splitlines():
+        if line.startswith(b"-ERR "):
+            return str(line[5:].decode("utf-8", "replace").strip(" '"))
+    return ""
 
 
 async def _fail(error: Exception) -> None:
