@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -63,8 +62,6 @@ SMALLEST = 128
 
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
-
-_REFUSAL = re.compile(rb"-ERR '([^'\r\n]*)'")
 
 
 @dataclass(frozen=True)
@@ -203,7 +200,10 @@ async def log_in(
     except TransportError:
         raise
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
-        raise _told(client, failure.__cause__ or failure, where) from None
+        error = failure.__cause__ or failure
+        if isinstance(error, OSError) and (words := await _last_words(client)):
+            error = Error(words)
+        raise _told(client, error, where) from None
     finally:
         await _left(client)
 
@@ -239,6 +239,19 @@ async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
         error = None if task.cancelled() else task.exception()
     if error is not None:
         raise error
+
+
+async def _last_words(client: Client) -> str:
+    """Why the server has hung up, which nats-py does not read if it notices at a write."""
+    reader: Any = getattr(getattr(client, "_transport", None), "_io_reader", None)
+    if reader is None:
+        return ""
+    reader.set_exception(None)  # what came before the end is still there
+    reader.feed_eof()  # so that it can be read without a wait
+    for line in (await reader.read()).splitlines():
+        if line.startswith(b"-ERR "):
+            return str(line[5:].decode("utf-8", "replace").strip(" '"))
+    return ""
 
 
 async def _fail(error: Exception) -> None:
@@ -337,7 +350,7 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         return AuthenticationFailed(
             f"the certificate of {where} is not to be trusted: {certificate}"
         )
-    words = _said(client) or str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):
@@ -350,13 +363,6 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         hint = HINT if isinstance(error, ssl.SSLError) else ""
         return TransportUnavailable(f"{where} cannot be reached: {words}{hint}")
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
-
-
-def _said(client: Client) -> str:
-    """Why the server has hung up, if it has said so and nats-py met the end before the words."""
-    reader = getattr(getattr(client, "_transport", None), "_io_reader", None)
-    found = _REFUSAL.search(bytes(getattr(reader, "_buffer", b"")))
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def is_about_login(text: str) -> bool:
