@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from tests.conformance.server_rig import PROBES
 from wsrooms_nats import NatsTransport
-from wsrooms_nats.asked import Asked
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.link import NatsLink
 
 if TYPE_CHECKING:
     from wsrooms.transports import BrokerLink
+    from wsrooms_nats.asked import Asked
     from wsrooms_nats.wire import NatsWire
 
 T = TypeVar("T")

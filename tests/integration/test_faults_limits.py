@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_trial import AT_ONCE, Trial
+from tests.integration.waiting import until_equal
 from wsrooms import WsError
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ LIMITS: dict[str, tuple[dict[str, Any], str]] = {
     "age": ({"outbox_age": 0.5}, "TransportUnavailable"),
 }
 
-DOWN = 1.2
-"""Seconds: the age, and a look after it, which comes every half second."""
-
 
 @pytest.mark.parametrize("limit", LIMITS)
 async def test_what_the_outbox_does_not_keep_is_told_to_its_sender_and_counted_elsewhere(
@@ -43,7 +41,7 @@ async def test_what_the_outbox_does_not_keep_is_told_to_its_sender_and_counted_e
             trial.proxies[0].cut()
             await trial.traffic.burst([])
             await fault.noticed(AT_ONCE)
-            await asyncio.sleep(DOWN)
+            await until_equal(lambda: _told(trial), True)
             trial.proxies[0].heal()
         fault.assert_served()
         told = {record.note for record in trial.history if record.kind == "send_failed"}
@@ -54,6 +52,11 @@ async def test_what_the_outbox_does_not_keep_is_told_to_its_sender_and_counted_e
                 if other is not publisher:
                     assert _missing(trial, other, publisher) == _lost(trial, other, publisher)
         assert _lost(trial, trial.processes[1], trial.processes[0]) > 0
+
+
+async def _told(trial: Trial) -> bool:
+    """Whether any sender was told that its message has failed."""
+    return any(record.kind == "send_failed" for record in trial.history)
 
 
 def _lost(trial: Trial, listener: Process, publisher: Process) -> int:

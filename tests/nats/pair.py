@@ -1,10 +1,10 @@
-"""Two servers of a cluster with a proxy on the route between them, and an instance at each."""
+"""Servers of a cluster with a proxy before one of them, on the routes from the others."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from wsrooms.testing import TcpProxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["LOGIN", "MAY_NOT_ASK", "Pair", "a_pair"]
+__all__ = ["LOGIN", "MAY_NOT_ASK", "Pair", "a_pair", "behind_a_proxy"]
 
 MAY_NOT_ASK = """
 authorization: {users: [{user: app, password: geheim, permissions: {
@@ -54,16 +54,33 @@ class Pair:
 @asynccontextmanager
 async def a_pair(query: str = "", settings: str = "") -> AsyncIterator[Pair]:
     """Two servers with these settings, and instances whose URLs end with the query."""
+    async with AsyncExitStack() as stack:
+        servers, route, cluster = await stack.enter_async_context(behind_a_proxy(2, settings))
+        urls = [url_of(server) + query for server in servers]
+        crew = await stack.enter_async_context(crew_at(*urls))
+        for instance in crew:
+            instance.states.clear()
+        yield Pair(crew, route, servers, cluster)
+
+
+@asynccontextmanager
+async def behind_a_proxy(
+    size: int, settings: str = ""
+) -> AsyncIterator[tuple[list[NatsServer], TcpProxy, Cluster]]:
+    """Servers of a cluster, of which the others reach the first by the proxy."""
     program = next(filter(NATS.program, PROGRAMS), NATS.wheel)
     cluster = Cluster()
-    first = nats_server(program, config=settings, cluster=cluster)
-    async with first, TcpProxy(first.host, first.ports[2]) as route:
-        second = nats_server(program, cluster=cluster)
-        listen, to = f"{second.host}:{second.ports[2]}", f"nats://{route.host}:{route.port}"
-        routed = json.dumps({"name": cluster.name, "listen": listen, "routes": [to]})
-        second.configure(f"{settings}\ncluster: {routed}")
-        urls = [url_of(server) + query for server in (first, second)]
-        async with second, crew_at(*urls) as crew:
-            for instance in crew:
-                instance.states.clear()
-            yield Pair(crew, route, [first, second], cluster)
+    servers = [nats_server(program, cluster=cluster) for _ in range(size)]
+    async with TcpProxy(servers[0].host, servers[0].ports[2]) as route, AsyncExitStack() as stack:
+        reached = [f"{route.host}:{route.port}"]
+        reached += [f"{server.host}:{server.ports[2]}" for server in servers[1:]]
+        for number, server in enumerate(servers):
+            block = {
+                "name": cluster.name,
+                "listen": f"{server.host}:{server.ports[2]}",
+                "advertise": reached[number],  # servers tell each other of the rest
+                "routes": [f"nats://{at}" for at in reached[:number]],
+            }
+            server.configure(f"{settings}\ncluster: {json.dumps(block)}")
+            await stack.enter_async_context(server)
+        yield servers, route, cluster

@@ -10,12 +10,15 @@ import pytest
 
 from tests.brokers import NatsServer, nats_cluster, nats_server
 from tests.nats.crew import DEADLINE, Crew, crew_at, names_at, url_of
-from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair
+from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair, behind_a_proxy
 from wsrooms import Gap
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+FAR = 0.1
+"""Seconds between servers: longer than anything else takes here."""
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +63,16 @@ async def test_servers_that_are_replaced_one_after_the_other_cost_no_message(
             assert instance.transport.stats()["reconnects"] == 0
 
 
-async def test_joins_while_an_instance_moves_miss_nothing(servers: list[NatsServer]) -> None:
-    leaving, other, _ = servers
-    moves, publishes = (
-        NatsTransport(url_of(*servers), randomize=False),
-        NatsTransport(url_of(other)),
-    )
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["from afar", "to afar"])
+async def test_joins_while_an_instance_moves_miss_nothing(order: tuple[int, int, int]) -> None:
+    async with behind_a_proxy(3) as (servers, route, _):
+        route.slow(latency=FAR)
+        await joined_during_a_move(*(servers[number] for number in order))
+
+
+async def joined_during_a_move(leaving: NatsServer, to: NatsServer, other: NatsServer) -> None:
+    moves = NatsTransport(url_of(leaving, to), randomize=False)
+    publishes = NatsTransport(url_of(other))
     heard: list[str] = []
     rooms: list[str] = []
     over = asyncio.Event()
@@ -82,7 +89,7 @@ async def test_joins_while_an_instance_moves_miss_nothing(servers: list[NatsServ
         await publishes.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(5):
+                for _ in range(20):
                     tasks.create_task(join())
                 await leaving.lame_duck()
                 await left_by_all(leaving)
@@ -96,6 +103,29 @@ async def test_joins_while_an_instance_moves_miss_nothing(servers: list[NatsServ
             await publishes.close()
     log.info("%d joins", len(rooms))
     assert sorted(heard) == sorted(rooms)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["from afar", "to afar"])
+async def test_a_move_costs_no_message_where_one_server_is_far_from_the_others(
+    order: tuple[int, int, int],
+) -> None:
+    async with behind_a_proxy(3) as (servers, route, _):
+        leaving, to, other = (servers[number] for number in order)
+        urls = [url_of(leaving, to), url_of(leaving, to), url_of(to), url_of(other)]
+        async with crew_at(*urls) as crew:
+            forget_states(crew)
+            route.slow(latency=FAR)
+            async with crew.talking():
+                await crew.each_says(100)
+                await leaving.lame_duck()
+                await left_by_all(leaving)
+                await crew.each_says(100)
+            await crew.all_hear_all()
+            account = await crew.account()
+            log.info("%s", account)
+            assert (account.failed, account.told, account.lost) == (0, 0, {})
+            assert [(instance.states, instance.gaps) for instance in crew] == 4 * [([], [])]
+            assert await names_at(to) == {"instance-0", "instance-1", "instance-2"}
 
 
 async def test_who_may_not_ask_other_servers_moves_at_a_cost_that_is_told() -> None:

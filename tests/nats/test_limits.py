@@ -19,6 +19,7 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
+from wsrooms.testing import TcpProxy
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -79,6 +80,34 @@ async def test_of_many_names_those_over_the_maximum_fail_alone() -> None:
             while "last" not in heard:  # noqa: ASYNC110 - messages come when they come
                 await asyncio.sleep(0.005)
         assert sorted(heard) == sorted([*taken[1:], "another", "last"])
+        await transport.close()
+        await other.close()
+
+
+async def test_what_is_over_the_maximum_takes_nothing_with_it_that_was_subscribed_since() -> None:
+    settings = "max_subscriptions: 3"
+    async with nats_server(config=settings) as server, TcpProxy(server.host, server.port) as way:
+        transport = NatsTransport(f"nats://{way.host}:{way.port}")
+        other = NatsTransport(server.url)
+        await transport.start()
+        await other.start()
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        way.hole()
+        for name in "abc":  # one command, of which the last is over the maximum
+            transport.subscribe(name, heard.put_nowait)
+        await asyncio.sleep(0)
+        transport.unsubscribe("a")
+        async with asyncio.timeout(DEADLINE):
+            while transport.exchange.wishes.due is not None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        receipt = transport.subscribe("a", heard.put_nowait)
+        await asyncio.sleep(0)
+        way.heal()
+        assert await error_of(receipt) is None
+        assert transport.stats()["reconnects"] == 0
+        await other.publish("a", "x")
+        async with asyncio.timeout(DEADLINE):
+            assert await heard.get() == "x"
         await transport.close()
         await other.close()
 

@@ -311,3 +311,39 @@ async def test_a_server_that_speaks_no_tls_any_more_gets_no_secret_at_the_next_c
                 pass
             await transport.close()
         assert not recorder.got
+
+
+async def test_names_of_servers_that_anybody_may_have_told_are_not_believed() -> None:
+    """INFO comes before TLS: who adds a host for which he has a certificate gets no login."""
+    async with nats_server(tls=True, config=LOGIN) as server:
+
+        async def meddle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            theirs, ours = await asyncio.open_connection(server.host, server.port)
+            info = json.loads((await theirs.readline()).removeprefix(b"INFO "))
+            info["connect_urls"] = ["evil.example.org:4222", "127.0.0.1:4223"]
+            writer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(carry(theirs, writer))
+                ways.create_task(carry(reader, ours))
+
+        async with await asyncio.start_server(meddle, "127.0.0.1", 0) as between:
+            host, port = between.sockets[0].getsockname()
+            url = f"tls://ann:{SECRET}@{host}:{port}"
+            options: dict[str, Any] = {"ssl_ca_certs": ca_of(server), **PATIENT}
+            cases: list[tuple[dict[str, Any], list[str]]] = [
+                ({}, ["127.0.0.1", "127.0.0.1"]),
+                # Whoever it is then has to show a certificate for that name.
+                ({"tls_hostname": "localhost"}, ["127.0.0.1", "127.0.0.1", "evil.example.org"]),
+            ]
+            for more, hosts in cases:
+                transport = NatsTransport(url, **options, **more)
+                await transport.start()
+                assert sorted(address.host for address in transport.addresses) == hosts
+                await transport.close()
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()

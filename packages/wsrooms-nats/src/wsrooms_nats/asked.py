@@ -24,6 +24,7 @@ class Asked:
         "batch",
         "command",
         "exceeded",
+        "last",
         "question",
         "refused",
         "subjects",
@@ -42,6 +43,7 @@ class Asked:
         self.refused: dict[str, list[str]] | None = None  # the words, by subject
         self.subjects: set[str] | None = None  # that may be refused
         self.exceeded = False
+        self.last = 0  # the number of its last subscription
         self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
         self.question: Question | None = None  # to the other servers of a cluster
 

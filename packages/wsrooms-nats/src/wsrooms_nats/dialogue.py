@@ -84,8 +84,7 @@ class Dialogue:
         self._routes: Routes | None = None
         self._traces = False
         self._warned = False
-        self._settling: dict[Asked, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._settling: dict[Question | Asked, tuple[Asked, asyncio.TimerHandle]] = {}
 
     # Life
 
@@ -95,7 +94,8 @@ class Dialogue:
         self.server = found.server
         self._clustered = found.clustered
         self._traces = found.traces
-        self._transport.learn(found.servers)
+        if found.servers:
+            self._transport.learn(found.servers)
         self.wire.keeps = found.stream
         self.wire.take_over(found.transport, found.unread)
 
@@ -111,10 +111,9 @@ class Dialogue:
 
     async def close(self) -> None:
         """Leave nothing, also of what was about to be confirmed."""
+        for _, timer in self._settling.values():
+            timer.cancel()
         self._settling.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         await self.wire.close()
 
     def on_end(self) -> None:
@@ -150,6 +149,7 @@ class Dialogue:
                 self._ask(self._unsubscribed(command.channels), asked)
             else:
                 lines = self._subscribed(command.channels)
+                asked.last = self._last_sid
                 self._ask(lines + self._asked_of_routes(asked), asked)
         if self._batches or not self._transport.may_publish:
             return
@@ -198,6 +198,12 @@ class Dialogue:
         for sid in sids:
             del self._channels[sid]
         return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
+
+    def _taken_back(self, asked: Asked, channels: Iterable[str]) -> bytes:
+        """Unsubscribe what ``asked`` has subscribed, not what has been once more since."""
+        return self._unsubscribed(
+            channel for channel in channels if int(self._sids.get(channel, 0)) <= asked.last
+        )
 
     def _published(self, asked: Asked) -> Iterator[bytes]:
         subject_of, longest = self._transport.subject, self._transport.longest
@@ -306,13 +312,12 @@ class Dialogue:
             self._on_answered(asked)
         elif asked.exceeded and asked.command is not None and len(asked.command.channels) > 1:
             self._forget(asked)
-            self.wire.write(self._unsubscribed(asked.command.channels))
+            self.wire.write(self._taken_back(asked, asked.command.channels))
             for channel in asked.command.channels:
                 self._exchange.wishes.ask_alone(channel)
             self._link.wake()
         elif settle := self._settle(asked):
-            self._settling[asked] = self.wire.now + settle
-            self._on_settled()
+            self._let_settle(asked, settle)
         else:
             self._on_answered(asked)
 
@@ -327,31 +332,30 @@ class Dialogue:
             return SETTLE
         return 0.0 if asked.question.done else ANSWER
 
-    def _on_routes_know(self, question: Question) -> None:
-        for asked, until in self._settling.items():
-            if asked.question is question:
-                self._settling[asked] = min(until, self.wire.now + SETTLE * question.silent)
-                self._on_settled()
-                return
+    def _let_settle(self, asked: Asked, seconds: float) -> None:
+        key = asked.question or asked
+        timer = asyncio.get_running_loop().call_later(seconds, self._on_settled, key)
+        self._settling[key] = asked, timer
 
-    def _on_settled(self) -> None:
-        """Confirm what has had its time, and come back for the rest."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for asked in [asked for asked, until in self._settling.items() if until <= now]:
-            del self._settling[asked]
-            question = asked.question
-            if question is not None and not question.done and not question.silent:
-                self._warn(
-                    f"has told other servers of its cluster of a subscription, and one did not "
-                    f"say within {ANSWER:g} s that it knows: messages published there may be missed"
-                )
-            self._on_answered(asked)
-        if self._settling:
-            self._timer = loop.call_at(min(self._settling.values()), self._on_settled)
+    def _on_routes_know(self, question: Question) -> None:
+        if question in self._settling:
+            asked, timer = self._settling[question]
+            timer.cancel()
+            if question.silent:
+                self._let_settle(asked, min(SETTLE, timer.when() - self.wire.now))
+            else:
+                self._on_settled(question)
+
+    def _on_settled(self, key: Question | Asked) -> None:
+        """Confirm what has had its time."""
+        asked, _ = self._settling.pop(key)
+        question = asked.question
+        if question is not None and not question.done and not question.silent:
+            self._warn(
+                f"has told other servers of its cluster of a subscription, and one did not "
+                f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+            )
+        self._on_answered(asked)
 
     def _forget(self, asked: Asked) -> None:
         if asked.question is not None and self._routes is not None:
@@ -365,12 +369,11 @@ class Dialogue:
 
     def _on_answered(self, asked: Asked) -> None:
         """Tell the wishes what became of a command, or whoever waits."""
-        question = asked.question
         self._forget(asked)
         if asked.answered is not None:
             self._waiting.discard(asked.answered)
             if not asked.answered.done():
-                asked.answered.set_result(question is not None and question.done)
+                asked.answered.set_result(asked.question is not None and asked.question.done)
         if asked.command is None:
             return
         transport = self._transport
@@ -389,7 +392,7 @@ class Dialogue:
             if error is None:
                 self._exchange.wishes.answered(channel)
             else:
-                self._unsubscribed([channel])
+                self._taken_back(asked, [channel])
                 self._exchange.subscribe_refused(channel, error)
         transport.answered()
 
@@ -472,7 +475,8 @@ class Dialogue:
     def settle(self) -> None:
         """Confirm at once what was to be confirmed a moment later."""
         settling, self._settling = self._settling, {}
-        for asked in settling:
+        for asked, timer in settling.values():
+            timer.cancel()
             self._on_answered(asked)
 
     def keep(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import Address, WireLink
 from wsrooms_nats.dialogue import Dialogue
-from wsrooms_nats.login import log_in
+from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class NatsLink(WireLink[NatsWire]):
     def __init__(self, transport: NatsTransport) -> None:
         """Connect for ``transport``."""
         tls = transport.login.scheme == "tls"
-        hint = "; is it NATS, and does it speak TLS first (tls_first)?" if tls else ""
+        hint = HINT if tls else ""
         super().__init__(transport, transport.addresses, hint=hint)
         self._transport = transport
         self._talk: Dialogue | None = None

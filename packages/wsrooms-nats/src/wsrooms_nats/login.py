@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import Client
@@ -23,13 +25,23 @@ from wsrooms.transports import Address, BrokerUrl, certificate_error
 from wsrooms_nats.credentials import signing
 
 if TYPE_CHECKING:
-    import ssl
-
     from wsrooms_nats.options import NatsOptions
 
-__all__ = ["PORT", "LoggedIn", "Login", "is_about_login", "log_in", "servers_in"]
+__all__ = [
+    "HINT",
+    "PORT",
+    "LoggedIn",
+    "Login",
+    "is_about_login",
+    "is_number",
+    "log_in",
+    "servers_in",
+]
 
 PORT = 4222
+
+HINT = "; is it NATS, and does it speak TLS first (tls_first)?"
+"""What to think of where the handshake of TLS fails or never ends."""
 
 COMMAND = "_connect_command"
 """Of nats-py's client, which :class:`_Client` watches over."""
@@ -107,7 +119,7 @@ class LoggedIn:
         server: What it is called in its cluster.
         clustered: Whether it has said that it belongs to a cluster.
         traces: Whether it can trace messages, as of 2.11.
-        servers: Those of its cluster, itself included.
+        servers: Those of its cluster, itself included, as far as that is to be believed.
         stream: nats-py's own view of the connection: to be kept, or Python would close it.
     """
 
@@ -185,7 +197,9 @@ async def log_in(
             connect_timeout=NEVER,
             ping_interval=NEVER,
         )
-        await _until_done(_connected(client, where, take, given))
+        # In an INFO before TLS anybody may have named a server to which he has a certificate.
+        in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
+        await _until_done(_connected(client, where, take, given, in_clear=in_clear))
     except TransportError:
         raise
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
@@ -195,12 +209,17 @@ async def log_in(
 
 
 async def _connected(
-    client: Client, where: str, take: Callable[[LoggedIn], None], given: dict[str, Any]
+    client: Client,
+    where: str,
+    take: Callable[[LoggedIn], None],
+    given: dict[str, Any],
+    *,
+    in_clear: bool,
 ) -> None:
     await client.connect(**given)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
-    take(await _taken(client, where))
+    take(await _taken(client, where, in_clear=in_clear))
 
 
 async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -231,7 +250,7 @@ async def _context(options: NatsOptions) -> ssl.SSLContext:
     return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
 
 
-async def _taken(client: Client, where: str) -> LoggedIn:
+async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
     most: object = client.max_payload  # as the server has said: anything
     if not isinstance(most, int) or most < SMALLEST:
@@ -242,6 +261,8 @@ async def _taken(client: Client, where: str) -> LoggedIn:
     unread = await reader.read()
     info: dict[str, Any] = getattr(client, "_server_info", {})
     servers = servers_in(info)  # nats-py leaves out the one that it is connected to
+    if in_clear:  # a number has to show a certificate for a host of the URL
+        servers = [address for address in servers if is_number(address.host)]
     release = client.connected_server_version
     client._transport = None  # closing the client then leaves the connection alone
     return LoggedIn(
@@ -261,6 +282,15 @@ def servers_in(info: dict[str, Any]) -> list[Address]:
     urls = info.get("connect_urls")
     found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
     return [address for address in found if address is not None]
+
+
+def is_number(host: str) -> bool:
+    """Whether ``host`` is an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _left(client: Client) -> None:
@@ -317,7 +347,8 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
                 f"{where} wants a client certificate that it trusts: options ssl_certfile and "
                 f"ssl_keyfile ({words})"
             )
-        return TransportUnavailable(f"{where} cannot be reached: {words}")
+        hint = HINT if isinstance(error, ssl.SSLError) else ""
+        return TransportUnavailable(f"{where} cannot be reached: {words}{hint}")
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
 
 

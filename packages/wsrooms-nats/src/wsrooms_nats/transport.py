@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
 from itertools import islice
 from typing import Unpack
 
@@ -23,7 +22,7 @@ from wsrooms.transports import (
 )
 from wsrooms_nats.asked import too_long
 from wsrooms_nats.link import NatsLink
-from wsrooms_nats.login import PORT, Login
+from wsrooms_nats.login import PORT, Login, is_number
 from wsrooms_nats.options import NatsKeywords, NatsOptions
 from wsrooms_nats.subjects import Subjects
 
@@ -109,7 +108,7 @@ class NatsTransport(BrokerTransport):
 
     def name_of(self, address: Address) -> str:
         """What the certificate of the server at ``address`` has to name."""
-        if address in self._configured or not _is_ip(address.host):
+        if address in self._configured or not is_number(address.host):
             return address.host
         return self._configured[0].host  # the servers of a cluster tell each other's numbers
 
@@ -127,11 +126,3 @@ class NatsTransport(BrokerTransport):
 def from_url(url: str) -> WsBroadcastTransport:
     """What the core calls for a NATS URL."""
     return NatsTransport(url)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
