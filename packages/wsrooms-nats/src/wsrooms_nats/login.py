@@ -57,6 +57,9 @@ LEAVING = 0.5
 TRACING = (2, 11)
 """The first release of nats-server that traces messages."""
 
+SMALLEST = 128
+"""Bytes of a message without which there is no room for a payload."""
+
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
 
@@ -235,11 +238,7 @@ async def _connected(
     await client.connect(**given)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
-    if not isinstance(client.max_payload, int):  # nats-py takes whatever it is told
-        raise TransportUnavailable(
-            f"what answers at {where} is not NATS: its max_payload is no number"
-        )
-    take(await _taken(client, in_clear=in_clear))
+    take(await _taken(client, where, in_clear=in_clear))
 
 
 async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -283,8 +282,11 @@ async def _context(options: NatsOptions) -> ssl.SSLContext:
     return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
 
 
-async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
+async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
+    most: object = client.max_payload  # as the server has said: anything
+    if not isinstance(most, int) or most < SMALLEST:
+        raise TransportUnavailable(f"{where} takes no messages: its max_payload is {most!r}")
     stream, transport = _stream_of(client)
     reader: asyncio.StreamReader = stream._io_reader
     reader.feed_eof()  # so that what it holds can be read without a wait
@@ -298,7 +300,7 @@ async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
     return LoggedIn(
         transport=transport,
         unread=unread,
-        max_payload=client.max_payload,
+        max_payload=most,
         server=str(info.get("server_name", "")),
         clustered=bool(servers or info.get("cluster")),
         traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
