@@ -134,6 +134,10 @@ class _Failure(Exception):
     """Ends a connect, which nats-py would else try again; its cause says why."""
 
 
+class _Encrypts(Exception):
+    """The server wants TLS, for which nothing has been prepared."""
+
+
 class _Client(Client):
     """nats-py's client, which sends no secret in the clear where TLS is demanded."""
 
@@ -151,6 +155,13 @@ class _Client(Client):
             )
         return super()._connect_command()
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """How to encrypt. nats-py would read what the system trusts, and block the loop."""
+        if "tls" not in self.options:
+            raise _Encrypts
+        return super().ssl_context
+
 
 async def log_in(
     address: Address,
@@ -158,6 +169,8 @@ async def log_in(
     login: Login,
     options: NatsOptions,
     take: Callable[[LoggedIn], None],
+    *,
+    encrypts: bool = False,
 ) -> None:
     """Connect to the server at ``address`` and log in, with a client of its own.
 
@@ -170,6 +183,7 @@ async def log_in(
         options: Of the transport.
         take: Called with what nats-py leaves, before anything else can arrive: has to give
             the transport its protocol.
+        encrypts: Whether it has wanted TLS though the URL does not say so.
 
     Raises:
         AuthenticationFailed: The login or the certificate was refused.
@@ -182,8 +196,9 @@ async def log_in(
     given: dict[str, Any] = dict(login.keywords)
     try:
         given.update(signing(options, where))
-        if login.scheme == "tls":
+        if login.scheme == "tls" or encrypts:
             given["tls"] = options.tls or await _context(options)
+        if login.scheme == "tls":
             given["tls_hostname"] = options.tls_hostname or name
             given["tls_handshake_first"] = options.tls_first
         given.update(
@@ -197,8 +212,11 @@ async def log_in(
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
         await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        return
     except TransportError:
         raise
+    except _Encrypts:
+        pass  # once more, below
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
         error = failure.__cause__ or failure
         if isinstance(error, OSError) and (words := await _last_words(client)):
@@ -206,6 +224,7 @@ async def log_in(
         raise _told(client, error, where) from None
     finally:
         await _left(client)
+    await log_in(address, name, login, options, take, encrypts=True)
 
 
 async def _connected(
