@@ -12,7 +12,6 @@ from tests.brokers import NatsServer, nats_cluster, nats_server
 from tests.nats.crew import DEADLINE, Crew, crew_at, names_at, url_of
 from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair, behind_a_proxy
 from wsrooms import Gap
-from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,13 +65,14 @@ async def test_servers_that_are_replaced_one_after_the_other_cost_no_message(
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["from afar", "to afar"])
 async def test_joins_while_an_instance_moves_miss_nothing(order: tuple[int, int, int]) -> None:
     async with behind_a_proxy(3) as (servers, route, _):
-        route.slow(latency=FAR)
-        await joined_during_a_move(*(servers[number] for number in order))
+        leaving, to, other = (servers[number] for number in order)
+        async with crew_at(url_of(leaving, to), url_of(other)) as crew:
+            route.slow(latency=FAR)
+            await joined_during_a_move(crew, leaving)
 
 
-async def joined_during_a_move(leaving: NatsServer, to: NatsServer, other: NatsServer) -> None:
-    moves = NatsTransport(url_of(leaving, to), randomize=False)
-    publishes = NatsTransport(url_of(other))
+async def joined_during_a_move(crew: Crew, leaving: NatsServer) -> None:
+    moves, publishes = (instance.transport for instance in crew)
     heard: list[str] = []
     rooms: list[str] = []
     over = asyncio.Event()
@@ -84,23 +84,13 @@ async def joined_during_a_move(leaving: NatsServer, to: NatsServer, other: NatsS
             await moves.subscribe(room, heard.append)
             await publishes.publish(room, room)
 
-    async with asyncio.timeout(DEADLINE):
-        await moves.start()
-        await publishes.start()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(20):
-                    tasks.create_task(join())
-                await leaving.lame_duck()
-                await left_by_all(leaving)
-                over.set()
-            last = asyncio.Event()
-            await moves.subscribe("ws:room:last", lambda _: last.set())
-            await publishes.publish("ws:room:last", "")  # behind all others
-            await last.wait()
-        finally:
-            await moves.close()
-            await publishes.close()
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(join())
+        await leaving.lame_duck()
+        await left_by_all(leaving)
+        over.set()
+    await crew.all_hear_all()  # behind what was published before
     log.info("%d joins", len(rooms))
     assert sorted(heard) == sorted(rooms)
 

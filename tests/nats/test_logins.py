@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from tests.brokers import nats_server
 from tests.nats.identities import USER, Key, Operator
 from tests.transports.told import Told
 from wsrooms import Gap
-from wsrooms.errors import AuthenticationFailed, TransportError
+from wsrooms.errors import AuthenticationFailed, TransportUnavailable
 from wsrooms_nats import NatsTransport
 
 Options = dict[str, Any]
@@ -288,14 +289,9 @@ async def test_a_login_of_the_url_reaches_the_server_as_it_was_meant() -> None:
         await transport.close()
 
 
-async def test_a_slow_login_is_no_refused_one() -> None:
-    config = "authorization: {token: one, timeout: 0.001}"
-    async with nats_server(config=config) as server:
+async def test_a_login_for_which_there_was_no_time_is_no_refused_one() -> None:
+    async with nats_server(config="authorization: {token: one, timeout: 0.001}") as server:
         transport = NatsTransport(server.url, token="one", start_timeout=3.0)
-        try:
+        with contextlib.suppress(TransportUnavailable):  # in its words, or as a network's failure
             await transport.start()
-        except AuthenticationFailed as error:
-            raise AssertionError("it may be right at the next try") from error
-        except TransportError:
-            pass  # it had no time, and is told with the words of a network that fails
         await transport.close()

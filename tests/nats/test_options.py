@@ -10,6 +10,7 @@ import pytest
 
 from wsrooms import WsApp
 from wsrooms.errors import ConfigurationError, UnknownScheme
+from wsrooms.transports import Address
 from wsrooms_nats import NatsTransport, from_url
 
 if TYPE_CHECKING:
@@ -160,6 +161,20 @@ def test_what_signs_needs_a_library_and_says_which(
         f'option {option!r} needs the library nkeys: pip install "wsrooms-nats[nkeys]"'
     )
     NatsTransport("nats://token@h")
+
+
+def test_a_server_that_was_learnt_by_its_number_shows_the_name_of_the_first_that_was_given() -> (
+    None
+):
+    transport = NatsTransport("tls://nats.example.org,10.0.0.7", randomize=False)
+    for host, name in {
+        "nats.example.org": "nats.example.org",
+        "10.0.0.7": "10.0.0.7",
+        "10.0.0.8": "nats.example.org",
+        "fe80::1": "nats.example.org",
+        "other.example.org": "other.example.org",
+    }.items():
+        assert transport.name_of(Address(host, 4222)) == name
 
 
 def test_the_core_makes_it_of_both_schemes() -> None:

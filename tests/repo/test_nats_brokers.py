@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.brokers import ReloadRefused, nats_cluster, nats_server
+from tests.brokers import DidNotStart, ReloadRefused, nats_cluster, nats_server
 from tests.brokers.containers import Engine, engine
-from tests.brokers.nats import NATS
+from tests.brokers.nats import NATS, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -208,6 +208,20 @@ async def interest(server: NatsServer, subject: str) -> None:
             routes = (await server.monitor("/routez?subs=1"))["routes"]
             if any(subject in route.get("subscriptions_list", ()) for route in routes):
                 return
+
+
+async def test_one_that_its_cluster_does_not_know_has_not_started(
+    nats_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.brokers.servers.START_TIMEOUT", 1.0)
+    cluster = Cluster()
+    first = nats_server(nats_image, cluster=cluster)
+    stranger = nats_server(nats_image, cluster=cluster)
+    listen = f"{stranger.runner.listens_at}:{stranger.ports[2]}"
+    stranger.configure(f'cluster: {{name: another, listen: "{listen}"}}')
+    async with first:
+        with pytest.raises(DidNotStart, match="silent"):
+            await stranger.__aenter__()
 
 
 async def test_one_of_a_cluster_is_killed_alone_and_comes_back_to_the_others(

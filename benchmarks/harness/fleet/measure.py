@@ -52,7 +52,7 @@ GLANCE = 0.05
 SAY_ON = 2.0
 """Seconds for which messages are sent at least, once the broker is back, and then awaited."""
 
-BACK_WITHIN = 20.0
+BACK_WITHIN = 15.0
 """Seconds until all must be as before, else it is never."""
 
 OVERLOADED_FOR = 3.0

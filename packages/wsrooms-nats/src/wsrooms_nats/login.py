@@ -57,6 +57,9 @@ LEAVING = 0.5
 TRACING = (2, 11)
 """The first release of nats-server that traces messages."""
 
+SMALLEST = 128
+"""Bytes of a message without which there is no room for a payload."""
+
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
 
@@ -131,6 +134,10 @@ class _Failure(Exception):
     """Ends a connect, which nats-py would else try again; its cause says why."""
 
 
+class _Encrypts(Exception):
+    """The server wants TLS, for which nothing has been prepared."""
+
+
 class _Client(Client):
     """nats-py's client, which sends no secret in the clear where TLS is demanded."""
 
@@ -148,6 +155,13 @@ class _Client(Client):
             )
         return super()._connect_command()
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """How to encrypt. nats-py would read what the system trusts, and block the loop."""
+        if "tls" not in self.options:
+            raise _Encrypts
+        return super().ssl_context
+
 
 async def log_in(
     address: Address,
@@ -155,6 +169,8 @@ async def log_in(
     login: Login,
     options: NatsOptions,
     take: Callable[[LoggedIn], None],
+    *,
+    encrypts: bool = False,
 ) -> None:
     """Connect to the server at ``address`` and log in, with a client of its own.
 
@@ -167,6 +183,7 @@ async def log_in(
         options: Of the transport.
         take: Called with what nats-py leaves, before anything else can arrive: has to give
             the transport its protocol.
+        encrypts: Whether it has wanted TLS though the URL does not say so.
 
     Raises:
         AuthenticationFailed: The login or the certificate was refused.
@@ -179,8 +196,9 @@ async def log_in(
     given: dict[str, Any] = dict(login.keywords)
     try:
         given.update(signing(options, where))
-        if login.scheme == "tls":
+        if login.scheme == "tls" or encrypts:
             given["tls"] = options.tls or await _context(options)
+        if login.scheme == "tls":
             given["tls_hostname"] = options.tls_hostname or name
             given["tls_handshake_first"] = options.tls_first
         given.update(
@@ -194,12 +212,19 @@ async def log_in(
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
         await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        return
     except TransportError:
         raise
+    except _Encrypts:
+        pass  # once more, below
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
-        raise _told(client, failure.__cause__ or failure, where) from None
+        error = failure.__cause__ or failure
+        if isinstance(error, OSError) and (words := await _last_words(client)):
+            error = Error(words)
+        raise _told(client, error, where) from None
     finally:
         await _left(client)
+    await log_in(address, name, login, options, take, encrypts=True)
 
 
 async def _connected(
@@ -213,7 +238,7 @@ async def _connected(
     await client.connect(**given)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
-    take(await _taken(client, in_clear=in_clear))
+    take(await _taken(client, where, in_clear=in_clear))
 
 
 async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -235,6 +260,19 @@ async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
         raise error
 
 
+async def _last_words(client: Client) -> str:
+    """Why the server has hung up, which nats-py does not read if it notices at a write."""
+    reader: Any = getattr(getattr(client, "_transport", None), "_io_reader", None)
+    if reader is None:
+        return ""
+    reader.set_exception(None)  # what came before the end is still there
+    reader.feed_eof()  # so that it can be read without a wait
+    for line in (await reader.read()).splitlines():
+        if line.startswith(b"-ERR "):
+            return str(line[5:].decode("utf-8", "replace").strip(" '"))
+    return ""
+
+
 async def _fail(error: Exception) -> None:
     raise _Failure from error
 
@@ -244,8 +282,11 @@ async def _context(options: NatsOptions) -> ssl.SSLContext:
     return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
 
 
-async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
+async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
+    most: object = client.max_payload  # as the server has said: anything
+    if not isinstance(most, int) or most < SMALLEST:
+        raise TransportUnavailable(f"{where} takes no messages: its max_payload is {most!r}")
     stream, transport = _stream_of(client)
     reader: asyncio.StreamReader = stream._io_reader
     reader.feed_eof()  # so that what it holds can be read without a wait
@@ -259,7 +300,7 @@ async def _taken(client: Client, *, in_clear: bool) -> LoggedIn:
     return LoggedIn(
         transport=transport,
         unread=unread,
-        max_payload=client.max_payload,
+        max_payload=most,
         server=str(info.get("server_name", "")),
         clustered=bool(servers or info.get("cluster")),
         traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
