@@ -84,7 +84,6 @@ class Dialogue:
         self._routes: Routes | None = None
         self._traces = False
         self._warned = False
-        self._is_mute = False
         self._settling: dict[Question | Asked, tuple[Asked, asyncio.TimerHandle]] = {}
 
     # Life
@@ -347,7 +346,7 @@ class Dialogue:
         question = asked.question
         if question is None or question.silent or not self._traces:
             return SETTLE
-        if question.asked is None and self._is_mute:
+        if question.asked is None and self._routes and self._routes.is_mute(self.server):
             return SETTLE
         return 0.0 if question.done else ANSWER
 
@@ -373,11 +372,10 @@ class Dialogue:
             missing = ", ".join(sorted(question.missing)) or "its own server"
             self._warn(
                 f"has told other servers of its cluster of a subscription, and {missing} did not "
-                f"say within {ANSWER:g} s to know: messages that are published there may be missed"
+                f"say within {ANSWER:g} s that it knows: what is published there may be missed"
             )
-            self._is_mute = question.asked is None
             if self._routes is not None:
-                self._routes.give_up(question)
+                self._routes.give_up(question, self.server)
         self._on_answered(asked)
 
     def _forget(self, asked: Asked) -> None:

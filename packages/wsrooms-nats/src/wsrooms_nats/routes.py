@@ -129,9 +129,18 @@ class Routes:
             return None
         return question
 
-    def give_up(self, question: Question) -> None:
-        """Ask those that have not answered ``question`` for nothing more, until they do."""
-        self._mute |= question.missing
+    def give_up(self, question: Question, own: str) -> None:
+        """Wait no more for those that have not answered ``question``, until they do.
+
+        Args:
+            question: Which has waited long enough.
+            own: The server that it was asked at, of which it is if that has not told either.
+        """
+        self._mute |= question.missing if question.asked is not None else {own}
+
+    def is_mute(self, server: str) -> bool:
+        """Whether ``server`` has been given up."""
+        return server in self._mute
 
     def forget(self, question: Question) -> None:
         """Wait for no more answers to ``question``."""
