@@ -1,40 +1,22 @@
-"""What one connection has asked of a NATS server, and what became of it."""
+"""What a connection to NATS needs to take the place of another one, without a loss."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wsrooms.errors import (
-    AuthenticationFailed,
-    PayloadTooLarge,
-    TransportError,
-    TransportUnavailable,
-)
-from wsrooms_nats.asked import Asked, denied, too_long
-from wsrooms_nats.login import LoggedIn, is_about_login, servers_in
-from wsrooms_nats.routes import TRACES, Question, Routes
-from wsrooms_nats.wire import NatsWire
+from wsrooms.errors import TransportUnavailable
+from wsrooms_nats.asked import Asked
+from wsrooms_nats.conversation import ANSWER, Conversation
 
 if TYPE_CHECKING:
     from wsrooms_nats.link import NatsLink
+    from wsrooms_nats.routes import Question
     from wsrooms_nats.transport import NatsTransport
 
-__all__ = ["SETTLE", "Dialogue"]
-
-BATCH_MESSAGES = 512
-BATCH_BYTES = 256 * 1024
-
-SETTLE = 0.05
-"""Seconds that other servers of a cluster get to learn of a subscription if they cannot say."""
-
-ANSWER = 1.0
-"""Seconds in which they have to say so; then they get no more."""
+__all__ = ["Dialogue"]
 
 KEPT_MESSAGES = 10_000
 KEPT_BYTES = 16 * 1024 * 1024
@@ -48,400 +30,20 @@ MARKER = b"m"
 
 Servers = frozenset[str] | None
 
-_DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
 
-
-class Dialogue:
-    """One connection: its subscriptions, its open questions, its answers.
-
-    Attributes:
-        wire: The connection.
-        limit: Bytes of a message that its server takes.
-        server: What that is called in its cluster.
-        is_leaving: Whether that is about to stop.
-    """
+class Dialogue(Conversation):
+    """A connection that can follow another one, and go on where that ends."""
 
     def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
         """Prepare a connection of ``link``; what comes is handed on if it is ``live``."""
-        self.wire: NatsWire = NatsWire(self)
-        self.limit: int = 0
-        self.server: str = ""
-        self.is_leaving: bool = False
-        self._transport = transport
-        self._exchange = transport.exchange
-        self._link = link
-        self._live = live
+        super().__init__(transport, link, live=live)
         self._kept: list[tuple[str, bytes]] | None = None
         self._kept_bytes = 0
         self._marked = asyncio.Event()
-        self._asked: deque[Asked] = deque()
-        self._waiting: set[asyncio.Future[bool]] = set()
-        self._batches = 0
-        self._sids: dict[str, bytes] = {}
-        self._channels: dict[bytes, str] = {}
-        self._last_sid = 0
-        self._clustered = False
-        self._routes: Routes | None = None
-        self._traces = False
-        self._warned = False
-        self._settling: dict[Question | Asked, tuple[Asked, asyncio.TimerHandle]] = {}
 
-    # Life
-
-    def begin(self, found: LoggedIn) -> None:
-        """Take over the connection that nats-py has made."""
-        self.limit = found.max_payload
-        self.server = found.server
-        self._clustered = found.clustered
-        self._traces = found.traces
-        if found.servers:
-            self._transport.learn(found.servers)
-        self.wire.keeps = found.stream
-        self.wire.take_over(found.transport, found.unread)
-
-    def introduce(self) -> bool:
-        """Let other servers know that there is an instance here, if they can be asked.
-
-        They have to before the first question: of two instances that start at once at two
-        servers neither would be asked about the other's subscriptions.
-
-        Returns:
-            Whether to wait for it, :data:`SETTLE` seconds.
-        """
-        if not self.can_ask or self._transport.options.join_settle is not None:
-            return False
-        self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
-        self.wire.write(self._routes.subscribed())
-        return True
-
-    @property
-    def can_ask(self) -> bool:
-        """Whether other servers can be asked what they know."""
-        return self._clustered and self._traces
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection is not at its end."""
-        return not self.wire.ended
-
-    async def close(self) -> None:
-        """Leave nothing, also of what was about to be confirmed."""
-        for _, timer in self._settling.values():
-            timer.cancel()
-        self._settling.clear()
-        await self.wire.close()
-
-    def on_end(self) -> None:
-        """Nobody is to wait any longer."""
-        for answered in self._waiting:
-            if not answered.done():
-                answered.set_result(False)
-        self._waiting.clear()
-
-    def ping(self) -> None:
-        """Ask for a sign of life."""
-        self._ask(b"", Asked())
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether the server owes an answer."""
-        return bool(self._asked)
-
-    def _ask(self, data: bytes, asked: Asked) -> None:
-        if not self._asked:
-            self.wire.written_at = self.wire.now
-        self._asked.append(asked)
-        self.wire.write(data + b"PING\r\n")
-
-    # Out
-
-    def send(self) -> None:
-        """Send commands, and the next batch once the last one is confirmed."""
-        now = self.wire.now
-        for command in self._exchange.wishes.commands(now):
-            asked = Asked(command)
-            if command.kind == "unsubscribe":
-                self._ask(self._unsubscribed(command.channels), asked)
-            else:
-                lines = self._subscribed(command.channels)
-                asked.last = self._last_sid
-                self._ask(lines + self._asked_of_routes(asked), asked)
-        if self._batches or not self._transport.may_publish:
-            return
-        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
-        if batch:
-            self._batches += 1
-            asked = Asked(batch=batch)
-            self._ask(b"".join(self._published(asked)), asked)
-
-    def _subscribed(self, channels: Sequence[str]) -> bytes:
-        lines: list[bytes] = []
-        for channel in channels:
-            subject = self._transport.subject(channel)
-            if len(subject) > self._transport.longest:
-                continue
-            self._last_sid += 1
-            sid = self._sids[channel] = b"%d" % self._last_sid
-            self._channels[sid] = channel
-            lines.append(b"SUB %b %b\r\n" % (subject, sid))
-        return b"".join(lines)
-
-    def _asked_of_routes(self, asked: Asked) -> bytes:
-        """What to write so that the cluster's other servers tell when they know."""
-        if self._transport.options.join_settle is not None:
-            return b""
-        return self._question(asked)
-
-    def _question(
-        self,
-        asked: Asked,
-        who: frozenset[str] | None = None,
-        excused: frozenset[str] = frozenset(),
-    ) -> bytes:
-        """A question to them about all that is written before it, if they can answer."""
-        if not self.can_ask:
-            return b""
-        lines = b""
-        if self._routes is None:
-            self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
-            lines = self._routes.subscribed()
-        asked.question, line = self._routes.asked(who, excused)
-        return lines + line
-
-    def _unsubscribed(self, channels: Iterable[str]) -> bytes:
-        sids = [self._sids.pop(channel) for channel in channels if channel in self._sids]
-        for sid in sids:
-            del self._channels[sid]
-        return b"".join(b"UNSUB %b\r\n" % sid for sid in sids)
-
-    def _taken_back(self, asked: Asked, channels: Iterable[str]) -> bytes:
-        """Unsubscribe what ``asked`` has subscribed, not what has been once more since."""
-        return self._unsubscribed(
-            channel for channel in channels if int(self._sids.get(channel, 0)) <= asked.last
-        )
-
-    def _published(self, asked: Asked) -> Iterator[bytes]:
-        subject_of, longest = self._transport.subject, self._transport.longest
-        for place, message in enumerate(asked.batch):
-            subject = subject_of(message.channel)
-            if message.size <= self.limit and len(subject) <= longest:
-                yield b"PUB %b %d\r\n%b\r\n" % (subject, message.size, message.payload)
-                continue
-            asked.unfit = asked.unfit or {}  # another server could have taken it
-            if message.size > self.limit:
-                asked.unfit[place] = PayloadTooLarge(message.size, self.limit)
-            else:
-                asked.unfit[place] = too_long(message.channel, longest)
-
-    # In
-
-    def on_message(self, sid: bytes, data: bytes, now: float) -> None:
-        """Hand a message on, if its subscription is still there."""
-        channel = self._channels.get(sid)
-        if channel is not None:
-            if self._live:
-                self._exchange.received(channel, data, now)
-            elif self._kept is not None:
-                self._keep(channel, data)
-        elif sid == TRACES and self._routes is not None:
-            question = self._routes.received(data)
-            if question is not None and question.done:
-                self._on_routes_know(question)
-        elif sid == MARKER:
+    def _on_other(self, sid: bytes) -> None:
+        if sid == MARKER:
             self._marked.set()
-
-    def on_info(self, info: dict[str, Any]) -> None:
-        """Learn of other servers, and leave one that is about to stop."""
-        servers = servers_in(info)
-        if servers:
-            self._transport.learn(servers)
-            self._clustered = True
-        if info.get("ldm"):
-            self.is_leaving = True
-            self._link.leave(self)
-
-    def on_error(self, text: str) -> None:
-        """Note what was refused; end the connection where that is not all."""
-        asked = self._asked[0] if self._asked else Asked()
-        where = self._transport.where
-        refusal = _DENIED.search(text)
-        if refusal is not None:
-            subject = refusal[2]
-            if self._routes is not None and self._routes.concerns(subject):
-                self._traces = False
-                asked.question = None
-                self._warn(
-                    f"denies {subject}, where other servers of its cluster say that they know of a "
-                    f"subscription: it waits {SETTLE:g} s for them instead"
-                )
-            elif subject not in self._subjects_of(asked, refusal[1].lower()):
-                # It was allowed before: the server has dropped a live subscription.
-                raise denied(self._transport.channel(subject), where, text)
-            else:
-                asked.refused = asked.refused or {}
-                asked.refused.setdefault(subject, []).append(text)
-        elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
-            asked.exceeded = True
-        else:
-            if "maximum control line" in text.lower():
-                self._learn_limit()
-            kind = AuthenticationFailed if is_about_login(text) else TransportUnavailable
-            raise kind(f"{where} answered: {text}")
-
-    def _subjects_of(self, asked: Asked, kind: str) -> set[str]:
-        if kind == "publish":
-            channels = [message.channel for message in asked.batch]
-        elif asked.command is not None and asked.command.kind == "subscribe":
-            channels = list(asked.command.channels)
-        else:
-            channels = []
-        if asked.subjects is None:
-            asked.subjects = {self._transport.subject(channel).decode() for channel in channels}
-        return asked.subjects
-
-    def _learn_limit(self) -> None:
-        """The longest of what is not confirmed was too long, whatever else was."""
-        channels = [message.channel for asked in self._asked for message in asked.batch]
-        for asked in self._asked:
-            channels += asked.command.channels if asked.command is not None else ()
-        longest = self._transport.longest
-        sizes = (len(self._transport.subject(channel)) for channel in channels)
-        written = [size for size in sizes if size <= longest]
-        if written:
-            self._transport.longest = max(written) - 1
-
-    def on_pong(self) -> None:
-        """Tell what became of the oldest that was asked."""
-        if not self._asked:
-            raise TransportUnavailable(f"{self._transport.where} answered what it was not asked")
-        asked = self._asked.popleft()
-        self.wire.written_at = self.wire.now
-        if asked.batch:
-            self._batches -= 1
-            self._on_published(asked)
-            if len(self._exchange.outbox):
-                self._link.wake()
-        elif asked.command is None and asked.answered is None:
-            return  # a ping
-        elif asked.command is not None and asked.command.kind == "unsubscribe":
-            self._on_answered(asked)
-        elif asked.exceeded and asked.command is not None and len(asked.command.channels) > 1:
-            self._forget(asked)
-            self.wire.write(self._taken_back(asked, asked.command.channels))
-            for channel in asked.command.channels:
-                self._exchange.wishes.ask_alone(channel)
-            self._link.wake()
-        elif settle := self._settle(asked):
-            self._let_settle(asked, settle)
-        else:
-            self._on_answered(asked)
-
-    def _settle(self, asked: Asked) -> float:
-        """Seconds from the server's confirmation until ``asked`` counts as confirmed, at most."""
-        given = self._transport.options.join_settle
-        if given is not None and asked.command is not None:
-            return given
-        if not self._clustered:
-            return 0.0
-        question = asked.question
-        if question is None or question.silent or not self._traces:
-            return SETTLE
-        if question.asked is None and self._routes and self._routes.is_mute(self.server):
-            return SETTLE
-        return 0.0 if question.done else ANSWER
-
-    def _let_settle(self, asked: Asked, seconds: float) -> None:
-        key = asked.question or asked
-        timer = asyncio.get_running_loop().call_later(seconds, self._on_settled, key)
-        self._settling[key] = asked, timer
-
-    def _on_routes_know(self, question: Question) -> None:
-        if question in self._settling:
-            asked, timer = self._settling[question]
-            timer.cancel()
-            if question.silent:
-                self._let_settle(asked, min(SETTLE, timer.when() - self.wire.now))
-            else:
-                self._on_settled(question)
-
-    def _on_settled(self, key: Question | Asked) -> None:
-        """Confirm what has had its time."""
-        asked, _ = self._settling.pop(key)
-        question = asked.question
-        if question is not None and not question.done and not question.silent:
-            missing = ", ".join(sorted(question.missing)) or "its own server"
-            self._warn(
-                f"has told other servers of its cluster of a subscription, and {missing} did not "
-                f"say within {ANSWER:g} s that it knows: what is published there may be missed"
-            )
-            if self._routes is not None:
-                self._routes.give_up(question, self.server)
-        self._on_answered(asked)
-
-    def _forget(self, asked: Asked) -> None:
-        if asked.question is not None and self._routes is not None:
-            self._routes.forget(asked.question)
-
-    def _warn(self, what: str) -> None:
-        """Tell the log, once for each connection."""
-        if not self._warned:
-            self._warned = True
-            self._transport.logger.warning("%s %s", self._transport.where, what)
-
-    def _on_answered(self, asked: Asked) -> None:
-        """Tell the wishes what became of a command, or whoever waits."""
-        self._forget(asked)
-        if asked.answered is not None:
-            self._waiting.discard(asked.answered)
-            if not asked.answered.done():
-                asked.answered.set_result(asked.question is not None and asked.question.done)
-        if asked.command is None:
-            return
-        transport = self._transport
-        for channel in asked.command.channels:
-            error: TransportError | None = None
-            if asked.command.kind == "subscribe":
-                subject = transport.subject(channel)
-                if asked.refused and subject.decode() in asked.refused:
-                    error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
-                elif asked.exceeded:
-                    error = TransportUnavailable(
-                        f"{transport.where}: maximum subscriptions exceeded"
-                    )
-                elif len(subject) > transport.longest:
-                    error = too_long(channel, transport.longest)
-            if error is None:
-                self._exchange.wishes.answered(channel)
-            else:
-                self._taken_back(asked, [channel])
-                self._exchange.subscribe_refused(channel, error)
-        transport.answered()
-
-    def _on_published(self, asked: Asked) -> None:
-        """Tell senders what became of a batch, in its order."""
-        confirm = self._exchange.outbox.confirm
-        if asked.refused is None and asked.unfit is None:
-            for _ in asked.batch:
-                confirm()
-            return
-        unfit, refused = asked.unfit or {}, asked.refused or {}
-        written = [each for place, each in enumerate(asked.batch) if place not in unfit]
-        left = Counter(message.channel for message in written)
-        for place, message in enumerate(asked.batch):
-            error = unfit.get(place)
-            if error is None:
-                # What a change of permissions hits first is refused, and all after it.
-                subject = self._transport.subject(message.channel).decode()
-                words = refused.get(subject, [])
-                if left[message.channel] <= len(words):
-                    error = denied(message.channel, self._transport.where, words[-1])
-                left[message.channel] -= 1
-            if error is None:
-                confirm()
-            else:
-                self._exchange.publish_refused(error)
-
-    # For a move to another server
 
     async def asked(self, lines: bytes, who: Servers = None, excused: str = "") -> Question | None:
         """Write ``lines``, and wait until this server and the others have come to them.
@@ -504,8 +106,9 @@ class Dialogue:
         """Keep what comes from now on."""
         self._kept = []
 
-    def _keep(self, channel: str, data: bytes) -> None:
-        assert self._kept is not None
+    def _on_early(self, channel: str, data: bytes) -> None:
+        if self._kept is None:
+            return  # the other connection brings it too
         self._kept.append((channel, data))
         self._kept_bytes += len(data)
         if self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_MESSAGES:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import Address, WireLink
-from wsrooms_nats.dialogue import SETTLE, Dialogue
+from wsrooms_nats.conversation import SETTLE, Conversation
+from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
@@ -101,10 +102,11 @@ class NatsLink(WireLink[NatsWire]):
 
     # Moves
 
-    def leave(self, talk: Dialogue) -> None:
+    def leave(self, talk: Conversation) -> None:
         """The server of ``talk`` is about to stop: move to another one, if one is known."""
-        if talk is self._talk and self._moving is None and self._others:
-            self._moving = asyncio.create_task(self._move(talk), name="wsrooms moves at NATS")
+        current = self._talk
+        if current is not None and talk is current and self._moving is None and self._others:
+            self._moving = asyncio.create_task(self._move(current), name="wsrooms moves at NATS")
 
     @property
     def _others(self) -> list[Address]:
