@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.nats.crew import DEADLINE, Instance, url_of
-from tests.nats.pair import LOGIN, MAY_NOT_ASK, Pair, a_pair
+from tests.nats.pair import LOGIN, MAY_NOT_ASK, Pair, a_pair, behind_a_proxy
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ CHANNEL = "ws:room:/late"
 
 FAR = 0.1
 """Seconds between the two servers: longer than anything else takes here."""
+
+NEAR = 0.02
+"""Seconds within which a server has learnt of those who started when it did."""
 
 ROOMS = 20
 
@@ -94,6 +97,23 @@ async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
             finally:
                 await late.close()
         assert [each for each in got if each != "later"] == heard
+
+
+async def test_of_instances_that_start_at_once_each_hears_the_others_first_message() -> None:
+    async with behind_a_proxy(2) as (servers, route, _):
+        route.slow(latency=NEAR)
+        for number in range(10):
+            room = f"ws:room:{number}"
+            joins, publishes = (NatsTransport(url_of(server)) for server in servers)
+            heard: asyncio.Queue[str] = asyncio.Queue()
+            async with asyncio.timeout(DEADLINE):
+                try:
+                    await asyncio.gather(joins.start(), publishes.start())
+                    await joins.subscribe(room, heard.put_nowait)
+                    await publishes.publish(room, room)
+                    assert await heard.get() == room
+                finally:
+                    await asyncio.gather(joins.close(), publishes.close())
 
 
 async def nobody_asked_from(server: NatsServer) -> None:
