@@ -371,9 +371,13 @@ async def test_a_server_with_enough_clients_says_so() -> None:
     async with nats_server(config="max_connections: 1") as server:
         first, second = NatsTransport(server.url), NatsTransport(server.url)
         await first.start()
+        told: list[str] = []
         for _ in range(10):
-            with pytest.raises(TransportUnavailable, match="maximum connections exceeded"):
+            with pytest.raises(TransportUnavailable) as caught:
                 await second.start()
+            told.append(str(caught.value))
+        # Not each time: it hangs up with these words, and the end may be there before them.
+        assert any("maximum connections exceeded" in each for each in told)
         await first.close()
         third = NatsTransport(server.url)
         async with asyncio.timeout(DEADLINE):
