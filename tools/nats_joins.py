@@ -24,6 +24,7 @@ import os
 import random
 import statistics
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
@@ -117,13 +118,26 @@ def _proxies(ports: list[int], delay: float, told: Connection) -> None:
 @contextmanager
 def running(target: Callable[..., object], *arguments: object) -> Iterator[None]:
     """Call ``target`` in a process of its own, which is ended with the block."""
-    process = PROCESSES.Process(target=target, args=arguments, daemon=True)
+    process = PROCESSES.Process(target=_child, args=(target, *arguments), daemon=True)
     process.start()
     try:
         yield
     finally:
         process.kill()
         process.join()
+
+
+def _child(target: Callable[..., object], *arguments: object) -> None:
+    """Call ``target`` and end with the parent, in whatever way that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    target(*arguments)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 # The load
