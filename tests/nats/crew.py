@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from wsrooms import Gap, Receipt
     from wsrooms.transports import TransportState
 
-__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_at", "names_at", "url_of"]
+__all__ = [
+    "DEADLINE",
+    "ROOM",
+    "Account",
+    "Crew",
+    "Instance",
+    "crew_at",
+    "left_by_all",
+    "names_at",
+    "url_of",
+]
 
 ROOM = "/chat/general"
 CHANNEL = f"ws:room:{ROOM}"
@@ -39,6 +49,13 @@ async def names_at(server: NatsServer) -> set[str]:
     """Which instances the server has as its clients."""
     told = await server.monitor("/connz")
     return {client["name"] for client in told["connections"]}
+
+
+async def left_by_all(server: NatsServer) -> None:
+    """Wait until no instance is connected there."""
+    async with asyncio.timeout(DEADLINE):
+        while await names_at(server):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
 
 
 class Instance:

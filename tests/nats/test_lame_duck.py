@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import NatsServer, nats_cluster, nats_server
-from tests.nats.crew import DEADLINE, Crew, crew_at, names_at, url_of
+from tests.nats.crew import DEADLINE, Crew, crew_at, left_by_all, names_at, url_of
 from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair, behind_a_proxy
 from wsrooms import Gap
 
@@ -26,12 +26,6 @@ log = logging.getLogger(__name__)
 async def servers() -> AsyncIterator[list[NatsServer]]:
     async with nats_cluster(3) as servers:
         yield servers
-
-
-async def left_by_all(server: NatsServer) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while await names_at(server):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.01)
 
 
 def forget_states(crew: Crew) -> None:
@@ -60,6 +54,25 @@ async def test_servers_that_are_replaced_one_after_the_other_cost_no_message(
         for instance in crew:
             assert (instance.states, instance.gaps) == ([], [])
             assert instance.transport.stats()["reconnects"] == 0
+
+
+async def test_a_server_that_only_the_leaving_one_has_named_takes_over_without_a_loss(
+    servers: list[NatsServer],
+) -> None:
+    leaving, other, _ = servers
+    async with crew_at(url_of(leaving), url_of(other)) as crew:
+        forget_states(crew)
+        async with crew.talking():
+            await crew.each_says(50)
+            await leaving.lame_duck()
+            await left_by_all(leaving)
+            await crew.each_says(50)
+        await crew.all_hear_all()
+        account = await crew.account()
+        assert (account.failed, account.told, account.lost) == (0, 0, {})
+        assert [(instance.states, instance.gaps) for instance in crew] == 2 * [([], [])]
+        found = await asyncio.gather(*map(names_at, servers))
+        assert set.union(*found[1:]) == {instance.name for instance in crew}
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["from afar", "to afar"])

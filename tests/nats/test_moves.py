@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import NatsServer, nats_cluster
-from tests.nats.crew import DEADLINE, crew_at, url_of
+from tests.nats.crew import crew_at, left_by_all, names_at, url_of
 from wsrooms.errors import TransportUnavailable
 from wsrooms_nats import link
 from wsrooms_nats.dialogue import Dialogue
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
 async def servers() -> AsyncIterator[list[NatsServer]]:
     async with nats_cluster(3) as servers:
         yield servers
-
-
-async def names_at(server: NatsServer) -> set[str]:
-    """Which instances the server has as its clients."""
-    told = await server.monitor("/connz")
-    return {client["name"] for client in told["connections"]}
-
-
-async def left(server: NatsServer) -> None:
-    """Wait until no instance is connected there."""
-    async with asyncio.timeout(DEADLINE):
-        while await names_at(server):  # noqa: ASYNC110 - told by the server
-            await asyncio.sleep(0.02)
 
 
 async def test_a_server_in_lame_duck_mode_is_kept_until_another_one_can_be_reached(
@@ -54,7 +41,7 @@ async def test_a_server_in_lame_duck_mode_is_kept_until_another_one_can_be_reach
         assert crew[0].transport.state == "up"
         await other.cont()
         await late.start()
-        await left(leaving)
+        await left_by_all(leaving)
         assert crew[0].states == []
 
 

@@ -99,6 +99,40 @@ def test_a_server_that_is_too_old_to_answer_is_not_waited_for_and_told() -> None
     assert question.silent
 
 
+def test_a_server_that_was_given_up_is_not_waited_for_until_it_says_something() -> None:
+    routes, question, carried = asked()
+    routes.received(first(carried, ("b", None), ("c", None)))
+    routes.received(other(carried, "b"))
+    assert question.missing == {"c"}
+    routes.give_up(question, "own")
+    routes.forget(question)
+
+    second, wire = routes.asked()
+    routes.received(first("2", ("b", None), ("c", None)))
+    assert not is_done(second)
+    routes.received(other("2", "b"))
+    assert is_done(second)
+
+    routes.received(other(carried, "c"))  # late, and it says that c is there
+    third, _ = routes.asked()
+    routes.received(first("3", ("b", None), ("c", None)))
+    routes.received(other("3", "b"))
+    assert not is_done(third)
+    routes.received(other("3", "c"))
+    assert is_done(third)
+    assert b"Wsrooms-Question: 2" in wire
+
+
+def test_the_own_server_may_be_the_one_that_says_nothing() -> None:
+    routes, question, carried = asked()
+    routes.received(other(carried, "b"))
+    routes.give_up(question, "own")
+    assert routes.is_mute("own")
+    assert not routes.is_mute("b")
+    routes.received(first(carried))
+    assert not routes.is_mute("own")
+
+
 def test_a_server_that_was_not_asked_does_not_count() -> None:
     routes, question, carried = asked()
     routes.received(first(carried, ("b", None)))

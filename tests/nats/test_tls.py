@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,7 +82,7 @@ async def test_a_context_says_it_all() -> None:
     async with nats_server(tls="verify: true") as server:
         assert server.certificates is not None
         await works(NatsTransport(at(server), tls=server.certificates.context(), **PATIENT))
-        strict = ssl.create_default_context()
+        strict = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
             await NatsTransport(at(server), tls=strict, **PATIENT).start()
 
@@ -151,7 +152,17 @@ async def test_a_server_that_demands_tls_gets_it_without_the_url_saying_so(
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
             await NatsTransport(url, **PATIENT).start()
         monkeypatch.setenv("SSL_CERT_FILE", ca_of(server))  # what the system trusts
+        readers: list[threading.Thread] = []
+        make = ssl.create_default_context
+
+        def watched(**given: Any) -> ssl.SSLContext:
+            readers.append(threading.current_thread())
+            return make(**given)
+
+        monkeypatch.setattr(ssl, "create_default_context", watched)
         await works(NatsTransport(url, **PATIENT))
+        assert readers
+        assert threading.current_thread() not in readers  # it takes long enough to be noticed
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
             await NatsTransport(url.replace("127.0.0.1", "127.1"), **PATIENT).start()
 
@@ -253,7 +264,7 @@ async def test_no_secret_goes_to_a_server_without_tls(first: bool, how: str) -> 
             assert word not in recorder.got, greeting
         assert not recorder.got or recorder.got.startswith(HANDSHAKE), greeting
 
-    careless = ssl.create_default_context()
+    careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*map(refuses, GREETINGS))

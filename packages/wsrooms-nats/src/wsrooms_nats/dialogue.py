@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsrooms_nats.link import NatsLink
     from wsrooms_nats.transport import NatsTransport
 
-__all__ = ["Dialogue"]
+__all__ = ["SETTLE", "Dialogue"]
 
 BATCH_MESSAGES = 512
 BATCH_BYTES = 256 * 1024
@@ -98,6 +98,21 @@ class Dialogue:
             self._transport.learn(found.servers)
         self.wire.keeps = found.stream
         self.wire.take_over(found.transport, found.unread)
+
+    def introduce(self) -> bool:
+        """Let other servers know that there is an instance here, if they can be asked.
+
+        They have to before the first question: of two instances that start at once at two
+        servers neither would be asked about the other's subscriptions.
+
+        Returns:
+            Whether to wait for it, :data:`SETTLE` seconds.
+        """
+        if not self.can_ask or self._transport.options.join_settle is not None:
+            return False
+        self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
+        self.wire.write(self._routes.subscribed())
+        return True
 
     @property
     def can_ask(self) -> bool:
@@ -328,9 +343,12 @@ class Dialogue:
             return given
         if not self._clustered:
             return 0.0
-        if asked.question is None or asked.question.silent or not self._traces:
+        question = asked.question
+        if question is None or question.silent or not self._traces:
             return SETTLE
-        return 0.0 if asked.question.done else ANSWER
+        if question.asked is None and self._routes and self._routes.is_mute(self.server):
+            return SETTLE
+        return 0.0 if question.done else ANSWER
 
     def _let_settle(self, asked: Asked, seconds: float) -> None:
         key = asked.question or asked
@@ -351,10 +369,13 @@ class Dialogue:
         asked, _ = self._settling.pop(key)
         question = asked.question
         if question is not None and not question.done and not question.silent:
+            missing = ", ".join(sorted(question.missing)) or "its own server"
             self._warn(
-                f"has told other servers of its cluster of a subscription, and one did not "
-                f"say within {ANSWER:g} s that it knows: messages published there may be missed"
+                f"has told other servers of its cluster of a subscription, and {missing} did not "
+                f"say within {ANSWER:g} s that it knows: what is published there may be missed"
             )
+            if self._routes is not None:
+                self._routes.give_up(question, self.server)
         self._on_answered(asked)
 
     def _forget(self, asked: Asked) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import Address, WireLink
-from wsrooms_nats.dialogue import Dialogue
+from wsrooms_nats.dialogue import SETTLE, Dialogue
 from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
@@ -52,6 +52,8 @@ class NatsLink(WireLink[NatsWire]):
     async def _open(self, wire: NatsWire, address: Address) -> None:
         assert self._talk is not None
         await self._log_in(self._talk, address)
+        if self._talk.introduce():
+            await asyncio.sleep(SETTLE)
         self._use(self._talk, address)
 
     async def _log_in(self, talk: Dialogue, address: Address) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -63,8 +62,6 @@ SMALLEST = 128
 
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
-
-_REFUSAL = re.compile(rb"-ERR '([^'\r\n]*)'")
 
 
 @dataclass(frozen=True)
@@ -137,6 +134,10 @@ class _Failure(Exception):
     """Ends a connect, which nats-py would else try again; its cause says why."""
 
 
+class _Encrypts(Exception):
+    """The server wants TLS, for which nothing has been prepared."""
+
+
 class _Client(Client):
     """nats-py's client, which sends no secret in the clear where TLS is demanded."""
 
@@ -154,6 +155,13 @@ class _Client(Client):
             )
         return super()._connect_command()
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """How to encrypt. nats-py would read what the system trusts, and block the loop."""
+        if "tls" not in self.options:
+            raise _Encrypts
+        return super().ssl_context
+
 
 async def log_in(
     address: Address,
@@ -161,6 +169,8 @@ async def log_in(
     login: Login,
     options: NatsOptions,
     take: Callable[[LoggedIn], None],
+    *,
+    encrypts: bool = False,
 ) -> None:
     """Connect to the server at ``address`` and log in, with a client of its own.
 
@@ -173,6 +183,7 @@ async def log_in(
         options: Of the transport.
         take: Called with what nats-py leaves, before anything else can arrive: has to give
             the transport its protocol.
+        encrypts: Whether it has wanted TLS though the URL does not say so.
 
     Raises:
         AuthenticationFailed: The login or the certificate was refused.
@@ -185,8 +196,9 @@ async def log_in(
     given: dict[str, Any] = dict(login.keywords)
     try:
         given.update(signing(options, where))
-        if login.scheme == "tls":
+        if login.scheme == "tls" or encrypts:
             given["tls"] = options.tls or await _context(options)
+        if login.scheme == "tls":
             given["tls_hostname"] = options.tls_hostname or name
             given["tls_handshake_first"] = options.tls_first
         given.update(
@@ -200,12 +212,19 @@ async def log_in(
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
         await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        return
     except TransportError:
         raise
+    except _Encrypts:
+        pass  # once more, below
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
-        raise _told(client, failure.__cause__ or failure, where) from None
+        error = failure.__cause__ or failure
+        if isinstance(error, OSError) and (words := await _last_words(client)):
+            error = Error(words)
+        raise _told(client, error, where) from None
     finally:
         await _left(client)
+    await log_in(address, name, login, options, take, encrypts=True)
 
 
 async def _connected(
@@ -239,6 +258,19 @@ async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
         error = None if task.cancelled() else task.exception()
     if error is not None:
         raise error
+
+
+async def _last_words(client: Client) -> str:
+    """Why the server has hung up, which nats-py does not read if it notices at a write."""
+    reader: Any = getattr(getattr(client, "_transport", None), "_io_reader", None)
+    if reader is None:
+        return ""
+    reader.set_exception(None)  # what came before the end is still there
+    reader.feed_eof()  # so that it can be read without a wait
+    for line in (await reader.read()).splitlines():
+        if line.startswith(b"-ERR "):
+            return str(line[5:].decode("utf-8", "replace").strip(" '"))
+    return ""
 
 
 async def _fail(error: Exception) -> None:
@@ -337,7 +369,7 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         return AuthenticationFailed(
             f"the certificate of {where} is not to be trusted: {certificate}"
         )
-    words = _said(client) or str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):
@@ -350,13 +382,6 @@ def _told(client: Client, error: BaseException, where: str) -> TransportError:
         hint = HINT if isinstance(error, ssl.SSLError) else ""
         return TransportUnavailable(f"{where} cannot be reached: {words}{hint}")
     return AuthenticationFailed(f"the login for {where} failed: {type(error).__name__}")
-
-
-def _said(client: Client) -> str:
-    """Why the server has hung up, if it has said so and nats-py met the end before the words."""
-    reader = getattr(getattr(client, "_transport", None), "_io_reader", None)
-    found = _REFUSAL.search(bytes(getattr(reader, "_buffer", b"")))
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def is_about_login(text: str) -> bool:

@@ -39,10 +39,14 @@ class Question:
         own: The server that it was asked at.
     """
 
-    __slots__ = ("_answered", "_excused", "asked", "number", "own", "silent")
+    __slots__ = ("_answered", "_excused", "_mute", "asked", "number", "own", "silent")
 
     def __init__(
-        self, number: bytes, asked: frozenset[str] | None, excused: frozenset[str]
+        self,
+        number: bytes,
+        asked: frozenset[str] | None,
+        excused: frozenset[str],
+        mute: set[str],
     ) -> None:
         self.number: bytes = number
         self.silent: bool = False
@@ -50,11 +54,17 @@ class Question:
         self.own: str | None = None
         self._answered: set[str] = set()
         self._excused = excused
+        self._mute = mute
 
     @property
     def done(self) -> bool:
         """Whether all have answered that can."""
-        return self.asked is not None and self.asked - self._excused <= self._answered
+        return self.asked is not None and self.missing <= self._mute
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The servers that have not answered and should have."""
+        return (self.asked or frozenset()) - self._excused - self._answered
 
     def read(self, event: dict[str, Any]) -> None:
         """Take note of one server's trace."""
@@ -83,6 +93,7 @@ class Routes:
         self._subject = self.prefix + b"ask"
         self._answers = self.prefix + token.encode()
         self._open: dict[bytes, Question] = {}
+        self._mute: set[str] = set()
         self._asked = 0
 
     def subscribed(self) -> bytes:
@@ -99,7 +110,7 @@ class Routes:
             excused: Servers that need not. One that is about to stop traces nothing.
         """
         self._asked += 1
-        question = Question(b"%d" % self._asked, who, excused)
+        question = Question(b"%d" % self._asked, who, excused, self._mute)
         self._open[question.number] = question
         header = _HEADER % (self._answers, NUMBER.encode(), question.number)
         size = len(header)
@@ -109,6 +120,7 @@ class Routes:
         """The question to which ``data`` belongs, if it is open; what is no trace counts not."""
         try:
             event = json.loads(data)
+            self._mute.discard(event["server"]["name"])
             number: str = event["request"]["header"][NUMBER][0]
             question = self._open.get(number.encode())
             if question is not None:
@@ -116,6 +128,19 @@ class Routes:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return question
+
+    def give_up(self, question: Question, own: str) -> None:
+        """Wait no more for those that have not answered ``question``, until they do.
+
+        Args:
+            question: Which has waited long enough.
+            own: The server that it was asked at, of which it is if that has not told either.
+        """
+        self._mute |= question.missing if question.asked is not None else {own}
+
+    def is_mute(self, server: str) -> bool:
+        """Whether ``server`` has been given up."""
+        return server in self._mute
 
     def forget(self, question: Question) -> None:
         """Wait for no more answers to ``question``."""

@@ -16,6 +16,7 @@ _PARTS = re.compile(r"(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?
 _HOST = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|(?P<name>[^:\[\]\s]*))(?::(?P<port>[0-9]{1,5}))?"
 )
+_LOGINS = re.compile("@[^@]*,")
 
 
 class Address(NamedTuple):
@@ -89,6 +90,11 @@ class BrokerUrl:
                 "'?' is %3F, '#' is %23 and '@' is %40 in a user, a password and an option"
             )
         login, _, hosts = netloc.rpartition("@")
+        if _LOGINS.search(login):  # else all servers but the last would be a part of a password
+            raise ConfigurationError(
+                f"in this {scheme}:// URL the login stands once, before all servers: "
+                "user:password@host,host; in it '@' is %40 and ',' is %2C"
+            )
         user, _, password = login.partition(":")
         return cls(scheme, unquote(user), unquote(password), hosts, path, query)
 
