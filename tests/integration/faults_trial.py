@@ -259,15 +259,15 @@ class Fault:
         """Members next to the sender, and whoever asked something, were served all the time."""
         assert self.row.local is not None
         assert self.row.answer is not None
-        assert 0 < self.row.local < AT_ONCE
-        assert 0 < self.row.answer < AT_ONCE
+        assert 0 < self.row.local < AT_ONCE, f"a member next to it waited {self.row.local:.2f} s"
+        assert 0 < self.row.answer < AT_ONCE, f"an answer took {self.row.answer:.2f} s"
 
     def assert_told_once(self) -> None:
         """Each instance whose link was lost said so once, and no other did."""
         told = self._vague_gaps()
         new = {name: count - self._told.get(name, 0) for name, count in told.items()}
         broken = {process.name for process in self._processes}
-        assert {name for name, count in new.items() if count} == broken
+        assert {name for name, count in new.items() if count} == broken, new
         assert all(new[name] == 1 for name in broken), new
 
     def _vague_gaps(self) -> dict[str, int]:
@@ -275,8 +275,9 @@ class Fault:
 
     def assert_nothing_lost(self) -> None:
         """Whatever the broker had confirmed has arrived."""
-        assert self.row.confirmed
-        assert self.row.delivered == self.row.due
+        row = self.row
+        assert row.confirmed
+        assert row.delivered == row.due, f"{row.due - row.delivered} of {row.due} were lost"
 
     def end(self) -> None:
         """The fault is over now, if it was not before: from here on healing is timed."""
