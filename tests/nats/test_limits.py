@@ -192,34 +192,6 @@ async def test_a_permission_that_is_taken_from_a_live_subscription_is_told_and_h
         await other.close()
 
 
-async def test_of_500_names_the_one_that_is_denied_after_a_restart_fails_alone() -> None:
-    async with nats_server(config=permissions()) as server:
-        transport, other = NatsTransport(server.url), NatsTransport(server.url)
-        told, others = Told(transport), Told(other)
-        await transport.start()
-        await other.start()
-        heard: list[str] = []
-        for number in range(500):
-            transport.subscribe(f"c{number}", heard.append)
-        await transport.subscribe("last", heard.append)
-        server.configure(permissions(subscribe=["wsrooms.c250"]))
-        await server.restart()
-        for each in told, others:
-            await each.until("down")
-            await each.until("up")
-        stats = transport.stats()
-        assert (stats["subscriptions"], stats["reconnects"]) == (500, 1)
-        for number in range(500):
-            other.publish(f"c{number}", str(number))
-        await other.publish("last", "last")
-        async with asyncio.timeout(DEADLINE):
-            while "last" not in heard:  # noqa: ASYNC110 - messages come when they come
-                await asyncio.sleep(0.005)
-        assert heard == [*(str(number) for number in range(500) if number != 250), "last"]
-        await transport.close()
-        await other.close()
-
-
 async def test_a_permission_to_publish_that_is_taken_away_fails_messages_only() -> None:
     async with nats_server(config=permissions()) as server:
         transport = NatsTransport(server.url)
