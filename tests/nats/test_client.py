@@ -180,3 +180,13 @@ async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing() -> None:
             await transport.close()
             assert transport.state == "closed"
         await left_alone(server)
+
+
+async def test_the_error_of_a_failed_login_keeps_nothing_of_nats_py() -> None:
+    async with nats_server() as server:
+        await server.kill()
+        with pytest.raises(TransportUnavailable) as caught:
+            await NatsTransport(server.url).start()
+        gc.collect()
+        kept = [each for each in gc.get_objects() if isinstance(each, nats_client.Client)]
+        assert not kept, caught.value

@@ -194,6 +194,8 @@ async def log_in(
         raise _unknown_nats_py()
     client = _Client(where, encrypted=login.scheme == "tls")
     given: dict[str, Any] = dict(login.keywords)
+    failed: TransportError | None = None
+    encrypted = False
     try:
         given.update(signing(options, where))
         if login.scheme == "tls" or encrypts:
@@ -212,19 +214,25 @@ async def log_in(
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
         await _until_done(_connected(client, where, take, given, in_clear=in_clear))
-        return
-    except TransportError:
-        raise
     except _Encrypts:
-        pass  # once more, below
+        encrypted = True
+    except TransportError as failure:
+        failed = failure
     except Exception as failure:  # noqa: BLE001 - nkeys' errors have no base of their own
         error = failure.__cause__ or failure
         if isinstance(error, OSError) and (words := await _last_words(client)):
             error = Error(words)
-        raise _told(client, error, where) from None
+        failed = _told(client, error, where)
+        del error
     finally:
         await _left(client)
-    await log_in(address, name, login, options, take, encrypts=True)
+        # An error is kept until the next one, and its frames would keep the client.
+        del client, given
+    if failed is not None:
+        failed.__context__ = None
+        raise failed.with_traceback(None)
+    if encrypted:
+        await log_in(address, name, login, options, take, encrypts=True)
 
 
 async def _connected(

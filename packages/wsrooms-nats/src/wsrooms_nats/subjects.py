@@ -22,7 +22,7 @@ _PLAIN = re.compile(f"[A-Za-z0-9{re.escape(SAFE)}]*")
 
 PROBES = PROBE_PREFIX.rstrip(":")
 
-REMEMBERED = 128
+REMEMBERED = 64
 """Subjects that need not be made anew: of those who publish to few rooms, which is common."""
 
 
