@@ -138,6 +138,25 @@ async def test_a_server_that_does_not_answer_costs_one_join_a_second_and_a_line_
     assert "did not say within 1 s that it knows" in line
 
 
+async def test_an_instance_that_waits_for_nobody_is_waited_for_by_others() -> None:
+    async with behind_a_proxy(2) as (servers, route, _):
+        urls = [url_of(server) for server in servers]
+        joins, publishes = NatsTransport(urls[0]), NatsTransport(f"{urls[1]}?join_settle=0")
+        heard = asyncio.Event()
+        async with asyncio.timeout(DEADLINE):
+            try:
+                await asyncio.gather(joins.start(), publishes.start())
+                await publishes.subscribe(CHANNEL, print)
+                while CHANNEL not in str(await servers[0].monitor("/routez?subs=1")):  # noqa: ASYNC110 - told by nobody
+                    await asyncio.sleep(0.01)
+                route.slow(latency=FAR)
+                await joins.subscribe("ws:room:new", lambda _: heard.set())
+                await publishes.publish("ws:room:new", "")
+                await heard.wait()
+            finally:
+                await asyncio.gather(joins.close(), publishes.close())
+
+
 async def test_who_may_not_ask_waits_a_moment_instead_and_the_log_says_what_to_allow(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

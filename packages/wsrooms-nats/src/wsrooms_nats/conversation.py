@@ -92,11 +92,11 @@ class Conversation:
         Returns:
             Whether to wait for it, :data:`SETTLE` seconds.
         """
-        if not self.can_ask or self._transport.options.join_settle is not None:
+        if not self.can_ask:
             return False
         self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
         self.wire.write(self._routes.subscribed())
-        return True
+        return self._transport.options.join_settle is None
 
     @property
     def can_ask(self) -> bool:
