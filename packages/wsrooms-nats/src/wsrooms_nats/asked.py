@@ -17,7 +17,13 @@ __all__ = ["Asked", "denied", "too_long"]
 
 
 class Asked:
-    """What the next PONG is about: a command, a batch, who waits for it, or none: a ping."""
+    """What the next PONG is about: a command, a batch, who waits for it, or none: a ping.
+
+    Attributes:
+        command: Subscriptions.
+        batch: Messages.
+        answered: Who waits, and is told whether the other servers have answered too.
+    """
 
     __slots__ = (
         "answered",
@@ -37,13 +43,13 @@ class Asked:
         batch: Sequence[Outgoing[bytes]] = (),
         answered: asyncio.Future[bool] | None = None,
     ) -> None:
-        self.command = command
-        self.batch = batch
-        self.answered = answered  # whether the other servers have answered too
+        self.command: Command | None = command
+        self.batch: Sequence[Outgoing[bytes]] = batch
+        self.answered: asyncio.Future[bool] | None = answered
         self.refused: dict[str, list[str]] | None = None  # the words, by subject
         self.subjects: set[str] | None = None  # that may be refused
-        self.exceeded = False
-        self.last = 0  # the number of its last subscription
+        self.exceeded: bool = False
+        self.last: int = 0  # the number of its last subscription
         self.unfit: dict[int, TransportError] | None = None  # what was not written, by its place
         self.question: Question | None = None  # to the other servers of a cluster
 
