@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wsrooms.errors import PermissionDenied
 from wsrooms.transports.wishes import Wishes
 from wsrooms_nats import NatsTransport
+from wsrooms_nats.asked import Asked
 from wsrooms_nats.dialogue import Dialogue
 
 if TYPE_CHECKING:
@@ -155,4 +157,31 @@ async def play(script: list[tuple[str, set[Any]]]) -> None:
         wishes.want(channel, partial(hear, heard, channel))
         talk.wire.data_received(b"MSG s %b %d\r\n%b\r\n" % (sid, len(MESSAGE), MESSAGE))
         assert heard == [channel]
+    await talk.close()
+
+
+async def test_a_right_taken_away_amid_a_batch_fails_what_comes_after_and_no_more() -> None:
+    transport = NatsTransport()
+    exchange = transport.exchange
+    exchange.begin(16 * "0")
+    talk = Dialogue(transport, cast("NatsLink", Link()), live=True)
+    talk.limit = 1024
+    talk.wire.take_over(Server())
+    said = ["a", "b", "a", "b", "a"]
+    receipts = [exchange.publish(channel, "text", talk.wire.now) for channel in said]
+    asked = Asked(batch=exchange.outbox.batch(talk.wire.now, messages=512, size=65536))
+    talk._ask(b"".join(talk._published(asked)), asked)
+    talk._batches = 1
+
+    refusal = b"-ERR 'Permissions Violation for Publish to \"wsrooms.a\"'\r\n"
+    talk.wire.data_received(2 * refusal + b"PONG\r\n")  # of three messages the first was taken
+
+    assert [type(each.error) for each in receipts] == [
+        type(None),
+        type(None),
+        PermissionDenied,
+        type(None),
+        PermissionDenied,
+    ]
+    assert not len(exchange.outbox)
     await talk.close()
