@@ -105,8 +105,8 @@ def test_a_known_package_that_is_missing_is_named_with_its_pip_install(
 
 
 def test_a_package_may_offer_a_scheme_that_the_core_knows(install: Callable[..., None]) -> None:
-    install("my-nats", "my_nats", "tls")
-    assert type(transport_from_url("tls://host")).__module__ == "my_nats"
+    install("my-kafka", "my_kafka", "kafka+ssl")
+    assert type(transport_from_url("kafka+ssl://host")).__module__ == "my_kafka"
 
 
 def test_an_unknown_scheme_names_the_known_ones(install: Callable[..., None]) -> None:
