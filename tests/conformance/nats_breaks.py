@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
@@ -162,8 +163,8 @@ class Named(NatsTransport):
             return super().subject(channel)
         return self.named(channel).encode()
 
-    def named(self, channel: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def named(self, channel: str) -> str: ...
 
 
 @noticed_by("a_room_named_star_is_not_a_wildcard")
