@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,7 @@ __all__ = [
     "Load",
     "Memory",
     "Restart",
+    "ResultFile",
     "Results",
     "Rooms",
     "Run",
@@ -306,7 +308,26 @@ class Settings(Struct, kw_only=True):
     pinned: bool
 
 
-class Results(Struct, kw_only=True):
+class ResultFile(Struct, kw_only=True):
+    """What is kept as one JSON file."""
+
+    def save(self, path: Path) -> None:
+        """Write the file anew."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            OSError: It cannot be read.
+            msgspec.MsgspecError: It is none of ours.
+        """
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+class Results(ResultFile, kw_only=True):
     """A whole run."""
 
     when: str
@@ -316,21 +337,6 @@ class Results(Struct, kw_only=True):
     skipped: dict[str, str]
     runs: list[Run]
     fleet: bool = False
-
-    def save(self, path: Path) -> None:
-        """Write the file anew."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
-
-    @classmethod
-    def read(cls, path: Path) -> Results:
-        """Read a file that :meth:`save` wrote.
-
-        Raises:
-            OSError: It cannot be read.
-            msgspec.MsgspecError: It is none of ours.
-        """
-        return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def servers(self) -> list[str]:
         """Who was measured, in the order of their first run."""

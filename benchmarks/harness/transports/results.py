@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import msgspec
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from benchmarks.harness.results import ResultFile
 
 __all__ = ["Burst", "Cost", "Costs"]
 
@@ -46,7 +42,7 @@ class Cost(Struct, kw_only=True):
     restored_cpu_s: float | None = None
 
 
-class Costs(Struct, kw_only=True):
+class Costs(ResultFile, kw_only=True):
     """A whole run."""
 
     when: str
@@ -54,21 +50,6 @@ class Costs(Struct, kw_only=True):
     versions: dict[str, str]
     skipped: dict[str, str]
     costs: list[Cost]
-
-    def save(self, path: Path) -> None:
-        """Write the file anew."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
-
-    @classmethod
-    def read(cls, path: Path) -> Costs:
-        """Read a file that :meth:`save` wrote.
-
-        Raises:
-            OSError: It cannot be read.
-            msgspec.MsgspecError: It is none of ours.
-        """
-        return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def of(self, subject: str) -> list[Cost]:
         """The repetitions of one subject."""
