@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import InvalidChannel, OutboxFull, PayloadTooLarge, TransportError
 from wsrooms.receipt import Receipt
-from wsrooms.transports.envelope import Sequencer, SequenceWatch, parse
+from wsrooms.transports.envelope import Envelope, Sequencer, SequenceWatch, parse
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.outbox import Outbox
 from wsrooms.transports.protocols import Gap, room_of
@@ -142,8 +142,34 @@ class Exchange:
             except UnicodeDecodeError:
                 envelope = None
         if envelope is None:
-            self._count_foreign(channel, data)
+            self._count_foreign(channel, len(data))
             return
+        self._deliver(channel, handler, envelope, now)
+
+    def arrived(self, channel: str, envelope: Envelope | None, size: int, now: float) -> None:
+        """As :meth:`received`, of a broker that keeps the envelope apart from the payload.
+
+        Args:
+            channel: Where it came.
+            envelope: None: it has none that makes sense.
+            size: Bytes of the message.
+            now: The time.
+        """
+        if envelope is not None and envelope.instance == self.instance:
+            self._own_skipped += 1
+            self.probes += channel == self.probe_channel
+            return
+        handler = self.wishes.handler(channel)
+        if handler is None:
+            return
+        if envelope is None or size > self._max_received:
+            self._count_foreign(channel, size)
+        else:
+            self._deliver(channel, handler, envelope, now)
+
+    def _deliver(
+        self, channel: str, handler: Callable[[str], None], envelope: Envelope, now: float
+    ) -> None:
         instance, epoch, seq, payload = envelope
         verdict = self._watch.judge(channel, instance, epoch, seq, now)
         if not verdict.deliver:
@@ -170,14 +196,14 @@ class Exchange:
             self._handler_errors += 1
             self._logger.exception("a gap callback failed")
 
-    def _count_foreign(self, channel: str, data: bytes) -> None:
+    def _count_foreign(self, channel: str, size: int) -> None:
         self._foreign += 1
         self._log.error(
             "foreign",
             "dropped what is no message of wsrooms on %s (%d bytes); %d so far: "
             "something else publishes there, or another version of wsrooms",
             channel,
-            len(data),
+            size,
             self._foreign,
         )
 

@@ -8,7 +8,7 @@ confirmed are kept apart: no bound drops them, and a new link gets them first.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, AnyStr, Generic, Literal
 
 from wsrooms.errors import OutboxFull, OutcomeUnknown, TransportError, TransportUnavailable
@@ -197,6 +197,28 @@ class Outbox(Generic[AnyStr]):
     def fail(self, error: TransportError) -> None:
         """The broker has refused the first unconfirmed message for good."""
         self._give_up(self._landed(), error)
+
+    def settle(self, outcomes: Mapping[Outgoing[AnyStr], TransportError | None]) -> None:
+        """The broker has taken some of the unconfirmed messages, or refused them for good.
+
+        Whatever order they come in: the others keep theirs.
+
+        Args:
+            outcomes: None for what it has taken.
+        """
+        kept: deque[Outgoing[AnyStr]] = deque()
+        for message in self._flying:
+            if message not in outcomes:
+                kept.append(message)
+                continue
+            self.size -= message.size
+            error = outcomes[message]
+            if error is not None:
+                self._give_up(message, error)
+            elif not message.receipt.done:
+                self.confirmed += 1
+                message.receipt.settle()
+        self._flying = kept
 
     def _landed(self) -> Outgoing[AnyStr]:
         message = self._flying.popleft()

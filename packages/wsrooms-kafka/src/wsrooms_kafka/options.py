@@ -1,0 +1,93 @@
+"""The options of the Kafka transport."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wsrooms.errors import ConfigurationError
+from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
+
+__all__ = ["KafkaKeywords", "KafkaOptions", "Mechanism"]
+
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaOptions(TlsOptions):
+    """Options of the Kafka transport, with those of every transport.
+
+    Attributes:
+        start_timeout: Seconds until ``start()`` gives up; the topic may have to be made.
+        connect_timeout: Seconds for one try to connect, log in, and find the end of the log.
+        client_name: What the broker's log and metrics show.
+        max_payload: Bytes that a message may have. The broker's ``message.max.bytes``
+            (1,048,588 by default) counts for the whole batch, with 1 KiB for the room's name.
+        partitions: Of the topic, if it has to be made: how far reading can be spread at the
+            brokers. A topic that has fewer gets more, one that has more keeps them.
+        replication: Brokers that keep each message, if the topic has to be made; None: what
+            the broker is set to.
+        retention: Seconds that the topic keeps messages, if it has to be made: how long an
+            instance may be cut off and lose nothing.
+        create_topic: Whether to make the topic, and to repair it.
+        idempotence: Whether the broker drops what is sent twice; without it receivers do.
+        fetch_max_wait: Seconds that the broker waits with an answer while nothing happens: no
+            matter for latency, only for what idling costs.
+        linger: Seconds to wait for more messages before a batch is sent.
+        username: Who logs in, if the URL does not say so.
+        password: Of the user.
+        sasl_mechanism: How to log in.
+        tls: How to encrypt, instead of the options whose names begin with ``ssl_``.
+        logger: For what nobody else is told.
+    """
+
+    start_timeout: float = 10.0
+    connect_timeout: float = 5.0
+    client_name: str = "wsrooms"
+    max_payload: int = 1024 * 1024 - 256 - 1024
+    partitions: int = 8
+    replication: int | None = None
+    retention: float = 300.0
+    create_topic: bool = True
+    idempotence: bool = False
+    fetch_max_wait: float = 0.5
+    linger: float | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sasl_mechanism: Mechanism = "PLAIN"
+    tls: ssl.SSLContext | None = None
+    logger: logging.Logger | None = None
+
+    def check_login(self) -> None:
+        """Check that what belongs together is given together.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        if (self.username is None) != (self.password is None):
+            raise ConfigurationError("options 'username' and 'password' belong together: give both")
+        if self.tls is not None:
+            for name in TLS_NAMES:
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ConfigurationError(f"option 'tls' says all that {name!r} does: give one")
+
+
+class KafkaKeywords(TlsKeywords, total=False):
+    """The keywords of :class:`KafkaTransport`, which :class:`KafkaOptions` explains."""
+
+    client_name: str
+    max_payload: int
+    partitions: int
+    replication: int | None
+    retention: float
+    create_topic: bool
+    idempotence: bool
+    fetch_max_wait: float
+    linger: float | None
+    username: str | None
+    password: str | None
+    sasl_mechanism: Mechanism
+    tls: ssl.SSLContext | None
+    logger: logging.Logger | None
