@@ -87,7 +87,6 @@ class KafkaLink(BrokerLink):
         options = self._transport.options
         self._producer = AIOKafkaProducer(
             acks="all",
-            linger_ms=_milliseconds(options.linger),
             max_batch_size=BATCH_BYTES,
             enable_idempotence=options.idempotence,
             **given,
@@ -143,6 +142,7 @@ class KafkaLink(BrokerLink):
 
     async def close(self) -> None:
         """Stop both clients, in whatever state they are."""
+        self._reader.end()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

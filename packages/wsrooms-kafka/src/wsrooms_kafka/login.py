@@ -151,7 +151,11 @@ def _told(transport: KafkaTransport, failure: Exception) -> TransportError:
         return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
     if (words := certificate_error(failure)) is not None:
         return AuthenticationFailed(f"the certificate of {where} is not to be trusted: {words}")
-    hint = "; does it speak TLS there?" if transport.scheme == "kafka+ssl" else ""
+    hint = ""
+    if transport.scheme == "kafka+ssl":
+        hint = "; does it speak TLS there?"
+    elif isinstance(failure, KafkaError | ConnectionResetError):
+        hint = "; if it wants TLS there, write kafka+ssl://"
     if isinstance(failure, ssl.SSLError | ConnectionResetError):
         return TransportUnavailable(f"{where} has ended the connection: {failure}{hint}")
     return TransportUnavailable(f"{where} cannot be reached: {_words(failure)}{hint}")

@@ -12,7 +12,13 @@ from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
 
 __all__ = ["KafkaKeywords", "KafkaOptions", "Mechanism"]
 
-BOUNDS = (("partitions", 1, 10_000), ("replication", 1, 32_767), ("retention", 1, 1e9))
+BOUNDS = (
+    ("partitions", 1, 10_000),
+    ("replication", 1, 32_767),
+    ("retention", 1, 1e9),
+    ("fetch_gather", 0, 1),
+    ("linger", 0, 1),
+)
 """What Kafka could not read, or would take hours to make, is not worth a try."""
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -39,8 +45,12 @@ class KafkaOptions(TlsOptions):
         fetch_max_wait: Seconds that the broker waits with an answer while nothing happens:
             it does not delay messages, and says what idling costs. At most half of
             ``ping_interval`` and of ``confirm_timeout``.
-        linger: Seconds to wait for more messages before a batch is sent. Without it what is
-            published while a batch is under way goes out in the next one.
+        fetch_gather: Seconds in which messages that come quickly, one after the other, are
+            let come together, since each fetch costs as much as 200 messages. A message that
+            comes after a longer pause is never held. 0: fetch at once, for less latency.
+        linger: Seconds between two batches to send, at least; one after a longer pause goes
+            out at once. Even without it, what is published while a batch is under way goes
+            out in one.
         username: Who logs in, if the URL does not say so.
         password: Of the user.
         sasl_mechanism: How to log in.
@@ -58,6 +68,7 @@ class KafkaOptions(TlsOptions):
     create_topic: bool = True
     idempotence: bool = False
     fetch_max_wait: float = 0.5
+    fetch_gather: float = 0.005
     linger: float = 0.0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -65,7 +76,7 @@ class KafkaOptions(TlsOptions):
     tls: ssl.SSLContext | None = None
     logger: logging.Logger | None = None
 
-    may_be_zero: ClassVar[frozenset[str]] = frozenset({"linger"})
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"fetch_gather", "linger"})
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -97,6 +108,7 @@ class KafkaKeywords(TlsKeywords, total=False):
     create_topic: bool
     idempotence: bool
     fetch_max_wait: float
+    fetch_gather: float
     linger: float
     username: str | None
     password: str | None

@@ -80,10 +80,15 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         outbox = self._transport.exchange.outbox
+        linger = self._transport.options.linger
+        last = 0.0
         while True:
             await self._work.wait()
             self._work.clear()
             while self._transport.may_publish:
+                if linger and len(outbox) and (rest := last + linger - loop.time()) > 0:
+                    await asyncio.sleep(rest)
+                last = loop.time()
                 chunk = outbox.batch(loop.time(), messages=CHUNK_MESSAGES, size=CHUNK_BYTES)
                 if not chunk:
                     break
