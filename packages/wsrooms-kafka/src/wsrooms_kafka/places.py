@@ -8,12 +8,25 @@ behind it; the next record is not the next; or the record before it is another o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from aiokafka import ConsumerRecord
+__all__ = ["AnotherLog", "Place"]
 
-__all__ = ["Place"]
+
+class _Record(Protocol):
+    """What tells a record from another one at the same offset of another log."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+Record = TypeVar("Record", bound=_Record)
 
 
 class Place:
@@ -50,7 +63,7 @@ class Place:
         self._unsure = place > begin and (self._unsure or self._last is not None)
         return (place - 1 if self._unsure else place), False
 
-    def read(self, records: Sequence[ConsumerRecord]) -> tuple[Sequence[ConsumerRecord], bool]:
+    def read(self, records: Sequence[Record]) -> tuple[Sequence[Record], bool]:
         """Some records have come, one after the other.
 
         Returns:
@@ -85,6 +98,5 @@ class AnotherLog(Exception):
     """The topic was deleted and made again, or its log was lost."""
 
 
-def _mark(record: ConsumerRecord) -> object:
-    """What tells a record from another one at the same offset of another log."""
+def _mark(record: _Record) -> object:
     return record.timestamp, record.key, record.headers
