@@ -13,6 +13,7 @@ fixtures are in ``plugin.py``.
 """
 
 from tests.brokers.certificates import Certificates
+from tests.brokers.kafka import KafkaServer, kafka_cluster, kafka_images, kafka_server
 from tests.brokers.nats import NatsServer, ReloadRefused, nats_cluster, nats_images, nats_server
 from tests.brokers.redis import redis_images, redis_server, sentinel_of
 from tests.brokers.servers import DidNotStart, Server
@@ -20,9 +21,13 @@ from tests.brokers.servers import DidNotStart, Server
 __all__ = [
     "Certificates",
     "DidNotStart",
+    "KafkaServer",
     "NatsServer",
     "ReloadRefused",
     "Server",
+    "kafka_cluster",
+    "kafka_images",
+    "kafka_server",
     "nats_cluster",
     "nats_images",
     "nats_server",

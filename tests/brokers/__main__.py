@@ -2,23 +2,30 @@
 
 python -m tests.brokers                          lists them; fails if Docker or an image lacks
 python -m tests.brokers run COMMAND {redis_url}  starts a Redis and runs COMMAND with its URL
-python -m tests.brokers run COMMAND {nats_url}   likewise a NATS; or both
+python -m tests.brokers run COMMAND {nats_url}   likewise a NATS
+python -m tests.brokers run COMMAND {kafka_url}  likewise a Kafka; or several of them
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from tests.brokers import nats_server, redis_server
+from tests.brokers import Server, kafka_server, nats_server, redis_server
 from tests.brokers.containers import engine
+from tests.brokers.kafka import KAFKA
 from tests.brokers.nats import NATS
 from tests.brokers.processes import version_of
 from tests.brokers.redis import REDIS
 
-KINDS = (REDIS, NATS)
-MAKERS = {"{redis_url}": redis_server, "{nats_url}": nats_server}
+KINDS = (REDIS, NATS, KAFKA)
+MAKERS: dict[str, Callable[[], Server]] = {
+    "{redis_url}": redis_server,
+    "{nats_url}": nats_server,
+    "{kafka_url}": kafka_server,
+}
 
 
 def survey() -> list[str]:

@@ -2,7 +2,7 @@
 
 ``redis``        a server of its own for each test, which runs once for each kind that is here
 ``redis_image``  the kind's name, for tests that start their own: ``redis_server(redis_image)``
-``nats``, ``nats_image``  likewise
+``nats``, ``nats_image``, ``kafka``, ``kafka_image``  likewise
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ from tests.brokers.record import lacking, started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.brokers import NatsServer, Server
+    from tests.brokers import KafkaServer, NatsServer, Server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for name in ("redis", "nats"):
+    for name in ("redis", "nats", "kafka"):
         if f"{name}_image" in metafunc.fixturenames:
             from tests import brokers
 
-            images = {"redis": brokers.redis_images, "nats": brokers.nats_images}[name]()
-            metafunc.parametrize(f"{name}_image", images, indirect=True)
+            images = {
+                "redis": brokers.redis_images,
+                "nats": brokers.nats_images,
+                "kafka": brokers.kafka_images,
+            }
+            metafunc.parametrize(f"{name}_image", images[name](), indirect=True)
 
 
 @pytest.fixture
@@ -36,6 +40,12 @@ def redis_image(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def nats_image(request: pytest.FixtureRequest) -> str:
+    image: str = request.param
+    return image
+
+
+@pytest.fixture
+def kafka_image(request: pytest.FixtureRequest) -> str:
     image: str = request.param
     return image
 
@@ -53,6 +63,14 @@ async def nats(nats_image: str) -> AsyncIterator[NatsServer]:
     from tests.brokers import nats_server
 
     async with nats_server(nats_image) as server:
+        yield server
+
+
+@pytest.fixture
+async def kafka(kafka_image: str) -> AsyncIterator[KafkaServer]:
+    from tests.brokers import kafka_server
+
+    async with kafka_server(kafka_image) as server:
         yield server
 
 

@@ -67,6 +67,6 @@ class ProcessRunner(Runner):
 def version_of(program: Path) -> str:
     """Its name and version, such as ``valkey 9.1.2`` or ``nats-server 2.15.1``."""
     said = subprocess.check_output([program, "--version"], text=True)
-    version = re.search(r"\bv=?(\d+(?:\.\d+)+)", said)
+    version = re.search(r"\b(?:v=?)?(\d+(?:\.\d+)+)", said)
     assert version, said
     return f"{said.split()[0].lower().rstrip(':')} {version[1]}"

@@ -47,6 +47,8 @@ class Setup:
     ports: int = 1
     #: The network of Docker's on which containers know each other's names.
     network: str | None = None
+    #: Seconds that its start may take.
+    patience: float = START_TIMEOUT
 
 
 class Runner(ABC):
@@ -139,11 +141,11 @@ class Server:
         """Start it, and wait until it answers.
 
         Raises:
-            DidNotStart: It ended instead, or was silent for 20 s.
+            DidNotStart: It ended instead, or was silent for too long.
         """
         await asyncio.to_thread(self.runner.start, self)
         try:
-            async with asyncio.timeout(START_TIMEOUT):
+            async with asyncio.timeout(self.setup.patience):
                 # A process tells nobody when it is ready.
                 while not await self._answers():  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_AGAIN)
