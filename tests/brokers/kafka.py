@@ -25,8 +25,9 @@ from aiokafka.errors import KafkaError
 from cryptography.hazmat.primitives import serialization
 
 from tests.brokers.containers import network_of
+from tests.brokers.kafka_rights import Rights
 from tests.brokers.kinds import Kind
-from tests.brokers.ports import HOST
+from tests.brokers.ports import HOST, ReservedPort
 from tests.brokers.record import missing
 from tests.brokers.servers import Runner, Server, Setup
 from wsrooms.testing import TcpProxy
@@ -45,10 +46,11 @@ CONTROLLER, BROKER = 9093, 9094
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 MODULES = "org.apache.kafka.common.security"
 KEYSTORE = "keystore.pem"
+BACKSLASH = "\\"
 
 LOGGING = """Configuration:
   Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
-  Loggers: {Root: {level: INFO, AppenderRef: [{ref: STDOUT}]}}
+  Loggers: {Root: {level: WARN, AppenderRef: [{ref: STDOUT}]}}
 """
 JAVA = (
     "java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
@@ -161,6 +163,7 @@ class KafkaServer(Server):
     Attributes:
         real: Whether it is Apache's, which can do all, and not Tansu.
         node: Its number in its cluster.
+        rights: Its users, those of SCRAM, and what users may do.
     """
 
     def __init__(
@@ -181,14 +184,30 @@ class KafkaServer(Server):
         self._security = security
         self._cluster = cluster
         self._inside = self.ports[1] if real else self.port
-        behind = self.ports[2:]
-        self._behind = list(zip(behind[::2], behind[1::2], strict=True))
+        self.rights = Rights(self.host, self._inside)
+        self._fronts = [ReservedPort() for _ in self.ports[2:]]
         if self.certificates:
             _write_keystore(self.folder)
 
+    @property
+    def _proxied(self) -> list[tuple[int, int]]:
+        """Where it listens, and where it tells clients to go instead."""
+        fronts = [reserved.number for reserved in self._fronts]
+        return list(zip(self.ports[2:], fronts, strict=True))
+
+    def release_ports(self) -> None:
+        super().release_ports()
+        for reserved in self._fronts:
+            reserved.release()
+
     async def start(self) -> None:
         if self.real:
-            lines = [f"{name}={value}\n" for name, value in self._all_settings().items()]
+            settings = self._all_settings().items()
+            # What is behind a backslash is taken as it is.
+            lines = [
+                f"{name}={str(value).replace(BACKSLASH, BACKSLASH * 2)}\n"
+                for name, value in settings
+            ]
             (self.folder / "server.properties").write_text("".join(lines), "utf-8")
         await super().start()
 
@@ -222,7 +241,7 @@ class KafkaServer(Server):
         """
         if not self.real:
             missing(f"{self.name} leads its clients past a proxy: this needs a real Kafka")
-        return _FrontProxy(*self._behind[number])
+        return _FrontProxy(*self._proxied[number])
 
     async def look(self) -> None:
         """Raise ConnectionError until it serves, and all that it has has a leader."""
@@ -256,7 +275,7 @@ class KafkaServer(Server):
     def _all_settings(self) -> dict[str, object]:
         at, host = self.runner.listens_at, self._cluster.host_of(self)
         front = {"CLIENTS": (self.port, self.port)}
-        front |= {f"PROXIED{number}": pair for number, pair in enumerate(self._behind)}
+        front |= {f"PROXIED{number}": pair for number, pair in enumerate(self._proxied)}
         told = {name: (self.host, *pair) for name, pair in front.items()}
         told |= {"INSIDE": (self.host, self._inside, self._inside)}
         told |= {"BROKERS": (host, BROKER, BROKER)}
@@ -382,7 +401,7 @@ def kafka_server(
         files={"kafka.sh": program, "log4j2.yaml": LOGGING} if real else {},
         scheme="kafka+ssl" if tls else "kafka",
         tls=security.encrypted,
-        ports=2 + 2 * len(protocols) if real else 1,
+        ports=2 + len(protocols) if real else 1,
         network=cluster.network,
         patience=START_TIMEOUT,
     )
