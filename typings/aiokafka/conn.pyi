@@ -1,9 +1,14 @@
 import ssl
+from typing import overload
 
 from aiokafka.protocol.admin import SaslHandShakeRequest, SaslHandShakeResponse
+from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 class AIOKafkaConnection:
+    @overload
     async def send(self, request: SaslHandShakeRequest) -> SaslHandShakeResponse: ...
+    @overload
+    async def send(self, request: MetadataRequest) -> MetadataResponse: ...
     def close(self) -> None: ...
 
 async def create_conn(

@@ -11,12 +11,18 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink
-from wsrooms_kafka.login import cause, security
+from wsrooms_kafka.bootstrap import asked, cause, primed
+from wsrooms_kafka.ending import end_admin, end_consumer, end_producer
+from wsrooms_kafka.login import security
 from wsrooms_kafka.reader import Reader
 from wsrooms_kafka.topic import ready
-from wsrooms_kafka.writer import BATCH_BYTES, Writer, finish
+from wsrooms_kafka.writer import BATCH_BYTES, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from aiokafka.protocol.metadata import MetadataResponse
+
     from wsrooms_kafka.transport import KafkaTransport
 
 __all__ = ["KafkaLink"]
@@ -47,22 +53,21 @@ class KafkaLink(BrokerLink):
         """Connect, make sure of the topic, and hear: also what was published meanwhile."""
         transport = self._transport
         self._given_up = asyncio.get_running_loop().create_future()
+        given = await self._given()
+        metadata = await asked(transport, given)
         try:
-            given = await self._given()
-            partitions = await self._topic(given)
-            await self._start(given)
-            assert self._producer is not None
-            assert self._consumer is not None
+            partitions = await self._topic(given, metadata)
             if not 0 < self._spread <= partitions:
                 self._spread = partitions
-            await self._reader.begin(self._consumer, partitions)
-            self._writer = Writer(transport, self._producer, self._spread)
+            consumer, producer = await self._start(given, metadata)
+            await self._reader.begin(consumer, partitions)
+            self._writer = Writer(transport, producer, self._spread)
             self._run(self._reader.run(), "reads")
             self._run(self._writer.run(), "writes")
-            await self._heard(self._producer)
-        except KafkaError as error:
+            await self._heard(producer)
+        except (KafkaError, TimeoutError) as error:
             transport.next_address()
-            raise await cause(transport, error) from None
+            raise await cause(transport, error, metadata, given) from None
 
     async def _given(self) -> dict[str, Any]:
         """What all clients of aiokafka are told."""
@@ -75,33 +80,38 @@ class KafkaLink(BrokerLink):
             **await security(transport),
         }
 
-    async def _topic(self, given: dict[str, Any]) -> int:
+    async def _topic(self, given: dict[str, Any], metadata: MetadataResponse) -> int:
         admin = AIOKafkaAdminClient(**given)
+        primed(getattr(admin, "_client", None), metadata)
         try:
             await admin.start()
             return await ready(admin, self._transport)
         finally:
-            await admin.close()
+            await end_admin(admin)
 
-    async def _start(self, given: dict[str, Any]) -> None:
+    async def _start(
+        self, given: dict[str, Any], metadata: MetadataResponse
+    ) -> tuple[AIOKafkaConsumer, AIOKafkaProducer]:
         options = self._transport.options
-        self._producer = AIOKafkaProducer(
+        producer = self._producer = AIOKafkaProducer(
             acks="all",
             max_batch_size=BATCH_BYTES,
             enable_idempotence=options.idempotence,
             **given,
         )
-        await self._producer.start()
-        self._consumer = AIOKafkaConsumer(
+        primed(producer.client, metadata)
+        await producer.start()
+        wait = min(options.fetch_max_wait, options.ping_interval / 2, options.confirm_timeout / 2)
+        consumer = self._consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=_milliseconds(
-                min(options.fetch_max_wait, options.ping_interval / 2, options.confirm_timeout / 2)
-            ),
+            fetch_max_wait_ms=_milliseconds(wait),
             **given,
         )
-        await self._consumer.start()
+        primed(getattr(consumer, "_client", None), metadata)
+        await consumer.start()
+        return consumer, producer
 
     def _run(self, coroutine: Any, what: str) -> None:
         name = f"wsrooms {what} {self._transport!r}"
@@ -154,7 +164,12 @@ class KafkaLink(BrokerLink):
         self._writer = None
         consumer, self._consumer = self._consumer, None
         producer, self._producer = self._producer, None
-        await asyncio.gather(*_endings(consumer, producer))
+        endings: list[Coroutine[Any, Any, None]] = []
+        if consumer is not None:
+            endings.append(end_consumer(consumer))
+        if producer is not None:
+            endings.append(end_producer(producer))
+        await asyncio.gather(*endings)
 
     def abort(self, error: TransportError) -> None:
         """Give it up."""
@@ -187,21 +202,6 @@ class KafkaLink(BrokerLink):
         elif self._writer is not None and self._writer.overdue(now, late):
             limit = options.confirm_timeout
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
-
-
-def _endings(consumer: AIOKafkaConsumer | None, producer: AIOKafkaProducer | None) -> list[Any]:
-    endings: list[Any] = []
-    if consumer is not None:
-        endings.append(_stop(consumer))
-    if producer is not None:
-        endings.append(finish(producer))
-    return endings
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    consumer.unsubscribe()
-    await asyncio.sleep(0.01)  # without it a stop after a refused connection leaves a task
-    await consumer.stop()
 
 
 def _milliseconds(seconds: float) -> int:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Message = Outgoing[bytes]
     Outcomes = dict[Message, TransportError | None]
 
-__all__ = ["BATCH_BYTES", "Writer", "finish"]
+__all__ = ["BATCH_BYTES", "Writer"]
 
 CHUNK_MESSAGES = 512
 CHUNK_BYTES = 256 * 1024
@@ -183,18 +183,3 @@ class Writer:
         return PermissionDenied(
             message.channel, f"{transport.where} denies writing to the topic {transport.topic}"
         )
-
-
-async def finish(producer: AIOKafkaProducer) -> None:
-    """Stop ``producer`` without waiting for what it could not send."""
-    stopping = asyncio.ensure_future(producer.stop())
-    try:
-        await asyncio.wait([stopping], timeout=0.05)
-    finally:
-        if not stopping.done():
-            # Nothing public ends its wait for what is still to be confirmed.
-            accumulator = getattr(producer, "_message_accumulator", None)
-            if accumulator is not None:
-                accumulator.fail_all(KafkaError("closed"))
-            await producer.client.close()
-    await stopping

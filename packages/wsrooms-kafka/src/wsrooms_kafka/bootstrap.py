@@ -1,0 +1,195 @@
+"""The first question to the cluster, and why it was not answered: aiokafka only logs that.
+
+Each of aiokafka's clients would ask it for itself, with a login of its own, and would leave
+a connection behind where it is cancelled meanwhile. So it is asked once, and they are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.admin import SaslHandShakeRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from wsrooms.errors import (
+    AuthenticationFailed,
+    PermissionDenied,
+    TransportError,
+    TransportUnavailable,
+)
+from wsrooms.transports import Address, certificate_error
+
+if TYPE_CHECKING:
+    from aiokafka.client import AIOKafkaClient
+    from aiokafka.protocol.metadata import MetadataResponse
+
+    from wsrooms_kafka.transport import KafkaTransport
+
+__all__ = ["asked", "cause", "primed"]
+
+NO_LOGINS = IllegalSaslStateError.errno
+"""What a port answers that knows no logins."""
+
+FAILURES = (KafkaError, OSError, TimeoutError)
+"""What aiokafka raises where a broker does not do what it is asked."""
+
+CONNECTION = (
+    "client_id",
+    "security_protocol",
+    "ssl_context",
+    "sasl_mechanism",
+    "sasl_plain_username",
+    "sasl_plain_password",
+)
+"""Of the keywords of its clients, those of a connection."""
+
+
+async def asked(transport: KafkaTransport, given: dict[str, Any]) -> MetadataResponse:
+    """Which brokers there are, as the first one says that answers; they share the time.
+
+    Raises:
+        AuthenticationFailed: One refused the login, or its certificate is not to be trusted.
+        TransportUnavailable: None has answered.
+    """
+    error: TransportError | None = None
+    share = transport.options.connect_timeout / (len(transport.addresses) + 1)
+    for _ in range(len(transport.addresses)):
+        try:
+            async with asyncio.timeout(share):
+                return await _answer(transport, transport.addresses[0], given)
+        except TimeoutError:
+            error = TransportUnavailable(f"{_name(transport)} did not answer within {share:.2g} s")
+        except TransportUnavailable as failure:
+            error = failure
+        transport.next_address()
+    assert error is not None
+    raise error
+
+
+async def _answer(
+    transport: KafkaTransport, address: Address, given: dict[str, Any]
+) -> MetadataResponse:
+    where = _name(transport)
+    try:
+        connection = await _connected(address, given)
+    except TimeoutError:
+        raise
+    except (KafkaError, OSError) as failure:
+        raise _told(transport, failure) from None
+    try:
+        metadata = await connection.send(MetadataRequest([]))
+    except (KafkaError, OSError) as failure:
+        if not transport.login.user and await _wants_login(address, given):
+            raise AuthenticationFailed(
+                f"{where} wants a login: give a user and a password, as in "
+                f"{transport.scheme}://user:password@{address}"
+            ) from None
+        raise _told(transport, failure) from None
+    finally:
+        connection.close()
+    if not metadata.brokers:
+        raise TransportUnavailable(f"{where} knows no brokers yet")
+    return metadata
+
+
+async def _connected(address: Address, given: dict[str, Any]) -> AIOKafkaConnection:
+    timeout = given["request_timeout_ms"]
+    options = {name: given[name] for name in CONNECTION if name in given}
+    return await create_conn(address.host, address.port, request_timeout_ms=timeout, **options)
+
+
+async def _wants_login(address: Address, given: dict[str, Any]) -> bool:
+    """Whether that port knows logins, which one that wants none does not."""
+    try:
+        connection = await _connected(address, given)
+        try:
+            answer = await connection.send(SaslHandShakeRequest("PLAIN"))
+        finally:
+            connection.close()
+    except FAILURES:
+        return False
+    return answer.error_code != NO_LOGINS
+
+
+def primed(client: AIOKafkaClient | None, metadata: MetadataResponse) -> None:
+    """Tell ``client`` what was answered, so that it does not ask again when it is started.
+
+    There is nothing public for that. A version of aiokafka that has other names asks itself.
+    """
+    if client is not None and hasattr(client, "_md_synchronizer") and hasattr(client, "_sync_task"):
+        client.bootstrap = partial(_begin, client, metadata)
+
+
+async def _begin(client: Any, metadata: MetadataResponse) -> None:
+    client.cluster.update_metadata(metadata)
+    if client._sync_task is None:
+        client._sync_task = asyncio.get_running_loop().create_task(client._md_synchronizer())
+
+
+async def cause(
+    transport: KafkaTransport, error: Exception, metadata: MetadataResponse, given: dict[str, Any]
+) -> TransportError:
+    """What to tell of ``error``, which the cluster was not asked for but after."""
+    where, topic = transport.where, transport.topic
+    if isinstance(error, TopicAuthorizationFailedError):
+        return PermissionDenied(topic, f"{where} denies the topic {topic}: {_words(error)}")
+    if isinstance(error, ClusterAuthorizationFailedError):
+        return PermissionDenied(topic, f"{where} denies writing with idempotence: {_words(error)}")
+    told: TransportError = TransportUnavailable(f"{where}: {_words(error)}")
+    brokers = [Address(host, port) for _, host, port, *_ in metadata.brokers]
+    for broker in brokers:
+        try:
+            (await _connected(broker, given)).close()
+        except FAILURES as failure:
+            told = TransportUnavailable(
+                f"{where} leads to its broker {broker}, which cannot be reached: "
+                f"{_words(failure)} (see the broker's advertised.listeners)"
+            )
+        else:
+            return TransportUnavailable(f"{where}: {_words(error)}")
+    return told
+
+
+def _told(transport: KafkaTransport, failure: Exception) -> TransportError:
+    where = _name(transport)
+    if isinstance(failure, SaslAuthenticationFailed):
+        return AuthenticationFailed(f"{where} refused the login: {_words(failure)}")
+    if isinstance(failure, UnsupportedSaslMechanismError):
+        mechanism = transport.options.sasl_mechanism
+        return AuthenticationFailed(f"{where} has not enabled sasl_mechanism {mechanism}")
+    if isinstance(failure, IllegalSaslStateError):
+        return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
+    if (words := certificate_error(failure)) is not None:
+        return AuthenticationFailed(f"the certificate of {where} is not to be trusted: {words}")
+    hint = ""
+    if transport.scheme == "kafka+ssl":
+        hint = "; does it speak TLS there?"
+    elif not isinstance(failure, ConnectionRefusedError):
+        hint = "; if it wants TLS there, write kafka+ssl://"
+    if isinstance(failure, ssl.SSLError | ConnectionResetError | KafkaError):
+        return TransportUnavailable(f"{where} has ended the connection{hint}")
+    return TransportUnavailable(f"{where} cannot be reached: {_words(failure)}{hint}")
+
+
+def _name(transport: KafkaTransport) -> str:
+    return f"{transport.scheme}://{transport.addresses[0]}"
+
+
+def _words(error: Exception) -> str:
+    """What the broker, or aiokafka, says; its name where it says nothing."""
+    if isinstance(error, KafkaError):
+        text = ", ".join(map(str, error.args))
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return str(error) or type(error).__name__
