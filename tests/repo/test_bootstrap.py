@@ -21,6 +21,8 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+SCHEMES = ("kafka", "nats", "redis")
+"""One of each transport, which is called after it."""
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS"),
@@ -109,13 +111,13 @@ class Result:
 
 def the_packages_find_each_other(clone: Clone) -> None:
     """The core knows the transports that are installed beside it, by their metadata."""
-    made = "[transport_from_url(f'{each}://localhost') for each in ('nats', 'redis')]"
+    made = f"[transport_from_url(f'{{each}}://localhost') for each in {SCHEMES}]"
     code = f"from wsrooms.transports import *; print({made})"
     command = ("tools/run.sh", "demo", "python", "-c", code)
     with clone.start(*command, program=str(clone.path / "sh")) as process:
         stdout, stderr = process.communicate()
-    assert "NatsTransport" in stdout, stderr
-    assert "RedisTransport" in stdout, stderr
+    for scheme in SCHEMES:
+        assert f"{scheme.capitalize()}Transport" in stdout, stderr
 
 
 def python_without_ensurepip(prefix: Path) -> Path:

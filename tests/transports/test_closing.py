@@ -11,13 +11,11 @@ import pytest
 
 from tests.transports.told import Told
 from wsrooms.errors import TransportClosed, TransportError
-from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
     from tests.transports.kinds import Kind
     from wsrooms import Receipt
 
-CLOSES = 400
 AT_ONCE = 8
 DEADLINE = 10.0
 
@@ -35,12 +33,12 @@ def sockets() -> int:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets in /proc")
 @pytest.mark.timeout(120)
-async def test_400_closes_at_random_moments_leave_nothing(kind: Kind) -> None:
+async def test_closes_at_random_moments_leave_nothing(kind: Kind) -> None:
     chance = random.Random(6)
-    async with kind.server() as server, TcpProxy(server.host, server.port) as proxy:
+    async with kind.server() as server, kind.proxy(server) as proxy:
         proxied = kind.url_at(proxy.port)
         before = sockets()
-        for _ in range(CLOSES // AT_ONCE):
+        for _ in range(kind.closes // AT_ONCE):
             trouble = chance.random()
             if trouble < 0.1:
                 proxy.hole()
@@ -49,7 +47,7 @@ async def test_400_closes_at_random_moments_leave_nothing(kind: Kind) -> None:
             urls = [proxied if chance.random() < 0.8 else server.url for _ in range(AT_ONCE)]
             lives = [life(kind, url, random.Random(chance.random())) for url in urls]
             group = asyncio.gather(*lives)
-            await asyncio.sleep(chance.uniform(0, 0.01))
+            await asyncio.sleep(chance.uniform(0, kind.started_in / 2))
             if trouble > 0.8:
                 proxy.cut()
             async with asyncio.timeout(DEADLINE):
@@ -66,7 +64,7 @@ async def life(kind: Kind, url: str, chance: random.Random) -> None:
     transport = kind.transport(url, close_timeout=0.5, start_timeout=1.0, connect_timeout=0.5)
     receipts: list[Receipt] = []
     starting = asyncio.ensure_future(transport.start())
-    await asyncio.sleep(chance.choice((0, 0, 0.001, chance.uniform(0, 0.02))))
+    await asyncio.sleep(chance.choice((0, 0, 0.001, chance.uniform(0, kind.started_in))))
     for number in range(chance.randrange(4)):
         try:
             receipts.append(transport.subscribe(f"c{number}", print))
@@ -127,7 +125,7 @@ async def test_a_close_publishes_what_waits(kind: Kind) -> None:
 async def test_a_close_while_the_server_is_silent_ends_in_time_and_fails_what_waits(
     kind: Kind,
 ) -> None:
-    async with kind.server() as server, TcpProxy(server.host, server.port) as proxy:
+    async with kind.server() as server, kind.proxy(server) as proxy:
         transport = kind.transport(kind.url_at(proxy.port), close_timeout=0.6)
         await transport.start()
         proxy.hole()

@@ -40,7 +40,7 @@ def another(kind: Kind, option: str, folder: Path) -> tuple[str, object]:
     match kind_of(kind, option):
         case typing.Literal:
             hint = typing.get_type_hints(kind.options)[option]
-            [word] = [each for each in typing.get_args(hint) if each != default]
+            word = next(each for each in typing.get_args(hint) if each != default)
             return str(word), word
         case only if only is bool:
             return ("no", False) if default else ("yes", True)
@@ -149,7 +149,7 @@ def test_keywords_count_before_the_url(kind: Kind) -> None:
     assert options.namespace == "keyword"
     assert options.outbox_messages == 5
     assert getattr(options, "client_name") == "url"  # noqa: B009 - not of every options class
-    assert transport.max_payload == 8 * 1024 * 1024
+    assert transport.max_payload == kind.defaults["max_payload"]
 
 
 def test_a_replica_has_the_same_url_and_options(kind: Kind) -> None:

@@ -11,7 +11,7 @@ from tests.transports.told import Told
 from wsrooms.errors import PermissionDenied, TransportError
 
 if TYPE_CHECKING:
-    from tests.transports.kinds import Kind
+    from tests.transports.kinds import RefusingKind
     from wsrooms.receipt import Receipt
 
 DEADLINE = 10.0
@@ -28,7 +28,7 @@ async def error_of(receipt: Receipt) -> Exception | None:
     return None
 
 
-async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: Kind, image: str) -> None:
+async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: RefusingKind, image: str) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
         await transport.start()
@@ -59,7 +59,7 @@ async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: Kind, 
 
 
 async def test_of_many_messages_in_one_batch_only_the_denied_ones_fail(
-    kind: Kind, image: str
+    kind: RefusingKind, image: str
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
@@ -89,7 +89,7 @@ async def test_of_many_messages_in_one_batch_only_the_denied_ones_fail(
 
 @pytest.mark.parametrize("names", [["denied"], ["denied", "denied too"]])
 async def test_what_was_denied_can_be_asked_for_again(
-    kind: Kind, image: str, names: list[str]
+    kind: RefusingKind, image: str, names: list[str]
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport = kind.transport(server.url)
@@ -103,7 +103,7 @@ async def test_what_was_denied_can_be_asked_for_again(
 
 
 async def test_a_channel_that_is_denied_after_a_restart_fails_nobody_else(
-    kind: Kind, image: str
+    kind: RefusingKind, image: str
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*", "later:*"], denied=[]) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)

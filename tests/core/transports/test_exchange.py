@@ -336,3 +336,72 @@ def test_it_counts_what_waits() -> None:
     peer.exchange.outbox.lost()
     stats = peer.exchange.stats()
     assert (stats["published"], stats["resent"], stats["outbox"]) == (1, 0, 0)
+
+
+# A broker that keeps the parts of the envelope apart
+
+
+def parts(instance: str = "b" * 16, epoch: int = 1, seq: int = 1) -> list[bytes]:
+    return [b"1", instance.encode(), b"%d" % epoch, b"%d" % seq]
+
+
+def test_parts_of_an_envelope_are_judged_as_the_whole_is() -> None:
+    peer = Peer()
+    peer.hear(ROOM)
+    for seq, payload in ((1, "a"), (2, "é"), (2, "é"), (4, "")):
+        peer.exchange.arrived(ROOM, parts(seq=seq), payload.encode(), 0)
+    assert peer.told == ["a", "é", Gap("r", "b" * 16, 1), ""]
+    assert peer.exchange.stats()["duplicates"] == 1
+
+
+def test_own_parts_are_skipped_and_those_of_the_probe_counted() -> None:
+    peer = Peer()
+    peer.hear(ROOM, peer.exchange.probe_channel)
+    peer.exchange.arrived(ROOM, parts("a" * 16), b"\xff", 0)
+    assert (peer.told, peer.exchange.probes) == ([], 0)
+    peer.exchange.arrived(peer.exchange.probe_channel, parts("a" * 16), b"", 0)
+    assert (peer.told, peer.exchange.probes) == ([], 1)
+    assert peer.exchange.stats()["own_skipped"] == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "data"),
+    [
+        (None, b"x"),
+        (parts(), b"\xff"),
+        (parts(), b"x" * 101),
+        (parts(seq=0), b"x"),
+        (parts("b c"), b"x"),
+        ([b"2", *parts()[1:]], b"x"),
+        ([*parts()[:3], b"1 x"], b"x"),
+        ([*parts()[:3], b""], b"x"),
+        ([*parts()[:3], b"\xff"], b"x"),
+    ],
+)
+def test_parts_that_make_no_envelope_are_foreign(head: list[bytes] | None, data: bytes) -> None:
+    peer = Peer()
+    peer.hear(ROOM)
+    peer.exchange.arrived(ROOM, head, data, 0)
+    assert (peer.told, peer.exchange.stats()["foreign"]) == ([], 1)
+    peer.exchange.arrived(ROOM, parts(), b"x", 0)
+    assert peer.told == ["x"]
+
+
+def test_parts_for_a_channel_that_nobody_hears_are_nothing() -> None:
+    peer = Peer()
+    peer.exchange.arrived(ROOM, None, b"x", 0)
+    assert peer.exchange.stats()["foreign"] == 0
+
+
+def test_what_is_refused_among_many_outcomes_is_logged_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = Peer()
+    receipts = [peer.exchange.publish(ROOM, each, 0) for each in "abc"]
+    messages = peer.exchange.outbox.batch(0, messages=10, size=100)
+    denied = PermissionDenied(ROOM, "the broker says no")
+    with caplog.at_level(logging.WARNING):
+        peer.exchange.settled({messages[0]: None, messages[1]: denied})
+    assert [receipt.error for receipt in receipts] == [None, denied, None]
+    assert [receipt.done for receipt in receipts] == [True, True, False]
+    assert [record.message for record in caplog.records] == ["the broker says no"]

@@ -280,3 +280,24 @@ def test_a_message_of_bytes_counts_its_bytes() -> None:
     assert (message.size, outbox.size) == (2, 2)
     with pytest.raises(OutboxFull):
         outbox.put("c", b"\xff\xfe", Receipt(), 0)
+
+
+def test_a_batch_is_settled_in_whatever_order_its_answers_come() -> None:
+    outbox, (a, b, c) = make("a", "bb", "c")
+    first, second, third = outbox.batch(0, messages=10, size=100)
+    outbox.settle({third: None, second: DENIED})
+    assert (a.done, b.error, c.done, c.error) == (False, DENIED, True, None)
+    assert (outbox.flying, outbox.size, outbox.confirmed, outbox.failed) == (1, 1, 1, 1)
+    assert batch(outbox) == ["a"]
+    outbox.settle({first: None})
+    assert (a.done, a.error, len(outbox), outbox.size) == (True, None, 0, 0)
+
+
+def test_an_answer_to_what_was_given_up_makes_room_and_changes_no_outcome() -> None:
+    outbox, (a,) = make("a")
+    (message,) = outbox.batch(0, messages=1, size=1)
+    outbox.expire(5)
+    assert isinstance(a.error, OutcomeUnknown)
+    outbox.settle({message: None})
+    assert isinstance(a.error, OutcomeUnknown)
+    assert (outbox.confirmed, outbox.failed, len(outbox), outbox.size) == (0, 1, 0, 0)

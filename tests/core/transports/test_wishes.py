@@ -456,3 +456,41 @@ def test_giving_up_many_channels_at_once_costs_in_proportion_to_their_number() -
 
     few = min(seconds(5_000) for _ in range(5))
     assert min(seconds(40_000) for _ in range(2)) < 24 * few  # 8 times as many; squared: 64 times
+
+
+def test_a_channel_is_held_while_it_is_wished_ever_since_it_was_confirmed() -> None:
+    wishes = Wishes()
+    for name in ("kept", "left", "open"):
+        wishes.want(name, hear)
+    wishes.commands(0)
+    for name in ("kept", "left"):
+        wishes.answered(name)
+    assert not wishes.held("kept")
+    wishes.lost()
+    assert [wishes.held(name) for name in ("kept", "left", "open", "new")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    wishes.unwant("left", 0)
+    wishes.want("left", hear)
+    wishes.want("new", hear)
+    assert [wishes.held(name) for name in ("kept", "left", "new")] == [True, False, False]
+    wishes.commands(1)  # the next link is lost before it has answered
+    wishes.lost()
+    assert [wishes.held(name) for name in ("kept", "left", "new")] == [True, False, False]
+
+
+def test_what_is_left_and_wished_again_at_once_is_held_no_more() -> None:
+    wishes = Wishes()
+    wishes.want("a", hear)
+    wishes.commands(0)
+    wishes.answered("a")
+    wishes.lost()
+    wishes.commands(0)
+    wishes.answered("a")
+    wishes.unwant("a", 0)
+    wishes.want("a", hear)
+    assert not wishes.held("a")
+    assert wishes.confirmed("a")

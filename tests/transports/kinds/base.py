@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tests.brokers import Server
     from wsrooms.transports import BrokerOptions, BrokerTransport
 
-__all__ = ["DEFAULTS", "PROBES", "Kind"]
+__all__ = ["DEFAULTS", "PROBES", "Conversation", "Kind", "RefusingKind", "TextConversation"]
 
 PROBES = "ws:probe:"
 """How the channels begin on which a transport speaks to itself."""
@@ -44,6 +46,35 @@ DEFAULTS: dict[str, object] = {
 """The options of all of them, as the documentation says: seconds, bytes, counts."""
 
 
+class Conversation(Protocol):
+    """What passes over one connection, for somebody in the middle who leaves messages out."""
+
+    def sent(self, data: bytes) -> None:
+        """What the client said, as it is passed on."""
+
+    def came(self, data: bytes, *, muted: bool) -> bytes:
+        """What to pass on of what the broker said: no messages while ``muted``."""
+        ...
+
+
+class TextConversation:
+    """That of a broker which sends each message by itself.
+
+    Args:
+        message: What it sends for one, whose text has no line end.
+    """
+
+    def __init__(self, message: re.Pattern[bytes]) -> None:
+        self._message = message
+
+    def sent(self, data: bytes) -> None:
+        """It makes no difference."""
+
+    def came(self, data: bytes, *, muted: bool) -> bytes:
+        """All but the messages."""
+        return self._message.sub(b"", data) if muted else data
+
+
 class Kind(ABC):
     """One transport and its broker.
 
@@ -56,10 +87,10 @@ class Kind(ABC):
         defaults: Each option with its default.
         needs: What an option makes no sense without: keywords.
         may_be_zero: The options for which 0 makes sense.
-        may_be_zero: ClassVar[frozenset[str]] = frozenset()
-    keyword_only: The options that a URL cannot have.
+        keyword_only: The options that a URL cannot have.
         broken: URLs that are none, with a password at ``{}``.
-        push: What the broker sends for one message, whose text has no line end.
+        closes: How many transports to close at random moments.
+        started_in: Seconds within which most of them have started.
     """
 
     name: str
@@ -72,7 +103,8 @@ class Kind(ABC):
     may_be_zero: ClassVar[frozenset[str]] = frozenset()
     keyword_only: ClassVar[frozenset[str]]
     broken: ClassVar[Sequence[str]]
-    push: re.Pattern[bytes]
+    closes: ClassVar[int] = 400
+    started_in: ClassVar[float] = 0.02
 
     def __str__(self) -> str:
         return self.name
@@ -82,28 +114,20 @@ class Kind(ABC):
         """One that has not started."""
 
     @abstractmethod
-    def images(self) -> Sequence[str]:
-        """The servers to test with where they may differ."""
-
-    @abstractmethod
-    def server(self, image: str | None = None, *, tls: bool = False) -> Server:
+    def server(self, *, tls: bool = False) -> AbstractAsyncContextManager[Server]:
         """One that lets everybody do everything."""
 
-    @abstractmethod
-    def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
-        """One that carries probes and the ``allowed`` channels, and none that are ``denied``.
+    def way(self, server: Server) -> tuple[int, int]:
+        """The port to which somebody in the middle leads, and at which one to listen; 0: any."""
+        return server.port, 0
 
-        Args:
-            image: The kind of server.
-            allowed: Names that may end in ``*``, for a broker that says what it allows.
-            denied: Names, for one that can only say what it denies.
-        """
+    def proxy(self, server: Server) -> TcpProxy:
+        """Somebody in the middle who passes on bytes."""
+        return TcpProxy(server.host, server.port)
 
     @abstractmethod
-    async def restrict(
-        self, server: Server, *, allowed: Iterable[str], denied: Iterable[str]
-    ) -> None:
-        """Restart a restricted server, to which this applies from now on."""
+    def conversation(self) -> Conversation:
+        """For one connection."""
 
     @abstractmethod
     def guarded(self, password: str) -> AbstractAsyncContextManager[Server]:
@@ -111,7 +135,7 @@ class Kind(ABC):
 
     @abstractmethod
     async def demand(self, server: Server, password: str) -> None:
-        """Restart a guarded server, which wants this password from now on."""
+        """Let a guarded server want this password from now on, also of who is logged in."""
 
     @abstractmethod
     def url(self, server: Server, *, password: str = "", user: str = "") -> str:
@@ -133,3 +157,27 @@ class Kind(ABC):
     def text(self, option: str, folder: Path) -> str:
         """A value for an option that is a text, and not its default."""
         return "x"
+
+
+class RefusingKind(Kind):
+    """One whose broker can deny channels one by one."""
+
+    @abstractmethod
+    def images(self) -> Sequence[str]:
+        """The servers to test that with."""
+
+    @abstractmethod
+    def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
+        """One that carries probes and the ``allowed`` channels, and none that are ``denied``.
+
+        Args:
+            image: The kind of server.
+            allowed: Names that may end in ``*``, for a broker that says what it allows.
+            denied: Names, for one that can only say what it denies.
+        """
+
+    @abstractmethod
+    async def restrict(
+        self, server: Server, *, allowed: Iterable[str], denied: Iterable[str]
+    ) -> None:
+        """Restart a restricted server, to which this applies from now on."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from tests.brokers import NatsServer, Server, nats_images, nats_server
-from tests.transports.kinds.base import DEFAULTS, Kind
+from tests.transports.kinds.base import DEFAULTS, RefusingKind, TextConversation
 from wsrooms_nats import NatsKeywords, NatsOptions, NatsTransport
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["NatsKind", "token_wanted"]
 
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "user_credentials", "nkeys_seed")
+MESSAGE = re.compile(rb"MSG [^\r]*\r\n[^\r]*\r\n")
 
 
-class NatsKind(Kind):
+class NatsKind(RefusingKind):
     """``NatsTransport``."""
 
     name = "nats"
@@ -60,7 +61,6 @@ class NatsKind(Kind):
         "ws://u:{}@host",
         "wss://{}@host",
     )
-    push = re.compile(rb"MSG [^\r]*\r\n[^\r]*\r\n")
 
     def transport(self, url: str, **options: Any) -> NatsTransport:
         return NatsTransport(url, **options)
@@ -68,8 +68,11 @@ class NatsKind(Kind):
     def images(self) -> Sequence[str]:
         return nats_images()
 
-    def server(self, image: str | None = None, *, tls: bool = False) -> NatsServer:
-        return nats_server(image, tls=tls)
+    def server(self, *, tls: bool = False) -> NatsServer:
+        return nats_server(tls=tls)
+
+    def conversation(self) -> TextConversation:
+        return TextConversation(MESSAGE)
 
     def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
         return nats_server(image, config=_permissions(denied))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from redis.credentials import UsernamePasswordCredentialProvider
 
 from tests.brokers import redis_images, redis_server
-from tests.transports.kinds.base import DEFAULTS, PROBES, Kind
+from tests.transports.kinds.base import DEFAULTS, PROBES, RefusingKind, TextConversation
 from wsrooms_redis import RedisKeywords, RedisOptions, RedisTransport
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisKind"]
 
+MESSAGE = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n")
 
-class RedisKind(Kind):
+
+class RedisKind(RefusingKind):
     """``RedisTransport``."""
 
     name = "redis"
@@ -50,7 +52,6 @@ class RedisKind(Kind):
         "redis+unix://:{}@run/socket",
         "redis+sentinel://:{}@host",
     )
-    push = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n")
 
     def transport(self, url: str, **options: Any) -> RedisTransport:
         return RedisTransport(url, **options)
@@ -58,8 +59,11 @@ class RedisKind(Kind):
     def images(self) -> Sequence[str]:
         return redis_images()
 
-    def server(self, image: str | None = None, *, tls: bool = False) -> Server:
-        return redis_server(image, tls=tls)
+    def server(self, *, tls: bool = False) -> Server:
+        return redis_server(tls=tls)
+
+    def conversation(self) -> TextConversation:
+        return TextConversation(MESSAGE)
 
     def restricted(self, image: str, *, allowed: Iterable[str], denied: Iterable[str]) -> Server:
         files = {"users.acl": _acl(allowed)}

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import ssl
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from wsrooms.errors import ConfigurationError
 from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
 
 __all__ = ["KafkaKeywords", "KafkaOptions", "Mechanism"]
+
+BOUNDS = (
+    ("partitions", 1, 10_000),
+    ("replication", 1, 32_767),
+    ("retention", 1, 1e9),
+    ("fetch_gather", 0, 1),
+    ("linger", 0, 1),
+)
+"""What Kafka could not read, or would take hours to make, is not worth a try."""
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -27,15 +36,21 @@ class KafkaOptions(TlsOptions):
             (1,048,588 by default) counts for the whole batch, with 1 KiB for the room's name.
         partitions: Of the topic, if it has to be made: how far reading can be spread at the
             brokers. A topic that has fewer gets more, one that has more keeps them.
-        replication: Brokers that keep each message, if the topic has to be made; None: what
-            the broker is set to.
+        replication: Brokers that keep each message, if the topic has to be made; None: 3, or
+            as many as there are.
         retention: Seconds that the topic keeps messages, if it has to be made: how long an
             instance may be cut off and lose nothing.
         create_topic: Whether to make the topic, and to repair it.
         idempotence: Whether the broker drops what is sent twice; without it receivers do.
-        fetch_max_wait: Seconds that the broker waits with an answer while nothing happens: no
-            matter for latency, only for what idling costs.
-        linger: Seconds to wait for more messages before a batch is sent.
+        fetch_max_wait: Seconds that the broker waits with an answer while nothing happens:
+            it does not delay messages, and says what idling costs. At most half of
+            ``ping_interval`` and of ``confirm_timeout``.
+        fetch_gather: Seconds in which messages that come quickly, one after the other, are
+            let come together, since each fetch costs as much as 200 messages. A message that
+            comes after a longer pause is never held. 0: fetch at once, for less latency.
+        linger: Seconds between two batches to send, at least; one after a longer pause goes
+            out at once. Even without it, what is published while a batch is under way goes
+            out in one.
         username: Who logs in, if the URL does not say so.
         password: Of the user.
         sasl_mechanism: How to log in.
@@ -53,21 +68,29 @@ class KafkaOptions(TlsOptions):
     create_topic: bool = True
     idempotence: bool = False
     fetch_max_wait: float = 0.5
-    linger: float | None = None
+    fetch_gather: float = 0.005
+    linger: float = 0.0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     sasl_mechanism: Mechanism = "PLAIN"
     tls: ssl.SSLContext | None = None
     logger: logging.Logger | None = None
 
-    def check_login(self) -> None:
-        """Check that what belongs together is given together.
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"fetch_gather", "linger"})
+
+    def __post_init__(self) -> None:
+        """Check every value.
 
         Raises:
-            ConfigurationError: It is not.
+            ConfigurationError: A value makes no sense; the text says which would.
         """
-        if (self.username is None) != (self.password is None):
-            raise ConfigurationError("options 'username' and 'password' belong together: give both")
+        super().__post_init__()
+        for name, least, most in BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigurationError(
+                    f"option {name!r} has to be between {least:g} and {most:g}, not {value!r}"
+                )
         if self.tls is not None:
             for name in TLS_NAMES:
                 if getattr(self, name) != getattr(type(self), name):
@@ -85,7 +108,8 @@ class KafkaKeywords(TlsKeywords, total=False):
     create_topic: bool
     idempotence: bool
     fetch_max_wait: float
-    linger: float | None
+    fetch_gather: float
+    linger: float
     username: str | None
     password: str | None
     sasl_mechanism: Mechanism

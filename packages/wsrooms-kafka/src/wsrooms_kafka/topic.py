@@ -3,72 +3,113 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import (
+    BrokerResponseError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from wsrooms.errors import PermissionDenied, TransportUnavailable
 
 if TYPE_CHECKING:
-    from wsrooms_kafka.options import KafkaOptions
+    from wsrooms_kafka.transport import KafkaTransport
 
 __all__ = ["ready"]
 
-EXISTS, DENIED = 36, 29
-"""What Kafka answers, by its own numbers."""
+REPLICAS = 3
+"""Brokers that keep each message, where there are so many."""
 
 LOOK = 0.02
 """Seconds between two looks for the leaders of a topic that was just made."""
 
 
-async def ready(admin: AIOKafkaAdminClient, topic: str, where: str, options: KafkaOptions) -> int:
-    """See that ``topic`` is there, with a leader for each partition.
+async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> int:
+    """See that the topic is there, with a leader for each partition.
 
     Returns:
         How many partitions it has.
 
     Raises:
         PermissionDenied: Kafka will not show it.
-        TransportUnavailable: It is not there and must not be made, or cannot be.
+        TransportUnavailable: It is not there, and must not or cannot be made.
         KafkaError: Anything else that aiokafka says.
     """
-    refused = 0
-    if options.create_topic:
-        refused = await _made(admin, topic, options)
-    grown = False
+    topic, options, where = transport.topic, transport.options, transport.where
+    refusal = await _made(admin, transport) if options.create_topic else None
+    more = options.create_topic
     while True:
         (found,) = await admin.describe_topics([topic])
-        code, partitions = found["error_code"], found["partitions"]
-        if code == DENIED:
-            raise PermissionDenied(topic, f"{where} denies the topic {topic}: describe it")
-        if code == 3 and not options.create_topic:
+        error = for_code(found["error_code"])
+        if error is TopicAuthorizationFailedError:
+            raise PermissionDenied(topic, f"{where} denies describing the topic {topic}")
+        if error is UnknownTopicOrPartitionError and not options.create_topic:
             raise TransportUnavailable(
                 f"{where} has no topic {topic}, and option create_topic is off: create it"
             )
-        if code == 3 and refused not in (0, EXISTS):
+        if error is UnknownTopicOrPartitionError and refusal is not None:
+            if refusal is TopicAuthorizationFailedError:
+                raise PermissionDenied(
+                    topic, f"{where} has no topic {topic}, and denies creating it"
+                )
             raise TransportUnavailable(
-                f"{where} has no topic {topic}, and does not let it be made: error {refused}"
+                f"{where} has no topic {topic}, and it cannot be created: {refusal.__name__}"
             )
+        partitions = found["partitions"]
         if partitions and all(each["leader"] >= 0 for each in partitions):
-            missing = options.partitions > len(partitions) and options.create_topic
-            if not missing or grown:
+            if not more or len(partitions) >= options.partitions:
                 return len(partitions)
             # Made by somebody else, or anew by the broker itself when it was gone: of one.
-            await admin.create_partitions({topic: NewPartitions(options.partitions)})
-            grown = True
+            more = await _enlarged(admin, transport)
         await asyncio.sleep(LOOK)
 
 
-async def _made(admin: AIOKafkaAdminClient, topic: str, options: KafkaOptions) -> int:
-    wish = NewTopic(
-        topic,
-        options.partitions,
-        options.replication or 1,
-        topic_configs={
-            "cleanup.policy": "delete",
-            "retention.ms": str(round(options.retention * 1000)),
-            "segment.ms": str(round(max(options.retention / 5, 1) * 1000)),
-        },
+async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[Exception] | None:
+    """Make the topic, if it is not there; the reason if it could not be made."""
+    options = transport.options
+    settings = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(round(options.retention * 1000)),
+        # Nobody's clock but the broker's: another one would have messages refused or removed.
+        "message.timestamp.type": "LogAppendTime",
+        # Whole segments are removed, when their last message is old enough.
+        "segment.ms": str(round(max(options.retention / 5, 1) * 1000)),
+    }
+    replicas = options.replication or REPLICAS
+    while True:
+        topic = NewTopic(transport.topic, options.partitions, replicas, topic_configs=settings)
+        answer = await admin.create_topics([topic])
+        error = for_code(answer.topic_errors[0][1])
+        if error is InvalidReplicationFactorError and options.replication is None and replicas > 1:
+            replicas -= 1  # there are not so many brokers
+            continue
+        return None if error in (NoError, TopicAlreadyExistsError) else error
+
+
+async def _enlarged(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> bool:
+    """Give the topic its partitions; False if Kafka will not."""
+    wish = {transport.topic: NewPartitions(transport.options.partitions)}
+    try:
+        await admin.create_partitions(wish)
+    except InvalidPartitionsError:
+        return True  # somebody else was quicker
+    except BrokerResponseError as error:
+        refusal = type(error).__name__
+    else:
+        return True
+    transport.logger.warning(
+        "the topic %s has fewer partitions than option partitions=%d says, and %s does not add "
+        "them: %s",
+        transport.topic,
+        transport.options.partitions,
+        transport.where,
+        refusal,
     )
-    answer: Any = await admin.create_topics([wish])
-    return int(answer.topic_errors[0][1])
+    return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import BrokerLink, BrokerTransport, BrokerUrl, WsBroadcastTransport
+from wsrooms.transports import Address, BrokerLink, BrokerTransport, BrokerUrl, WsBroadcastTransport
 from wsrooms_kafka.link import KafkaLink
+from wsrooms_kafka.login import Login
 from wsrooms_kafka.options import KafkaKeywords, KafkaOptions
 
 __all__ = ["KafkaTransport"]
@@ -51,20 +53,21 @@ class KafkaTransport(BrokerTransport):
             raise ConfigurationError(f"a {read.scheme}:// URL has no path behind its brokers")
         chosen = KafkaOptions.read(read.query, options)
         chosen.check_tls(read.scheme, "kafka+ssl", "tls")
-        chosen.check_login()
-        self.addresses = read.addresses(PORTS[read.scheme])
+        self.login: Login = Login.of(read, chosen)
+        self.addresses: deque[Address] = deque(read.addresses(PORTS[read.scheme]))
+        """The brokers to ask for the others, in the order in which they are asked next."""
         self.scheme: str = read.scheme
         where = f"{read.scheme}://{','.join(map(str, self.addresses))}"
         super().__init__(chosen, where=where, max_payload=chosen.max_payload, logger=chosen.logger)
         self.topic: str = f"wsrooms-{chosen.namespace}" if chosen.namespace else "wsrooms"
-        self.login: dict[str, Any] = {}
-        user, password = chosen.username or read.user, chosen.password or read.password
-        if user:
-            self.login = {"sasl_plain_username": user, "sasl_plain_password": password}
 
     def replica(self) -> KafkaTransport:
         """Another transport with the same URL and options."""
         return KafkaTransport(self._url, **self._given)
+
+    def next_address(self) -> None:
+        """Ask another broker first: one that is silent must not take the others' time."""
+        self.addresses.rotate(-1)
 
     def _make_links(self) -> Sequence[BrokerLink]:
         return (KafkaLink(self),)

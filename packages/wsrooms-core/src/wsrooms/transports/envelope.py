@@ -12,9 +12,19 @@ import math
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Envelope", "SequenceWatch", "Sequencer", "Verdict", "new_instance_id", "parse", "wrap"]
+__all__ = [
+    "Envelope",
+    "SequenceWatch",
+    "Sequencer",
+    "Verdict",
+    "assemble",
+    "new_instance_id",
+    "parse",
+    "wrap",
+]
 
 _FORM = re.compile(r"1 ([!-~]{1,64}) (0|[1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) ", re.ASCII)
 _LIMIT = 2**63
@@ -59,6 +69,23 @@ def parse(text: str) -> Envelope | None:
     if epoch >= _LIMIT or seq >= _LIMIT:
         return None
     return Envelope(match[1], epoch, seq, text[match.end() :])
+
+
+def assemble(head: Sequence[bytes], payload: bytes) -> Envelope | None:
+    """What :func:`parse` gives, where a broker keeps the parts of the head apart.
+
+    Args:
+        head: Version, instance, epoch and sequence number.
+        payload: The payload.
+    """
+    try:
+        envelope = parse(b" ".join((*head, b"")).decode("ascii"))
+        # A part with a space in it would leave something behind the head.
+        if envelope is None or envelope.payload:
+            return None
+        return envelope._replace(payload=payload.decode())
+    except UnicodeDecodeError:
+        return None
 
 
 class Sequencer:

@@ -8,14 +8,14 @@ that it gives, and tells it what came back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import InvalidChannel, OutboxFull, PayloadTooLarge, TransportError
 from wsrooms.receipt import Receipt
-from wsrooms.transports.envelope import Envelope, Sequencer, SequenceWatch, parse
+from wsrooms.transports.envelope import Envelope, Sequencer, SequenceWatch, assemble, parse
 from wsrooms.transports.logs import SeldomLog
-from wsrooms.transports.outbox import Outbox
+from wsrooms.transports.outbox import Outbox, Outgoing
 from wsrooms.transports.protocols import Gap, room_of
 from wsrooms.transports.wishes import Wishes
 
@@ -66,7 +66,7 @@ class Exchange:
         self._log = SeldomLog(logger)
         self._sequencer = Sequencer(COUNTERS)
         self._watch = SequenceWatch()
-        self._own = b""
+        self._own = self._own_id = b""
         self._max_received = max_payload
         self._received = 0
         self._own_skipped = 0
@@ -81,7 +81,8 @@ class Exchange:
         self.instance = instance
         self.probe_channel = PROBE_PREFIX + instance
         self._watch = SequenceWatch()  # what passed before this one was there is no gap
-        self._own = b"1 " + instance.encode("ascii") + b" "
+        self._own_id = instance.encode("ascii")
+        self._own = b"1 " + self._own_id + b" "
 
     # Out
 
@@ -146,26 +147,29 @@ class Exchange:
             return
         self._deliver(channel, handler, envelope, now)
 
-    def arrived(self, channel: str, envelope: Envelope | None, size: int, now: float) -> None:
-        """As :meth:`received`, of a broker that keeps the envelope apart from the payload.
+    def arrived(self, channel: str, head: Sequence[bytes] | None, data: bytes, now: float) -> None:
+        """As :meth:`received`, of a broker that keeps the parts of the envelope apart.
 
         Args:
             channel: Where it came.
-            envelope: None: it has none that makes sense.
-            size: Bytes of the message.
+            head: Version, instance, epoch and sequence number; None: there are none.
+            data: The payload.
             now: The time.
         """
-        if envelope is not None and envelope.instance == self.instance:
+        if head is not None and head[1] == self._own_id:
             self._own_skipped += 1
             self.probes += channel == self.probe_channel
             return
         handler = self.wishes.handler(channel)
         if handler is None:
             return
-        if envelope is None or size > self._max_received:
-            self._count_foreign(channel, size)
-        else:
-            self._deliver(channel, handler, envelope, now)
+        envelope = None
+        if head is not None and len(data) <= self._max_received:
+            envelope = assemble(head, data)
+        if envelope is None:
+            self._count_foreign(channel, len(data))
+            return
+        self._deliver(channel, handler, envelope, now)
 
     def _deliver(
         self, channel: str, handler: Callable[[str], None], envelope: Envelope, now: float
@@ -218,6 +222,13 @@ class Exchange:
         """The broker has refused the first unconfirmed message for good: likewise."""
         self._log.warning("publish", "%s", error)
         self.outbox.fail(error)
+
+    def settled(self, outcomes: Mapping[Outgoing[bytes], TransportError | None]) -> None:
+        """The broker has taken some unconfirmed messages, or refused them for good: likewise."""
+        refused = next(filter(None, outcomes.values()), None)
+        if refused is not None:
+            self._log.warning("publish", "%s", refused)
+        self.outbox.settle(outcomes)
 
     # The end
 

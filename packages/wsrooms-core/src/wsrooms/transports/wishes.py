@@ -41,16 +41,18 @@ class _Wish:
 
     Attributes:
         handler: Who is called; None: it is wished away.
+        held: Whether it was confirmed on a link that is gone, and is wished ever since.
         asked: Whether the last command of this link was to subscribe.
         unanswered: Commands of this link that are not answered yet.
         alone: Whether it is to be asked for in a command of its own.
         receipts: Of those who wait for the confirmation.
     """
 
-    __slots__ = ("alone", "asked", "handler", "receipts", "unanswered")
+    __slots__ = ("alone", "asked", "handler", "held", "receipts", "unanswered")
 
     def __init__(self) -> None:
         self.handler: Handler | None = None
+        self.held = False
         self.asked = False
         self.unanswered = 0
         self.alone = False
@@ -101,6 +103,11 @@ class Wishes:
         wish = self._wishes.get(channel)
         return wish is not None and wish.confirmed
 
+    def held(self, channel: str) -> bool:
+        """Whether it was confirmed before the last link was lost, and is wished ever since."""
+        wish = self._wishes.get(channel)
+        return wish is not None and wish.held
+
     def want(self, channel: str, handler: Handler) -> Receipt:
         """Wish for ``channel``; a second time replaces the handler.
 
@@ -129,6 +136,7 @@ class Wishes:
         if wish is None or wish.handler is None:
             return
         wish.handler = None
+        wish.held = False
         self._count -= 1
         self._unrestored.discard(channel)
         self._tell(wish, TransportUnavailable("unsubscribed before it was confirmed"))
@@ -152,6 +160,7 @@ class Wishes:
             name: wish for name, wish in self._wishes.items() if wish.handler is not None
         }
         for wish in self._wishes.values():
+            wish.held = wish.held or wish.confirmed
             wish.asked = wish.alone = False
             wish.unanswered = 0
         self._dirty = dict.fromkeys(self._wishes)

@@ -1,0 +1,102 @@
+"""How far each partition has been read, across connections and across other logs.
+
+Pure. Kafka keeps a log, so an instance that was cut off goes on where it was, if the log
+is still the same. Three signs tell that it is not: it ends before that place, or begins
+behind it; the next record is not the next; or the record before it is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+__all__ = ["AnotherLog", "Place"]
+
+
+class _Record(Protocol):
+    """What tells a record from another one at the same offset of another log."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+Record = TypeVar("Record", bound=_Record)
+
+
+class Place:
+    """How far one partition has been read.
+
+    Attributes:
+        next: The offset that is read next; None: whichever comes.
+        backlog: Where the log ended when the connection began: what comes before that was
+            published while there was none.
+    """
+
+    __slots__ = ("_last", "_unsure", "backlog", "next")
+
+    def __init__(self, place: int, *, known: bool) -> None:
+        """Begin at ``place``; where it is ``known``, what comes before it has been read."""
+        self.next: int | None = place
+        self.backlog: int = place
+        self._last: object = None
+        self._unsure = known
+
+    def resume(self, begin: int, end: int) -> tuple[int, bool]:
+        """A connection has been made to a log from ``begin`` to ``end``.
+
+        Returns:
+            Where to read from, and whether records are gone that were not read.
+        """
+        self.backlog = end
+        place = self.next
+        missing = place is not None and not begin <= place <= end
+        if place is None or missing:
+            self.next, self._last, self._unsure = begin, None, False
+            return begin, missing
+        # The last one is read again, to see whether this is the log that it was read from.
+        self._unsure = place > begin and (self._unsure or self._last is not None)
+        return (place - 1 if self._unsure else place), False
+
+    def read(self, records: Sequence[Record]) -> tuple[Sequence[Record], bool]:
+        """Some records have come, one after the other.
+
+        Returns:
+            Those that are new, and whether any are missing before them.
+
+        Raises:
+            AnotherLog: It is another log, to be read from its beginning.
+        """
+        if self._unsure:
+            self._unsure = False
+            if self.next is not None and records[0].offset == self.next - 1:
+                seen = _mark(records[0])
+                if self._last not in (None, seen):
+                    self.next = self._last = None
+                    raise AnotherLog
+                self._last = seen
+                records = records[1:]
+        if not records:
+            return records, False
+        missing = self.next not in (None, records[0].offset)
+        self.next = records[-1].offset + 1
+        self._last = _mark(records[-1])
+        return records, missing
+
+    @property
+    def behind(self) -> bool:
+        """Whether what comes next was published before the connection began."""
+        return self.next is not None and self.next < self.backlog
+
+
+class AnotherLog(Exception):
+    """The topic was deleted and made again, or its log was lost."""
+
+
+def _mark(record: _Record) -> object:
+    return record.timestamp, record.key, record.headers

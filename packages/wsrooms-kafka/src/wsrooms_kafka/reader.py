@@ -1,0 +1,219 @@
+"""Reading: all partitions of the topic, of which few records are for this instance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from wsrooms.errors import PermissionDenied, TransportUnavailable
+from wsrooms.transports import Gap
+from wsrooms_kafka.places import AnotherLog, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+    from wsrooms_kafka.transport import KafkaTransport
+
+__all__ = ["Reader"]
+
+RECORDS = 500
+"""Handled in one go: other tasks get their turn in between."""
+
+WAIT = 0.5
+"""Seconds until the reader looks around although nothing comes."""
+
+
+class Reader:
+    """What one instance has heard, and is to hear: it outlives connections.
+
+    Attributes:
+        channels: What is subscribed, by the keys of its records.
+        heard: Set once a connection has brought a record.
+    """
+
+    def __init__(self, transport: KafkaTransport) -> None:
+        """Read for ``transport``."""
+        self._transport = transport
+        self._topic = transport.topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._places: dict[int, Place] = {}
+        self._behind: set[int] = set()
+        """Partitions of which the backlog is not read yet."""
+        self._young: set[bytes] = set()
+        """Channels to which the backlog does not matter: they were joined after it."""
+        self._polled: dict[int, tuple[int | None, float]] = {}
+        self.channels: dict[bytes, str] = {}
+        self.heard: asyncio.Event = asyncio.Event()
+
+    async def begin(self, consumer: AIOKafkaConsumer, partitions: int) -> None:
+        """Find out where to read on. Whatever is published after this is read.
+
+        Raises:
+            KafkaError: The broker does not tell where the log begins and ends.
+        """
+        every = [TopicPartition(self._topic, number) for number in range(partitions)]
+        begins = await consumer.beginning_offsets(every)
+        ends = await consumer.end_offsets(every)
+        self._consumer = consumer
+        wishes = self._transport.exchange.wishes
+        # Those hear the backlog, which is read before the wishes of now are looked at.
+        self.channels = {each.encode(): each for each in wishes if wishes.held(each)}
+        self._young.clear()
+        self.heard.clear()
+        first = not self._places
+        lost = False
+        starts: dict[TopicPartition, int] = {}
+        for each in every:
+            begin, end = begins[each], ends[each]
+            place = self._places.get(each.partition)
+            if place is None:  # what a new partition holds has been heard by nobody
+                place = Place(end if first else begin, known=first)
+                self._places[each.partition] = place
+            starts[each], missing = place.resume(begin, end)
+            lost = lost or missing
+        for number in self._places.keys() - set(range(partitions)):
+            del self._places[number]  # of another topic of that name
+            lost = True
+        self._behind = {number for number, place in self._places.items() if place.behind}
+        self._assign(consumer, starts)
+        if lost:
+            self._transport.exchange.gap(Gap(None, None, None))
+
+    def _assign(self, consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> None:
+        """Read from these places: in one turn, or it would begin elsewhere."""
+        consumer.assign(list(starts))
+        for partition, start in starts.items():
+            consumer.seek(partition, start)
+        now = asyncio.get_running_loop().time()
+        self._polled = {each.partition: (None, now) for each in starts}
+
+    def subscribe(self, channel: str) -> None:
+        """Hear ``channel``: what is published from now on.
+
+        Also what was published since the last connection, if it was subscribed then and
+        ever since.
+        """
+        key = channel.encode()
+        self.channels[key] = channel
+        if self._behind and not self._transport.exchange.wishes.held(channel):
+            self._young.add(key)
+
+    def unsubscribe(self, channel: str) -> None:
+        """Hear ``channel`` no more."""
+        key = channel.encode()
+        self.channels.pop(key, None)
+        self._young.discard(key)
+
+    async def run(self) -> None:
+        """Read until the connection is of no use any more.
+
+        Raises:
+            PermissionDenied: Kafka lets nobody of that name read.
+            TransportUnavailable: It says anything else.
+        """
+        consumer = self._consumer
+        assert consumer is not None
+        loop = asyncio.get_running_loop()
+        transport = self._transport
+        gather = transport.options.fetch_gather
+        last = 0.0
+        while True:
+            try:
+                arrived = await consumer.getmany(timeout_ms=round(WAIT * 1000), max_records=RECORDS)
+            except TopicAuthorizationFailedError:
+                raise PermissionDenied(
+                    self._topic, f"{transport.where} denies reading the topic {self._topic}"
+                ) from None
+            except KafkaError as error:
+                raise TransportUnavailable(f"{transport.where}: {error!r}") from None
+            now = loop.time()
+            for partition, records in arrived.items():
+                self._read(consumer, partition, records, now)
+            self._grow(consumer)
+            if arrived:
+                self.heard.set()
+                # A fetch costs as much as 200 messages: those that come quickly are fetched
+                # together, which aiokafka does while nobody asks it for the next.
+                quickly = now - last < gather and sum(map(len, arrived.values())) < RECORDS
+                last = now
+                await asyncio.sleep(gather if quickly else 0)
+
+    def _read(
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        records: Sequence[ConsumerRecord],
+        now: float,
+    ) -> None:
+        exchange = self._transport.exchange
+        place = self._places[partition.partition]
+        try:
+            new, missing = place.read(records)
+        except AnotherLog:
+            consumer.seek(partition, 0)
+            exchange.gap(Gap(None, None, None))
+            return
+        if missing:
+            exchange.gap(Gap(None, None, None))
+        channels = self.channels
+        behind = partition.partition in self._behind
+        for record in new:
+            channel = channels.get(record.key)
+            if channel is None:
+                continue
+            if behind and record.offset < place.backlog and record.key in self._young:
+                continue
+            exchange.arrived(channel, _head(record), record.value or b"", now)
+        if behind and not place.behind:
+            self._behind.discard(partition.partition)
+            if not self._behind:
+                self._young.clear()
+
+    def _grow(self, consumer: AIOKafkaConsumer) -> None:
+        """Read the partitions, too, that the topic has got meanwhile, from their beginning."""
+        known = consumer.partitions_for_topic(self._topic)
+        if known is None or len(known) <= len(self._places):
+            return
+        for number in known - self._places.keys():
+            self._places[number] = Place(0, known=False)
+        self._assign(
+            consumer,
+            {
+                TopicPartition(self._topic, number): place.next or 0
+                for number, place in self._places.items()
+            },
+        )
+
+    def end(self) -> None:
+        """The connection is gone; what is known of the log stays."""
+        self._consumer = None
+
+    def silence(self, now: float, late: float) -> float:
+        """Seconds since the partition was asked for news that has waited longest.
+
+        Args:
+            now: The time.
+            late: Seconds by which this look is late: what came meanwhile may still be unread.
+        """
+        if self._consumer is None:
+            return 0.0
+        oldest = now
+        for number, (stamp, at) in self._polled.items():
+            found = self._consumer.last_poll_timestamp(TopicPartition(self._topic, number))
+            at = min(now, at + late) if found == stamp else now
+            self._polled[number] = (found, at)
+            oldest = min(oldest, at)
+        return now - oldest
+
+
+def _head(record: ConsumerRecord) -> list[bytes] | None:
+    """Version, instance, epoch and number of what wsrooms has published."""
+    headers = record.headers
+    if [name for name, _ in headers] != ["v", "i", "e", "s"]:
+        return None
+    return [value for _, value in headers]

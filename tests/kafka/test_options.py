@@ -1,0 +1,170 @@
+"""What a Kafka URL and the options say, and what is told of those that make no sense."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wsrooms import WsApp
+from wsrooms.errors import ConfigurationError, UnknownScheme
+from wsrooms_kafka import KafkaTransport, from_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "where"),
+    [
+        ("kafka://", [("localhost", 9092)], "kafka://localhost:9092"),
+        ("kafka://localhost", [("localhost", 9092)], "kafka://localhost:9092"),
+        ("KAFKA://h:7/", [("h", 7)], "kafka://h:7"),
+        ("kafka://:7", [("localhost", 7)], "kafka://localhost:7"),
+        ("kafka://[::1]:7", [("::1", 7)], "kafka://[::1]:7"),
+        ("kafka://[fe80::1%25eth0]:7", [("fe80::1%eth0", 7)], "kafka://[fe80::1%eth0]:7"),
+        ("kafka+ssl://h", [("h", 9093)], "kafka+ssl://h:9093"),
+        (
+            "kafka://u:p@a,b:7,[::1]",
+            [("a", 9092), ("b", 7), ("::1", 9092)],
+            "kafka://a:9092,b:7,[::1]:9092",
+        ),
+    ],
+)
+def test_a_url_says_where_the_brokers_are(
+    url: str, addresses: list[tuple[str, int]], where: str
+) -> None:
+    transport = KafkaTransport(url)
+    assert list(transport.addresses) == addresses
+    assert transport.where == where
+    assert repr(transport) == f"<KafkaTransport {where}>"
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "password"),
+    [
+        ("user:secret@", "user", "secret"),
+        ("user:a:b@", "user", "a:b"),
+        ("us%40er:%2F%3F%23%40%25%3A@", "us@er", "/?#@%:"),
+        ("user:%F0%9F%8E%89@", "user", "🎉"),
+        ("user:a@b@", "user", "a@b"),
+        ("user:pass+word@", "user", "pass+word"),
+    ],
+)
+@pytest.mark.parametrize("place", ["h:7", "[::1]:7", "a,b"])
+@pytest.mark.parametrize("scheme", ["kafka", "kafka+ssl"])
+def test_a_url_says_who_asks(
+    scheme: str, place: str, login: str, user: str, password: str
+) -> None:
+    transport = KafkaTransport(f"{scheme}://{login}{place}")
+    assert transport.login == {"sasl_plain_username": user, "sasl_plain_password": password}
+    assert "@" not in transport.where
+
+
+@pytest.mark.parametrize("login", ["", "@", ":@"])
+def test_a_url_without_a_login_asks_as_nobody(login: str) -> None:
+    assert KafkaTransport(f"kafka://{login}h").login == {}
+
+
+def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
+    transport = KafkaTransport("kafka://a:b@h", username="u", password="p")
+    assert transport.login == {"sasl_plain_username": "u", "sasl_plain_password": "p"}
+    transport = KafkaTransport("kafka://a:b@h?username=u&password=p")
+    assert transport.login == {"sasl_plain_username": "u", "sasl_plain_password": "p"}
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("localhost", r"a Kafka URL begins with kafka://, kafka\+ssl://"),
+        ("kafka:localhost", "a Kafka URL begins with"),
+        ("http://localhost", "a Kafka URL begins with"),
+        ("kafka+tls://h", "a Kafka URL begins with"),
+        ("kafkas://h", "a Kafka URL begins with"),
+        ("kafka://h:x", "the host and port of this kafka:// URL cannot be read"),
+        ("kafka://h:0", "the host and port"),
+        ("kafka+ssl://h:65536", r"the host and port of this kafka\+ssl:// URL"),
+        ("kafka://::1", "the host and port"),
+        ("kafka://[::1", "the host and port"),
+        ("kafka://a b", "the host and port"),
+        ("kafka://a:b@c,d:e@f", "the login stands once"),
+        ("kafka://u:a/b@h", "a character has to be percent-encoded"),
+        ("kafka://a#b@h", "a character has to be percent-encoded"),
+        ("kafka://h#x", "a character has to be percent-encoded"),
+        ("kafka://h/topic", "path"),
+        ("kafka://u@h", "password"),
+        ("kafka://u:@h", "password"),
+        ("kafka://:p@h", "user"),
+        ("kafka://h?username=u", "'username' and 'password' belong together"),
+        ("kafka://h?password=p", "'username' and 'password' belong together"),
+        ("kafka://u:p@h?sasl_mechanism=GSSAPI", "'sasl_mechanism' has to be 'PLAIN' or 'SCRAM"),
+        ("kafka://u:p@h?sasl_mechanism=plain", "'sasl_mechanism' has to be 'PLAIN' or 'SCRAM"),
+        ("kafka://h?linger=-1", "'linger' has to be 0 or a positive number"),
+        ("kafka://h?retention=5min", "'retention' has to be a number"),
+        ("kafka://h?retention=0", "'retention' has to be a positive number"),
+        ("kafka://h?partitions=1.5", "'partitions' has to be a whole number"),
+        ("kafka://h?replication=0", "'replication' has to be a positive whole number"),
+        ("kafka://h?replication=32768", "'replication'"),
+        ("kafka://h?partitions=2147483648", "'partitions'"),
+        ("kafka://h?fetch_max_wait=3", "'fetch_max_wait'"),
+        ("kafka://h?fetch_max_wait=1&confirm_timeout=1", "'fetch_max_wait'"),
+        ("kafka://h?tls=x", "unknown option 'tls'"),
+        ("kafka://h?topic=x", "unknown option 'topic'"),
+        ("kafka://h?group_id=x", "unknown option 'group_id'"),
+        ("kafka://h?security_protocol=SSL", "unknown option 'security_protocol'"),
+    ],
+)
+def test_a_url_that_cannot_be_read_says_what_to_write(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        KafkaTransport(url)
+
+
+@pytest.mark.parametrize("word", ["username", "password"])
+def test_a_login_in_which_plain_cannot_be_said_is_refused_and_not_shown(word: str) -> None:
+    login = {"username": "ann", "password": "sesame", word: "sesa\0me"}
+    with pytest.raises(ConfigurationError, match="NUL") as caught:
+        KafkaTransport("kafka://h", username=login["username"], password=login["password"])
+    assert "sesa" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["kafkas", "kafka+tls", "kafka+plain"])
+def test_the_core_knows_no_other_scheme(scheme: str) -> None:
+    with pytest.raises(UnknownScheme, match="kafka"):
+        WsApp(broadcast_transport=f"{scheme}://localhost")
+
+
+def test_the_core_makes_it_of_both_schemes() -> None:
+    for scheme in "kafka", "kafka+ssl":
+        made = from_url(f"{scheme}://h:7?namespace=a")
+        assert isinstance(made, KafkaTransport)
+        assert made.where == f"{scheme}://h:7"
+
+
+def test_a_namespace_is_a_topic() -> None:
+    assert KafkaTransport().topic == "wsrooms"
+    assert KafkaTransport("kafka://h?namespace=staging-2.eu_west").topic == (
+        "wsrooms-staging-2.eu_west"
+    )
+    for namespace in ".", "..", "x" * 64:  # no topics by themselves, or nearly none
+        assert KafkaTransport(namespace=namespace).topic == f"wsrooms-{namespace}"
+
+
+def test_a_context_needs_tls_and_is_taken_as_it_is() -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigurationError, match="'tls' needs TLS, and kafka:// has none"):
+        KafkaTransport("kafka://h", tls=context)
+    assert KafkaTransport("kafka+ssl://h", tls=context).options.tls is context
+
+
+def test_a_context_and_the_options_of_one_contradict_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("")
+    given: list[dict[str, Any]] = [{"ssl_ca_certs": str(file)}, {"ssl_cert_reqs": "none"}]
+    for options in given:
+        with pytest.raises(ConfigurationError, match="'tls'"):
+            KafkaTransport("kafka+ssl://h", tls=ssl.create_default_context(), **options)
+
+
+def test_what_is_given_to_aiokafka_is_in_its_units() -> None:
+    """The figures that nobody could tell from outside: they are only later or costlier."""

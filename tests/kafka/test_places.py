@@ -1,0 +1,159 @@
+"""How far a partition has been read, and whether the log is still the one that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from wsrooms_kafka.places import AnotherLog, Place
+
+
+class Record(NamedTuple):
+    """What a place looks at."""
+
+    offset: int
+    timestamp: int
+    key: bytes
+    headers: Sequence[tuple[str, bytes]] = ()
+    value: bytes = b""
+    topic: str = "t"
+    partition: int = 0
+
+
+def log(*offsets: int, made: int = 1) -> list[Record]:
+    """Some records of the first log, or of the one that was ``made`` as the second."""
+    return [Record(offset, 1000 * made + offset, b"k") for offset in offsets]
+
+
+def read(place: Place, *records: Record) -> tuple[list[int], bool]:
+    """The offsets that are new, and whether any are missing."""
+    new, missing = place.read(records)
+    return [record.offset for record in new], missing
+
+
+def test_the_first_connection_begins_at_the_end() -> None:
+    place = Place(7, known=True)
+    assert place.resume(0, 7) == (6, False)
+    assert not place.behind
+    assert read(place, *log(6)) == ([], False)
+    assert read(place, *log(7, 8)) == ([7, 8], False)
+    assert place.next == 9
+
+
+def test_of_a_log_without_records_the_first_is_new() -> None:
+    place = Place(0, known=True)
+    assert place.resume(0, 0) == (0, False)
+    assert read(place, *log(0)) == ([0], False)
+
+
+def test_a_log_of_which_all_was_removed_begins_where_it_ends() -> None:
+    place = Place(7, known=True)
+    assert place.resume(7, 7) == (7, False)
+    assert read(place, *log(7)) == ([7], False)
+
+
+def test_a_next_connection_reads_on_and_skips_what_was_read() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2))
+    assert place.resume(0, 5) == (2, False)
+    assert place.behind
+    assert read(place, *log(2, 3)) == ([3], False)
+    assert place.behind
+    assert read(place, *log(4)) == ([4], False)
+    assert not place.behind
+
+
+def test_a_place_that_was_removed_from_the_log_is_missing_and_it_goes_on_at_the_beginning() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1))
+    assert place.resume(5, 9) == (5, True)
+    assert read(place, *log(5, 6)) == ([5, 6], False)
+
+
+def test_a_place_behind_the_end_is_of_another_log() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2))
+    assert place.resume(0, 2) == (0, True)
+    assert read(place, *log(0, 1, made=2)) == ([0, 1], False)
+
+
+def test_another_log_that_has_grown_past_the_place_is_found_out() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2))
+    assert place.resume(0, 10) == (2, False)
+    with pytest.raises(AnotherLog):
+        place.read(log(2, 3, made=2))
+    assert place.next is None
+    assert read(place, *log(0, 1, 2, 3, made=2)) == ([0, 1, 2, 3], False)
+    assert place.next == 4
+
+
+def test_another_log_is_found_out_also_where_nothing_was_read_but_the_last_before_the_start() -> (
+    None
+):
+    place = Place(3, known=True)
+    place.resume(0, 3)
+    read(place, *log(2))
+    assert place.resume(0, 10) == (2, False)
+    with pytest.raises(AnotherLog):
+        place.read(log(2, made=2))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Record(2, 1003, b"k"),
+        Record(2, 1002, b"x"),
+        Record(2, 1002, b"k", (("s", b"1"),)),
+    ],
+)
+def test_a_record_is_another_by_its_time_its_key_or_its_headers(other: Record) -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2))
+    place.resume(0, 3)
+    with pytest.raises(AnotherLog):
+        place.read([other])
+
+
+def test_a_jump_is_told_once() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    assert read(place, *log(0)) == ([0], False)
+    assert read(place, *log(5, 6)) == ([5, 6], True)
+    assert read(place, *log(7)) == ([7], False)
+    assert read(place, *log(0, 1, made=2)) == ([0, 1], True)
+
+
+def test_a_place_whose_last_record_was_removed_meanwhile_goes_on_all_the_same() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2))
+    assert place.resume(0, 4) == (2, False)
+    assert read(place, *log(3)) == ([3], False)
+    place.resume(0, 9)
+    assert read(place, *log(7)) == ([7], True)
+
+
+def test_a_new_partition_is_read_from_its_beginning() -> None:
+    place = Place(0, known=False)
+    assert place.resume(0, 4) == (0, False)
+    assert place.behind
+    assert read(place, *log(0, 1, 2, 3)) == ([0, 1, 2, 3], False)
+
+
+def test_a_connection_that_brought_nothing_changes_nothing_for_the_next() -> None:
+    place = Place(7, known=True)
+    place.resume(0, 7)
+    assert place.resume(0, 8) == (6, False)
+    assert read(place, *log(6, 7)) == ([7], False)
+    place.resume(0, 8)
+    assert place.resume(0, 8) == (7, False)
+    with pytest.raises(AnotherLog):
+        place.read(log(7, made=2))

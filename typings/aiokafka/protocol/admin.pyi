@@ -1,0 +1,5 @@
+class SaslHandShakeRequest:
+    def __init__(self, mechanism: str) -> None: ...
+
+class SaslHandShakeResponse:
+    error_code: int
