@@ -29,7 +29,7 @@ from tests.brokers.kafka_rights import Rights
 from tests.brokers.kinds import Kind
 from tests.brokers.ports import HOST, ReservedPort
 from tests.brokers.record import missing
-from tests.brokers.servers import Runner, Server, Setup
+from tests.brokers.servers import LOOK_AGAIN, Runner, Server, Setup
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 IMAGE = "apache/kafka:4.1.1"
 START_TIMEOUT = 60.0
 """Two programs in Java, one after another, and three servers at once."""
+LOOK_AGAIN_SLOWLY = 0.05
 REQUEST_TIMEOUT = 5.0
 
 CONTROLLER, BROKER = 9093, 9094
@@ -210,6 +211,10 @@ class KafkaServer(Server):
             ]
             (self.folder / "server.properties").write_text("".join(lines), "utf-8")
         await super().start()
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Change the settings that it reads at its next start."""
+        self._settings = settings
 
     async def restart(self, *, keep_log: bool = True) -> None:
         """``kill()`` and ``start()``; perhaps without all that it has kept."""
@@ -404,6 +409,7 @@ def kafka_server(
         ports=2 + len(protocols) if real else 1,
         network=cluster.network,
         patience=START_TIMEOUT,
+        look_again=LOOK_AGAIN_SLOWLY if real else LOOK_AGAIN,
     )
     return KafkaServer(
         setup, runner, real=real, settings=settings or {}, security=security, cluster=cluster

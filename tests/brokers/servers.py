@@ -49,6 +49,8 @@ class Setup:
     network: str | None = None
     #: Seconds that its start may take.
     patience: float = START_TIMEOUT
+    #: Seconds between two looks whether it answers.
+    look_again: float = LOOK_AGAIN
 
 
 class Runner(ABC):
@@ -148,7 +150,7 @@ class Server:
             async with asyncio.timeout(self.setup.patience):
                 # A process tells nobody when it is ready.
                 while not await self._answers():  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_AGAIN)
+                    await asyncio.sleep(self.setup.look_again)
         except TimeoutError:
             log = await asyncio.to_thread(self.runner.log)
             raise DidNotStart(f"{self.name} is silent:\n{log}") from None
