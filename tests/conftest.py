@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytest_plugins = ["tests.brokers.plugin"]
+pytest_plugins = ["tests.brokers.plugin", "tests.reports"]
 
 TICK = 0.1
 TICKS_ALLOWED = 5

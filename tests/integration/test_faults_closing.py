@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -30,7 +31,7 @@ SIDE_BY_SIDE = 50
 LONGEST = 0.2
 """Seconds after which a transport is closed, at the latest: it takes less to start."""
 
-CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 2.0
 TROUBLES = ("none", "cut", "hole", "hole for old ones", "refuse", "slow")
 
 
@@ -59,6 +60,7 @@ async def test_four_hundred_closes_at_random_moments_hang_never_and_leave_nothin
             assert slowest < CLOSE_TIMEOUT + AT_ONCE
             assert proxy.connections == 0
             assert (_descriptors(), len(asyncio.all_tasks())) == (descriptors, tasks)
+            gc.collect()  # which tells of errors that nobody has heard
     assert not caplog.records
 
 

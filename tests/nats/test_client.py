@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -190,3 +192,32 @@ async def test_the_error_of_a_failed_login_keeps_nothing_of_nats_py() -> None:
         gc.collect()
         kept = [each for each in gc.get_objects() if isinstance(each, nats_client.Client)]
         assert not kept, caught.value
+
+
+class Hangup(asyncio.Protocol):
+    """A server that takes a login and resets the connection in the same turn."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(b'INFO {"max_payload": 1048576}\r\n')
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"PING\r\n"):
+            self._transport.write(b"PONG\r\n")
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+
+async def test_a_connection_that_is_reset_as_the_login_ends_leaves_no_error_unheard(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with await asyncio.get_running_loop().create_server(Hangup, "127.0.0.1", 0) as server:
+        transport = NatsTransport(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(TransportUnavailable):
+            await transport.start()
+        for _ in range(5):  # turns in which nats-py's tasks would meet the reset
+            await asyncio.sleep(0)
+    gc.collect()
+    assert not [record for record in caplog.records if record.name != "wsrooms"]

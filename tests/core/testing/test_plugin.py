@@ -65,6 +65,15 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
     assert found.load() is pytest_wsrooms
 
 
+def test_a_report_that_fails_is_not_blamed_on_the_plugin(run_tests: Path) -> None:
+    (run_tests / "conftest.py").write_text(
+        "def pytest_runtest_makereport():\n    raise RuntimeError('no report')\n"
+    )
+    out = pytest_in(run_tests)
+    assert "RuntimeError: no report" in out
+    assert "pytest_wsrooms" not in out
+
+
 def test_a_pytest_older_than_7_loads_it_too() -> None:
     source = Path(pytest_wsrooms.__file__).parents[1]
     old = "import pytest; del pytest.StashKey, pytest.Stash, pytest.Parser; import pytest_wsrooms"

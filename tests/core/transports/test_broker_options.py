@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -152,6 +153,13 @@ def test_a_value_of_the_url_that_makes_no_sense_is_told(query: str, told: str) -
     with pytest.raises(ConfigurationError) as caught:
         Options.read(query, {})
     assert str(caught.value) == told
+
+
+def test_types_are_looked_up_for_the_first_transport_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    # That takes milliseconds: many transports made in one turn would block the loop.
+    Options.read("most=1", {})
+    monkeypatch.delattr(typing, "get_type_hints")
+    assert Options.read("most=2", {}).most == 2
 
 
 @pytest.mark.parametrize("name", SECONDS)

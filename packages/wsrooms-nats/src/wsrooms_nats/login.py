@@ -205,7 +205,6 @@ async def log_in(
             given["tls_handshake_first"] = options.tls_first
         given.update(
             servers=[where],
-            error_cb=_fail,
             name=options.client_name,
             allow_reconnect=False,
             connect_timeout=NEVER,
@@ -243,7 +242,13 @@ async def _connected(
     *,
     in_clear: bool,
 ) -> None:
-    await client.connect(**given)
+    connecting = asyncio.current_task()
+
+    async def fail(error: Exception) -> None:
+        if asyncio.current_task() is connecting:  # a task of nats-py's own would keep it unheard
+            raise _Failure from error
+
+    await client.connect(**given, error_cb=fail)
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
     take(await _taken(client, where, in_clear=in_clear))
@@ -279,10 +284,6 @@ async def _last_words(client: Client) -> str:
         if line.startswith(b"-ERR "):
             return str(line[5:].decode("utf-8", "replace").strip(" '"))
     return ""
-
-
-async def _fail(error: Exception) -> None:
-    raise _Failure from error
 
 
 async def _context(options: NatsOptions) -> ssl.SSLContext:
@@ -345,7 +346,7 @@ async def _left(client: Client) -> None:
         # A close of it would wait until the peer has read everything, and where TLS has failed
         # for ever; before nats-py 2.15 it fails where nothing was ever connected.
         client._transport = None
-    with contextlib.suppress(_Failure, Error, OSError, TimeoutError):  # it is given up anyway
+    with contextlib.suppress(Error, OSError, TimeoutError):  # it is given up anyway
         async with asyncio.timeout(LEAVING):
             await client.close()
 

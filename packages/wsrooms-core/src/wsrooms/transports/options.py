@@ -15,6 +15,8 @@ from wsrooms.errors import ConfigurationError, UnknownOption
 __all__ = ["BrokerKeywords", "BrokerOptions"]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{0,64}", re.ASCII)
+_KINDS: dict[type, Mapping[str, Any]] = {}
+"""By the options' class: to find out takes milliseconds, and many may be made at once."""
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -134,8 +136,15 @@ class BrokerKeywords(TypedDict, total=False):
     outbox_policy: Literal["reject", "drop_oldest"]
 
 
-def _kinds(cls: type[BrokerOptions]) -> dict[str, Any]:
+def _kinds(cls: type[BrokerOptions]) -> Mapping[str, Any]:
     """The type of each option; ``T | None`` counts as T."""
+    known = _KINDS.get(cls)
+    if known is None:
+        known = _KINDS[cls] = _found_kinds(cls)
+    return known
+
+
+def _found_kinds(cls: type[BrokerOptions]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     kinds: dict[str, Any] = {}
     for name in cls.names():
