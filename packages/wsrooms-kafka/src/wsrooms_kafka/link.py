@@ -81,7 +81,10 @@ class KafkaLink(BrokerLink):
         }
 
     async def _topic(self, given: dict[str, Any], metadata: MetadataResponse) -> int:
-        admin = AIOKafkaAdminClient(**given)
+        # It asks any broker: one that is silent must leave time for another try.
+        most = _milliseconds(self._transport.options.connect_timeout / 4)
+        patience = min(given["request_timeout_ms"], most)
+        admin = AIOKafkaAdminClient(**{**given, "request_timeout_ms": patience})
         primed(getattr(admin, "_client", None), metadata)
         try:
             await admin.start()
