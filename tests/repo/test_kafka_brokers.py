@@ -60,7 +60,7 @@ async def topics(server: KafkaServer) -> list[str]:
 async def publish(server: KafkaServer, topic: str, port: int | None = None, **how: Any) -> int:
     """Publish a message; returns its offset."""
     at = f"{server.host}:{port or server.port}"
-    producer = AIOKafkaProducer(bootstrap_servers=at, **how)
+    producer = AIOKafkaProducer(bootstrap_servers=at, acks="all", **how)
     try:
         async with asyncio.timeout(DEADLINE):
             await producer.start()
@@ -76,7 +76,7 @@ def login(user: str, password: str, mechanism: str = "SCRAM-SHA-256") -> dict[st
 
 async def log_in(server: KafkaServer, user: str, password: str, **how: Any) -> None:
     """Raise what aiokafka makes of the server's answer."""
-    security = login(user, password) | {"security_protocol": "SASL_SSL"} | how
+    security: dict[str, Any] = {**login(user, password), "security_protocol": "SASL_SSL", **how}
     (await create_conn(server.host, server.port, **security)).close()
 
 
