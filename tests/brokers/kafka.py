@@ -251,7 +251,11 @@ class KafkaServer(Server):
         """
         if not self.real:
             missing(f"{self.name} leads its clients past a proxy: this needs a real Kafka")
-        return _FrontProxy(*self._proxied[number])
+        return _FrontProxy(*self.way(number))
+
+    def way(self, number: int = 0) -> tuple[int, int]:
+        """The port to which such a proxy leads, and the one at which it listens."""
+        return self._proxied[number]
 
     async def look(self) -> None:
         """Raise ConnectionError until it serves, and all that it has has a leader."""

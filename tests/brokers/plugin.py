@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.brokers.kept import end_kept
 from tests.brokers.record import lacking, started
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ async def kafka(kafka_image: str) -> AsyncIterator[KafkaServer]:
 
     async with kafka_server(kafka_image) as server:
         yield server
+
+
+def pytest_sessionfinish() -> None:
+    end_kept()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

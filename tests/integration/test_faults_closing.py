@@ -12,6 +12,8 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
 from wsrooms.errors import TransportError
 from wsrooms.testing import TcpProxy
@@ -20,8 +22,6 @@ from wsrooms.transports.urls import transport_from_url
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
@@ -35,6 +35,7 @@ CLOSE_TIMEOUT = 2.0
 TROUBLES = ("none", "cut", "hole", "hole for old ones", "refuse", "slow")
 
 
+@pytest.mark.may_block("fifty transports are at work in each turn of the loop")
 async def test_four_hundred_closes_at_random_moments_hang_never_and_leave_nothing(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -65,7 +65,7 @@ async def test_somebody_else_behind_the_port_fails_the_start_in_time(
     kind: Kind, answer: bytes
 ) -> None:
     async with answering(answer) as port:
-        transport = kind.transport(kind.url_at(port), start_timeout=2.0, connect_timeout=1.0)
+        transport = kind.transport(kind.url_at(port), start_timeout=2.0, connect_timeout=0.3)
         async with asyncio.timeout(DEADLINE):
             with pytest.raises(TransportError) as caught:
                 await transport.start()

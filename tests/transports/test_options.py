@@ -45,7 +45,7 @@ def another(kind: Kind, option: str, folder: Path) -> tuple[str, object]:
         case only if only is bool:
             return ("no", False) if default else ("yes", True)
         case only if only is float:
-            return "1.25", 1.25
+            return "1", 1.0
         case only if only is int:
             return "1234", 1234
         case _:

@@ -28,7 +28,9 @@ async def error_of(receipt: Receipt) -> Exception | None:
     return None
 
 
-async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(kind: RefusingKind, image: str) -> None:
+async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(
+    kind: RefusingKind, image: str
+) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
         transport, other = kind.transport(server.url), kind.transport(server.url)
         await transport.start()

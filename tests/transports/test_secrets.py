@@ -88,6 +88,7 @@ async def test_an_absent_server_is_told_without_the_password(
     assert said.hides(secret)
 
 
+@pytest.mark.parametrize("secret", SECRETS[-3::2])  # the odd ones: for some brokers it takes long
 async def test_a_login_that_is_revoked_is_told_without_the_password(
     kind: Kind, secret: str, said: Said
 ) -> None:

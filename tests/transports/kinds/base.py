@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
