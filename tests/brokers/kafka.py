@@ -45,6 +45,7 @@ CONTROLLER, BROKER = 9093, 9094
 """Where servers of a cluster talk to each other, on a network of their own."""
 
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+MECHANISMS = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
 MODULES = "org.apache.kafka.common.security"
 KEYSTORE = "keystore.pem"
 BACKSLASH = "\\"
@@ -111,7 +112,7 @@ class Security:
     """
 
     protocols: Sequence[str] = ("PLAINTEXT",)
-    sasl: str = "PLAIN"
+    sasl: str = MECHANISMS
     users: Mapping[str, str] = field(default_factory=dict[str, str])
     acls: bool = False
 
@@ -385,7 +386,8 @@ def kafka_server(
         settings: As its image has them in its environment, without KAFKA:
             ``{"AUTO_CREATE_TOPICS_ENABLE": "true"}``; or as its file has them.
         sasl: How its users log in, as all have to: ``"PLAIN"``, ``"SCRAM-SHA-256"``,
-            ``"SCRAM-SHA-512"``, or several with commas between them.
+            ``"SCRAM-SHA-512"``, or several with commas between them. None: they need not, but
+            where a proxy's protocol says so, and then as they like.
         users: Their passwords. Those who log in by SCRAM are in its log, and lost with it.
         acls: Whether they may do only what they are granted.
         tls: Whether it speaks TLS: see its ``certificates``.
@@ -396,7 +398,7 @@ def kafka_server(
     image = image or KAFKA.choices()[0]
     protocol = f"{'SASL_' if sasl else ''}{'SSL' if tls else 'PLAINTEXT'}"
     protocols = [protocol] * proxies if isinstance(proxies, int) else proxies
-    security = Security((protocol, *protocols), sasl or "PLAIN", users or {}, acls)
+    security = Security((protocol, *protocols), sasl or MECHANISMS, users or {}, acls)
     runner = KAFKA.runner(image)
     real = image in KAFKA.images
     cluster = cluster or KafkaCluster()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -104,8 +105,16 @@ def test_a_known_package_that_is_missing_is_named_with_its_pip_install(
     assert f'pip install "wsrooms-core[{extra}]"' in str(caught.value)
 
 
-def test_a_package_may_offer_a_scheme_that_the_core_knows(install: Callable[..., None]) -> None:
+def test_another_package_may_offer_a_scheme_that_the_core_knows(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("my-kafka", "my_kafka", "kafka+ssl")
+    every = importlib.metadata.entry_points
+
+    def without_ours(group: str) -> list[importlib.metadata.EntryPoint]:
+        return [each for each in every(group=group) if not each.value.startswith("wsrooms_kafka")]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", without_ours)
     assert type(transport_from_url("kafka+ssl://host")).__module__ == "my_kafka"
 
 

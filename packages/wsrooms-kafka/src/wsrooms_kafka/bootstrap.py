@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,16 @@ if TYPE_CHECKING:
 
     from wsrooms_kafka.transport import KafkaTransport
 
-__all__ = ["asked", "cause", "primed"]
+__all__ = ["asked", "cause", "primed", "watched"]
 
 NO_LOGINS = IllegalSaslStateError.errno
 """What a port answers that knows no logins."""
 
 FAILURES = (KafkaError, OSError, TimeoutError)
 """What aiokafka raises where a broker does not do what it is asked."""
+
+BREAKS = ("CONNECTION_BROKEN", "CONNECTION_TIMEOUT", "OUT_OF_SYNC")
+"""Why aiokafka closes a connection that has failed."""
 
 CONNECTION = (
     "client_id",
@@ -136,6 +140,24 @@ async def _begin(client: Any, metadata: MetadataResponse) -> None:
     client.cluster.update_metadata(metadata)
     if client._sync_task is None:
         client._sync_task = asyncio.get_running_loop().create_task(client._md_synchronizer())
+
+
+def watched(client: Any, broke: Callable[[str], None]) -> None:
+    """Call ``broke`` with the address of a connection of ``client`` that is lost.
+
+    It would be made again in silence. There is nothing public for that either; without it
+    the next of them is noticed that is not made again in time.
+    """
+    closed = getattr(client, "_on_connection_closed", None)
+    if closed is None:
+        return
+
+    def told(connection: Any, reason: Any) -> None:
+        closed(connection, reason)
+        if getattr(reason, "name", "") in BREAKS:
+            broke(f"{connection.host}:{connection.port}")
+
+    client._on_connection_closed = told
 
 
 async def cause(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -11,15 +12,17 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink
-from wsrooms_kafka.bootstrap import asked, cause, primed
+from wsrooms_kafka.bootstrap import asked, cause, primed, watched
 from wsrooms_kafka.ending import end_admin, end_consumer, end_producer
 from wsrooms_kafka.login import security
+from wsrooms_kafka.quiet import quietly
 from wsrooms_kafka.reader import Reader
 from wsrooms_kafka.topic import ready
 from wsrooms_kafka.writer import BATCH_BYTES, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from contextvars import Context
 
     from aiokafka.protocol.metadata import MetadataResponse
 
@@ -29,6 +32,9 @@ __all__ = ["KafkaLink"]
 
 METADATA = 5.0
 """Seconds until a change of the topic, or of the cluster, is seen at the latest."""
+
+FETCH_BYTES = 256 * 1024
+"""In one answer, which has to come within ``confirm_timeout``: a slow line catches up, too."""
 
 HELLO = b"ws:hello"
 """The key of what a new connection writes, to see that it hears."""
@@ -46,13 +52,18 @@ class KafkaLink(BrokerLink):
         self._producer: AIOKafkaProducer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: asyncio.Future[TransportError] | None = None
+        self._context: Context | None = None
         self._spread = 0
         """Partitions that it writes to: a room keeps its partition while the topic lasts."""
 
     async def connect(self) -> None:
         """Connect, make sure of the topic, and hear: also what was published meanwhile."""
-        transport = self._transport
         self._given_up = asyncio.get_running_loop().create_future()
+        self._context = copy_context()
+        await quietly(self._connect())
+
+    async def _connect(self) -> None:
+        transport = self._transport
         given = await self._given()
         metadata = await asked(transport, given)
         try:
@@ -88,7 +99,7 @@ class KafkaLink(BrokerLink):
         primed(getattr(admin, "_client", None), metadata)
         try:
             await admin.start()
-            return await ready(admin, self._transport)
+            return await ready(admin, self._transport, first=not self._spread)
         finally:
             await end_admin(admin)
 
@@ -103,6 +114,7 @@ class KafkaLink(BrokerLink):
             **given,
         )
         primed(producer.client, metadata)
+        watched(producer.client, self._broke)
         await producer.start()
         wait = min(options.fetch_max_wait, options.ping_interval / 2, options.confirm_timeout / 2)
         consumer = self._consumer = AIOKafkaConsumer(
@@ -110,15 +122,23 @@ class KafkaLink(BrokerLink):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=_milliseconds(wait),
+            fetch_max_bytes=FETCH_BYTES,
             **given,
         )
         primed(getattr(consumer, "_client", None), metadata)
+        watched(getattr(consumer, "_client", None), self._broke)
         await consumer.start()
         return consumer, producer
 
-    def _run(self, coroutine: Any, what: str) -> None:
+    def _broke(self, address: str) -> None:
+        """A connection has ended that nobody has closed."""
+        where = self._transport.where
+        self.abort(TransportUnavailable(f"{where}: the connection to {address} is broken"))
+
+    def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
         name = f"wsrooms {what} {self._transport!r}"
-        self._tasks.append(asyncio.get_running_loop().create_task(coroutine, name=name))
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(coroutine, name=name, context=self._context))
 
     async def _heard(self, producer: AIOKafkaProducer) -> None:
         """Wait until something was heard: without the right to read, nothing would be.
@@ -165,6 +185,9 @@ class KafkaLink(BrokerLink):
                 if not task.cancelled():
                     task.exception()  # lost() has told one of them
         self._writer = None
+        await quietly(self._end())
+
+    async def _end(self) -> None:
         consumer, self._consumer = self._consumer, None
         producer, self._producer = self._producer, None
         endings: list[Coroutine[Any, Any, None]] = []
@@ -195,6 +218,11 @@ class KafkaLink(BrokerLink):
         if commands:
             self._transport.answered()
         self._writer.wake()
+
+    @property
+    def behind(self) -> bool:
+        """Whether much is still to be read that was published before."""
+        return self._reader.behind
 
     def tick(self, now: float, late: float) -> None:
         """Give it up where a partition is silent, or does not confirm."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,22 +45,6 @@ class Login:
         return cls(user, password)
 
 
-class _WithoutPasswords(logging.Filter):
-    """Leaves out what aiokafka says of each request at level DEBUG where that is a password."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        args = record.args if isinstance(record.args, tuple) else ()
-        return not any("SaslAuthenticate" in type(each).__name__ for each in args)
-
-
-_WITHOUT_PASSWORDS = _WithoutPasswords()
-
-# Without a configuration of logging its dozens of lines a second of an outage would all be
-# shown; what they are about is told by the state of the transport. Who configures logging
-# gets them as ever.
-logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-
-
 async def security(transport: KafkaTransport) -> dict[str, Any]:
     """The keywords of aiokafka for encryption and login; reads certificates in a thread.
 
@@ -80,7 +63,6 @@ async def security(transport: KafkaTransport) -> dict[str, Any]:
         except OSError as error:
             raise TransportUnavailable(f"the certificates for {transport.where}: {error}") from None
     if login.user:
-        logging.getLogger("aiokafka.conn").addFilter(_WITHOUT_PASSWORDS)
         given["sasl_mechanism"] = options.sasl_mechanism
         given["sasl_plain_username"] = login.user
         given["sasl_plain_password"] = login.password

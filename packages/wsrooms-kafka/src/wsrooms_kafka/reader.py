@@ -24,6 +24,12 @@ __all__ = ["Reader"]
 RECORDS = 500
 """Handled in one go: other tasks get their turn in between."""
 
+AT_ONCE = 1.0
+"""Seconds in which each partition may lose records of one cause: less than any retention."""
+
+LAG = 2 * RECORDS
+"""Records of a partition that are still to be read, from which on an instance is behind."""
+
 WAIT = 0.5
 """Seconds until the reader looks around although nothing comes."""
 
@@ -46,6 +52,9 @@ class Reader:
         """Partitions of which the backlog is not read yet."""
         self._young: set[bytes] = set()
         """Channels to which the backlog does not matter: they were joined after it."""
+        self._told: set[int] = set()
+        self._told_at = float("-inf")
+        """When a loss was told, and the partitions of which that may be."""
         self._polled: dict[int, tuple[int | None, float]] = {}
         self.channels: dict[bytes, str] = {}
         self.heard: asyncio.Event = asyncio.Event()
@@ -82,7 +91,19 @@ class Reader:
         self._behind = {number for number, place in self._places.items() if place.behind}
         self._assign(consumer, starts)
         if lost:
+            self._tell_gap(asyncio.get_running_loop().time(), *range(partitions))
+
+    def _tell_gap(self, now: float, *partitions: int) -> None:
+        """Some records of ``partitions`` are lost: told once where it is of one cause.
+
+        What made one partition lose its records did so to all of them, and before it was
+        told, though they are read one after the other.
+        """
+        if now - self._told_at > AT_ONCE or not self._told.isdisjoint(partitions):
+            self._told.clear()
+            self._told_at = now
             self._transport.exchange.gap(Gap(None, None, None))
+        self._told.update(partitions)
 
     def _assign(self, consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> None:
         """Read from these places: in one turn, or it would begin elsewhere."""
@@ -156,10 +177,10 @@ class Reader:
             new, missing = place.read(records)
         except AnotherLog:
             consumer.seek(partition, 0)
-            exchange.gap(Gap(None, None, None))
+            self._tell_gap(now, partition.partition)
             return
         if missing:
-            exchange.gap(Gap(None, None, None))
+            self._tell_gap(now, partition.partition)
         channels = self.channels
         behind = partition.partition in self._behind
         for record in new:
@@ -192,6 +213,18 @@ class Reader:
     def end(self) -> None:
         """The connection is gone; what is known of the log stays."""
         self._consumer = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether much is still to be read that was published before."""
+        consumer = self._consumer
+        if consumer is None or self._behind:
+            return consumer is not None
+        for number, place in self._places.items():
+            end = consumer.highwater(TopicPartition(self._topic, number))
+            if end is not None and place.next is not None and end - place.next > LAG:
+                return True
+        return False
 
     def silence(self, now: float, late: float) -> float:
         """Seconds since the partition was asked for news that has waited longest.

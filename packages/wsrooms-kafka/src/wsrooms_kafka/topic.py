@@ -17,7 +17,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from wsrooms.errors import PermissionDenied, TransportUnavailable
+from wsrooms.errors import PermissionDenied, TransportError, TransportUnavailable
 
 if TYPE_CHECKING:
     from wsrooms_kafka.transport import KafkaTransport
@@ -31,8 +31,15 @@ LOOK = 0.02
 """Seconds between two looks for the leaders of a topic that was just made."""
 
 
-async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> int:
+async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport, *, first: bool) -> int:
     """See that the topic is there, with a leader for each partition.
+
+    Args:
+        admin: Whom to ask.
+        transport: For whom.
+        first: Whether it is made before it is looked for: a broker may make what is looked
+            for, and as it likes. Later that would be in the way of those who reconnect,
+            since only the controller makes topics, which may be the broker that has died.
 
     Returns:
         How many partitions it has.
@@ -42,26 +49,20 @@ async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> int:
         TransportUnavailable: It is not there, and must not or cannot be made.
         KafkaError: Anything else that aiokafka says.
     """
-    topic, options, where = transport.topic, transport.options, transport.where
-    refusal = await _made(admin, transport) if options.create_topic else None
+    topic, options = transport.topic, transport.options
     more = options.create_topic
+    made = more and first
+    refusal = await _made(admin, transport) if made else None
     while True:
         (found,) = await admin.describe_topics([topic])
         error = for_code(found["error_code"])
         if error is TopicAuthorizationFailedError:
-            raise PermissionDenied(topic, f"{where} denies describing the topic {topic}")
-        if error is UnknownTopicOrPartitionError and not options.create_topic:
-            raise TransportUnavailable(
-                f"{where} has no topic {topic}, and option create_topic is off: create it"
-            )
-        if error is UnknownTopicOrPartitionError and refusal is not None:
-            if refusal is TopicAuthorizationFailedError:
-                raise PermissionDenied(
-                    topic, f"{where} has no topic {topic}, and denies creating it"
-                )
-            raise TransportUnavailable(
-                f"{where} has no topic {topic}, and it cannot be created: {refusal.__name__}"
-            )
+            raise PermissionDenied(topic, f"{transport.where} denies describing the topic {topic}")
+        if error is UnknownTopicOrPartitionError:
+            if options.create_topic and not made:
+                made, refusal = True, await _made(admin, transport)
+            elif not options.create_topic or refusal is not None:
+                raise _absent(transport, refusal)
         partitions = found["partitions"]
         if partitions and all(each["leader"] >= 0 for each in partitions):
             if not more or len(partitions) >= options.partitions:
@@ -69,6 +70,16 @@ async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> int:
             # Made by somebody else, or anew by the broker itself when it was gone: of one.
             more = await _enlarged(admin, transport)
         await asyncio.sleep(LOOK)
+
+
+def _absent(transport: KafkaTransport, refusal: type[Exception] | None) -> TransportError:
+    """The error of a topic that is not there, and could not be made because of ``refusal``."""
+    topic, missing = transport.topic, f"{transport.where} has no topic {transport.topic}"
+    if refusal is None:
+        return TransportUnavailable(f"{missing}, and option create_topic is off: create it")
+    if refusal is TopicAuthorizationFailedError:
+        return PermissionDenied(topic, f"{missing}, and denies creating it")
+    return TransportUnavailable(f"{missing}, and it cannot be created: {refusal.__name__}")
 
 
 async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[Exception] | None:

@@ -1,9 +1,8 @@
 """What the transports of brokers have in common: life, state, supervision, probes.
 
-:class:`BrokerTransport` is their base. It owns the :class:`Exchange` (what is to go out
-and to come in) and keeps the connections, its *links*, alive: each is connected, watched,
-given up when it is dead, and connected again after a backoff, for ever. What differs from
-broker to broker is in the links.
+:class:`BrokerTransport` owns the :class:`Exchange` (what is to go out and to come in) and keeps
+its connections, the *links*, alive: each is connected, watched, given up when it is dead, and
+connected again after a backoff, for ever. What differs from broker to broker is in the links.
 """
 
 from __future__ import annotations
@@ -45,12 +44,11 @@ STEADY = 1.0
 RESUME = 1.5
 """Seconds after an outage in which nothing is published, if the broker keeps no log.
 
-All other instances lost it too. They try again within a second (the longest backoff), and
-what waited for the broker would be taken for nobody if it went out before they hear again.
+All others lost it too. They try again within a second (the longest backoff), and what waited
+for the broker would be taken for nobody if it went out before they hear again.
 """
 
-START_TASKS = 2
-"""The first link and the watch."""
+START_TASKS = 2  # the first link and the watch
 
 
 class BrokerTransport(ABC):
@@ -446,6 +444,8 @@ class BrokerTransport(ABC):
             link.tick(now, late)
         if self.exchange.wishes.due is not None or len(self.exchange.outbox):
             self._wake()
+        if any(link.behind for link in self._connected):
+            late += self.options.ping_interval / TICKS  # what comes does: the probe will
         self._look_at_probe(now, late)
 
     # Probes

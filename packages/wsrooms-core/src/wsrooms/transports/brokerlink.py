@@ -14,6 +14,11 @@ __all__ = ["BrokerLink"]
 class BrokerLink(ABC):
     """One connection to the broker, which the transport connects again whenever it is lost."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether it still brings what was published long ago: a probe is behind that."""
+        return False
+
     @abstractmethod
     async def connect(self) -> None:
         """Connect and log in.

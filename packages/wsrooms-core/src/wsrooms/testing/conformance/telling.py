@@ -85,7 +85,8 @@ class Moves:
 
     async def by(self, what: str, *, but: str = "", **expected: int) -> None:
         """Wait until ``what`` has moved the counters by ``expected``, and no other ``but`` one."""
-        wanted = {name: step for name, step in expected.items() if name in self._before}
+        known = {name: step for name, step in expected.items() if name in self._before}
+        wanted = {name: step for name, step in known.items() if step}
 
         def moved() -> dict[str, int]:
             now = self._instance.stats
