@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["asked", "cause", "primed", "watched"]
 
-NO_LOGINS = IllegalSaslStateError.errno
+NO_LOGINS: int = IllegalSaslStateError.errno
 """What a port answers that knows no logins."""
 
-FAILURES = (KafkaError, OSError, TimeoutError)
+FAILURES: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)
 """What aiokafka raises where a broker does not do what it is asked."""
 
 BREAKS = ("CONNECTION_BROKEN", "CONNECTION_TIMEOUT", "OUT_OF_SYNC")

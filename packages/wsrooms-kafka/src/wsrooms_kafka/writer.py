@@ -44,7 +44,11 @@ CHUNK_BYTES = 256 * 1024
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
 
-REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, InvalidTimestampError)
+REFUSALS: tuple[type[Exception], ...] = (
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    InvalidTimestampError,
+)
 """What Kafka would say again: of messages, and not of the connection."""
 
 GRACE = 1.0
