@@ -50,7 +50,11 @@ def proxy_of(server: KafkaServer) -> TcpProxy:
 
 
 class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
-    """A server of Kafka, alone, and on it a topic of this rig's own."""
+    """A server of Kafka, alone, and on it a topic of this rig's own.
+
+    Attributes:
+        outbox_age: How long messages of its transports wait, unless a case says otherwise.
+    """
 
     scheme = "kafka"
     # A connection to Kafka takes too many round trips for a busy machine's second.
@@ -70,11 +74,12 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         self.restart_keeps_log = server.real
         if not server.real:
             self.proxy = None
+        self.outbox_age = RESTART
         self.namespace = secrets.token_hex(4)
         self.topic = f"wsrooms-{self.namespace}"
 
     def made(self, url: str, **options: Any) -> KafkaTransport:
-        given: dict[str, Any] = {"namespace": self.namespace, "outbox_age": RESTART}
+        given: dict[str, Any] = {"namespace": self.namespace, "outbox_age": self.outbox_age}
         if not self.server.real:
             given["fetch_max_wait"] = 0.02  # Tansu does not wake who waits for messages
         return super().made(url, **{**given, **options})
@@ -158,9 +163,11 @@ class KafkaLogin:
         self._proxy = proxy
         self._rig = rig
 
-    def transport(self, scheme: str = "kafka", **options: Any) -> KafkaTransport:
-        given = {"username": self.name, "password": self.password, "sasl_mechanism": MECHANISM}
-        return self._rig.made(f"{scheme}://{self.at}", **{**given, **options})
+    def transport(
+        self, scheme: str = "kafka", password: str | None = None, **options: Any
+    ) -> KafkaTransport:
+        url = f"{scheme}://{self.name}:{password or self.password}@{self.at}"
+        return self._rig.made(url, sasl_mechanism=MECHANISM, **options)
 
     async def grant(self) -> None:
         await self._rig.server.rights.add_user(self.name, self.password, MECHANISM)
