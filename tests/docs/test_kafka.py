@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 import wsrooms_kafka
 from tests.brokers import kafka_server
 from tests.brokers.kafka_rights import Operation
-from wsrooms.errors import PayloadTooLarge, PermissionDenied
+from wsrooms.errors import PayloadTooLarge, PermissionDenied, TransportUnavailable
 from wsrooms.transports import PROBE_PREFIX, SERVER_CHANNEL
 from wsrooms_kafka import KafkaOptions, KafkaTransport
 
@@ -39,10 +39,18 @@ ADDRESS, TLS_ADDRESS = "localhost:9092", "localhost:9093"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kafka() -> AsyncIterator[KafkaServer]:
-    """Run one for all: it lets users in by both mechanisms, and grants nothing."""
-    users = {"wsrooms": "p@ssword"}
+    """Run one for all: it lets users in by both mechanisms, and grants them nothing."""
     async with kafka_server(
-        sasl="PLAIN,SCRAM-SHA-512", users=users, acls=True, proxies=("SSL", "PLAINTEXT")
+        sasl="PLAIN,SCRAM-SHA-512",
+        users={"wsrooms": "p@ssword"},
+        acls=True,
+        proxies=("SSL", "PLAINTEXT", "SSL"),
+        settings={
+            "listener.name.proxied2.ssl.client.auth": "required",
+            "listener.name.proxied2.ssl.truststore.type": "PEM",
+            "listener.name.proxied2.ssl.truststore.location": "ca.pem",
+            "ssl.principal.mapping.rules": "RULE:^.*$/wsrooms/",
+        },
     ) as server:
         yield server
 
@@ -110,6 +118,24 @@ async def test_tls_with_an_authority_of_ones_own_is_spoken(kafka: KafkaServer) -
         changes = {TLS_ADDRESS: f"{proxy.host}:{proxy.port}", "ca.pem": str(kafka.certificates.ca)}
         one = shown(PROGRAM, "by_tls", changes)
         assert await heard(one, one.replica()) == ["hello"]
+
+
+async def test_a_listener_may_want_a_certificate_of_the_instance(kafka: KafkaServer) -> None:
+    certificates = kafka.certificates
+    assert certificates is not None
+    for rights in NEEDED, TO_MAKE:
+        await kafka.rights.grant("wsrooms", "wsrooms-known", *rights)
+    async with kafka.proxy(2) as proxy:
+        url = f"kafka+ssl://{proxy.host}:{proxy.port}?namespace=known"
+        one = KafkaTransport(
+            url,
+            ssl_ca_certs=str(certificates.ca),
+            ssl_certfile=str(certificates.client_certificate),
+            ssl_keyfile=str(certificates.client_key),
+        )
+        assert await heard(one, one.replica()) == ["hello"]
+        with pytest.raises(TransportUnavailable):
+            await KafkaTransport(url, ssl_ca_certs=str(certificates.ca)).start()
 
 
 async def test_several_brokers_are_one_that_is_there(kafka: KafkaServer) -> None:
