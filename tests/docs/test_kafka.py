@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 import wsrooms_kafka
 from tests.brokers import kafka_server
 from tests.brokers.kafka_rights import Operation
-from wsrooms.errors import PayloadTooLarge, PermissionDenied, TransportUnavailable
+from wsrooms.errors import PayloadTooLarge, TransportUnavailable
 from wsrooms.transports import PROBE_PREFIX, SERVER_CHANNEL
 from wsrooms_kafka import KafkaOptions, KafkaTransport
 
@@ -214,16 +214,7 @@ async def test_a_message_is_written_as_the_page_says(kafka: KafkaServer) -> None
     assert records[room.encode()].value == b"hello"
 
 
-# Users
-
-
-async def refused(kafka: KafkaServer, namespace: str, *rights: Operation) -> str:
-    """What a user is told at the start who may do no more."""
-    if rights:
-        await kafka.rights.grant("wsrooms", f"wsrooms-{namespace}", *rights)
-    with pytest.raises(PermissionDenied) as caught:
-        await user(kafka, namespace).start()
-    return str(caught.value)
+# Users: what happens without each right is in tests/kafka/test_rights.py
 
 
 def user(kafka: KafkaServer, namespace: str) -> KafkaTransport:
@@ -234,33 +225,6 @@ async def test_read_and_write_are_enough_where_the_topic_is(kafka: KafkaServer) 
     await make_topic(kafka, "wsrooms-enough", 8)
     await kafka.rights.grant("wsrooms", "wsrooms-enough", *NEEDED)
     assert await heard(user(kafka, "enough"), user(kafka, "enough")) == ["hello"]
-
-
-async def test_without_any_right_the_start_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-closed", 8)
-    assert "describing" in await refused(kafka, "closed")
-
-
-async def test_without_the_right_to_read_the_start_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-unread", 8)
-    assert "reading" in await refused(kafka, "unread", Operation.WRITE)
-
-
-async def test_without_the_right_to_create_a_missing_topic_is_told(kafka: KafkaServer) -> None:
-    assert "creating" in await refused(kafka, "missing", *NEEDED)
-
-
-async def test_without_the_right_to_write_each_message_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-unwritten", 8)
-    await kafka.rights.grant("wsrooms", "wsrooms-unwritten", Operation.READ)
-    one = user(kafka, "unwritten")
-    await one.start()
-    try:
-        with pytest.raises(PermissionDenied):
-            await one.publish("ws:room:tea", "hello")
-        await one.subscribe("ws:room:tea", print)
-    finally:
-        await one.close()
 
 
 async def test_without_the_right_to_alter_a_topic_is_taken_as_it_is(
