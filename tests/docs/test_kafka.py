@@ -178,7 +178,7 @@ async def test_a_topic_that_was_made_beforehand_is_taken(kafka: KafkaServer) -> 
         assert await heard(one, one.replica()) == ["hello"]
 
 
-async def test_the_table_of_the_topic_has_what_the_command_says() -> None:
+def test_the_table_of_the_topic_has_what_the_command_says() -> None:
     rows = dict(re.findall(r"^\| `([\w.-]+)` \| `?([\w.]+)`? \| [^|]+ \|$", PAGE, re.MULTILINE))
     said = {**SETTINGS, "partitions": value(TOPIC, "--partitions")}
     said["replication-factor"] = value(TOPIC, "--replication-factor")
