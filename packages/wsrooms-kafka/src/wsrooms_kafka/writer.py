@@ -148,7 +148,7 @@ class Writer:
                 self._transport.exchange.settled(outcomes)
             finally:
                 for _, future in sent.values():
-                    future.cancel()  # so that nobody misses its error
+                    future.add_done_callback(_seen)
             if failure is not None:
                 raise TransportUnavailable(
                     f"{self._transport.where} has not taken messages: {failure!r}"
@@ -187,3 +187,9 @@ class Writer:
         return PermissionDenied(
             message.channel, f"{transport.where} denies writing to the topic {transport.topic}"
         )
+
+
+def _seen(future: asyncio.Future[RecordMetadata]) -> None:
+    """Its error is of no use to anybody any more, and would be logged as one that was missed."""
+    if not future.cancelled():
+        future.exception()
