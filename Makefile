@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench costs slow-reader soak simulate mutants docs coverage constraints clean
+.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants docs coverage constraints clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -15,6 +15,7 @@ help:
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
 	@echo "make costs        what each transport costs by itself  (ARGS='--write' renews the docs)"
+	@echo "make kafka-costs  Kafka's settings and the rooms of others  (ARGS='--write' renews the docs)"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
@@ -57,6 +58,9 @@ bench:
 
 costs:
 	$(IN) bench python benchmarks/transport_cost.py $(ARGS)
+
+kafka-costs:
+	$(IN) bench python benchmarks/kafka_cost.py $(ARGS)
 
 slow-reader:
 	$(IN) bench python tools/slow_reader.py $(ARGS)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.machine import Cores
 
-__all__ = ["Failed", "Process", "ServerProcess", "Watched", "free_port"]
+__all__ = ["START_WITHIN", "Failed", "Process", "ServerProcess", "Watched", "free_port"]
 
 START_WITHIN = 20.0
 
@@ -88,7 +88,12 @@ class Watched:
 
 
 class Process(Watched):
-    """A program that listens on a port of 127.0.0.1, from start to stop."""
+    """A program that listens on a port of 127.0.0.1, from start to stop.
+
+    Attributes:
+        port: Where it listens.
+        log: What it says.
+    """
 
     def __init__(
         self, command: list[str], port: int, log: str, *, within: float = START_WITHIN
@@ -99,10 +104,10 @@ class Process(Watched):
             Failed: It does not.
         """
         self.port = port
-        file = MADE / "logs" / f"{log}.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        self.log = MADE / "logs" / f"{log}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "NODE_PATH": str(NODE_MODULES), "NODE_ENV": "production"}
-        with file.open("wb") as output:
+        with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
                 stdout=output,
@@ -113,21 +118,25 @@ class Process(Watched):
             )
         self.pid = self._process.pid
         try:
-            self._wait_until_it_accepts(file, within)
+            self._wait_until_it_accepts(within)
         except BaseException:
             self.stop()
             raise
 
-    def _wait_until_it_accepts(self, log: Path, within: float) -> None:
+    def _wait_until_it_accepts(self, within: float) -> None:
         give_up = time.monotonic() + within
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > give_up:
-                    raise Failed(f"it did not start: {_last_line(log)}") from None
-                time.sleep(0.02)
+        while not self.accepts():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                raise Failed(f"it did not start: {_last_line(self.log)}")
+            time.sleep(0.02)
+
+    def accepts(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End it; whatever it does at its end is not measured."""

@@ -56,6 +56,8 @@ LOGGING = """Configuration:
 """
 JAVA = (
     "java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
+    # A quarter of what a start costs would be a look at the code of a release.
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote "
     "-Dlog4j2.configurationFile=log4j2.yaml -cp '/opt/kafka/libs/*'"
 )
 
@@ -84,7 +86,9 @@ def kafka_images() -> list[str]:
 
 
 def _new_id() -> str:
-    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # As Kafka writes it; what begins with a dash its own tool takes for an option.
+    made = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return _new_id() if made.startswith("-") else made
 
 
 @dataclass

@@ -28,6 +28,9 @@ BEFORE_ALL, BEFORE_LOGINS, BEFORE_TLS = range(3)
 MECHANISM = "SCRAM-SHA-256"
 """With which users come and go while a server runs."""
 
+RESTART = 60.0
+"""Seconds that a killed server may take to be back; what is published meanwhile waits."""
+
 PARTITIONS = KafkaOptions().partitions
 
 
@@ -50,7 +53,10 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
     """A server of Kafka, alone, and on it a topic of this rig's own."""
 
     scheme = "kafka"
-    options = frozenset(field.name for field in dataclasses.fields(KafkaOptions))
+    # A connection to Kafka takes too many round trips for a busy machine's second.
+    options = frozenset(field.name for field in dataclasses.fields(KafkaOptions)) - {
+        "connect_timeout"
+    }
     keeps_log = True
 
     def __init__(
@@ -68,7 +74,10 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         self.topic = f"wsrooms-{self.namespace}"
 
     def made(self, url: str, **options: Any) -> KafkaTransport:
-        return super().made(url, **{"namespace": self.namespace, **options})
+        given: dict[str, Any] = {"namespace": self.namespace, "outbox_age": RESTART}
+        if not self.server.real:
+            given["fetch_max_wait"] = 0.02  # Tansu does not wake who waits for messages
+        return super().made(url, **{**given, **options})
 
     async def publish_raw(self, channel: str, data: bytes) -> None:
         # What others have before their payloads is in headers here.
@@ -89,6 +98,7 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
             await producer.stop()
 
     async def forget(self) -> None:
+        self._needs_kafka("errors for who reads on where the log has no end yet")
         async with self.server.admin() as admin:
             await admin.delete_topics([self.topic])
 

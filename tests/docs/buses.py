@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.brokers import Server, nats_server, redis_server
+from tests.brokers import Server, kafka_server, nats_server, redis_server
 from wsrooms.transports import BrokerOptions, BrokerTransport
+from wsrooms_kafka import KafkaOptions, KafkaTransport
 from wsrooms_nats import NatsOptions, NatsTransport
 from wsrooms_redis import RedisOptions, RedisTransport
 
@@ -53,6 +54,14 @@ class Bus:
 
 
 BUSES = (
+    Bus(
+        "kafka",
+        KafkaTransport,
+        KafkaOptions,
+        kafka_server,
+        "localhost:9092",
+        ("docs/transports/kafka.md",),
+    ),
     Bus(
         "nats",
         NatsTransport,

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from wsrooms.errors import UnknownOption
 
@@ -14,11 +15,21 @@ from .buses import BUSES, at, heard, shown
 from .programs import EXAMPLES, ROOT, client, load
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.brokers import Server
     from wsrooms import WsApp
 
     from .buses import Bus
 
-pytestmark = pytest.mark.parametrize("bus", BUSES, ids=lambda bus: bus.name)
+pytestmark = pytest.mark.parametrize("bus", BUSES, ids=lambda bus: bus.name, scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(bus: Bus) -> AsyncIterator[Server]:
+    """Run one for all tests of its kind: Kafka takes some seconds to start."""
+    async with bus.server() as server:
+        yield server
 
 
 # The table of options
@@ -38,7 +49,8 @@ def test_the_options_that_a_url_does_not_take_are_called_keyword_only(bus: Bus) 
 
 
 def test_each_duration_and_each_size_has_its_unit(bus: Bus) -> None:
-    units = {"float": ("s",), "int": ("bytes", "messages"), "bool": ("",), "str": ("", "file")}
+    things = ("bytes", "messages", "partitions", "brokers")
+    units = {"float": ("s",), "int": things, "bool": ("",), "str": ("", "file")}
     kinds = {field.name: str(field.type) for field in dataclasses.fields(bus.options)}
     for name, _, unit, _ in bus.table:
         allowed = units.get(kinds[name].removesuffix(" | None"), ("",))
@@ -55,31 +67,28 @@ def test_the_page_shows_every_transport_of_the_example(bus: Bus) -> None:
     assert set(re.findall(line, bus.page, re.MULTILINE)) == sections
 
 
-async def test_the_app_of_three_lines_is_up(bus: Bus) -> None:
-    async with bus.server() as server:
-        app: WsApp = load(bus.example, {bus.address: at(server)}).ws
-        async with app.serving():
-            assert app.health().state == "up"
+async def test_the_app_of_three_lines_is_up(bus: Bus, server: Server) -> None:
+    app: WsApp = load(bus.example, {bus.address: at(server)}).ws
+    async with app.serving():
+        assert app.health().state == "up"
 
 
-async def test_options_by_keywords_and_by_url_are_the_same(bus: Bus) -> None:
-    async with bus.server() as server:
-        by_keywords = shown(bus.example, "by_keywords", {bus.address: at(server)})
-        by_url = shown(bus.example, "by_url", {bus.address: at(server)})
-        assert by_keywords.options == by_url.options
-        assert by_keywords.options.namespace == "staging"
-        assert await heard(by_keywords, by_url) == ["hello"]
+async def test_options_by_keywords_and_by_url_are_the_same(bus: Bus, server: Server) -> None:
+    by_keywords = shown(bus.example, "by_keywords", {bus.address: at(server)})
+    by_url = shown(bus.example, "by_url", {bus.address: at(server)})
+    assert by_keywords.options == by_url.options
+    assert by_keywords.options.namespace == "staging"
+    assert await heard(by_keywords, by_url) == ["hello"]
 
 
-async def test_the_packages_readme_shows_an_app_that_is_up(bus: Bus) -> None:
+async def test_the_packages_readme_shows_an_app_that_is_up(bus: Bus, server: Server) -> None:
     page = (ROOT / f"packages/wsrooms-{bus.name}/README.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert bus.address in code
     names: dict[str, WsApp] = {}
-    async with bus.server() as server:
-        exec(code.replace(bus.address, at(server)), names)
-        async with names["ws"].serving():
-            assert names["ws"].health().state == "up"
+    exec(code.replace(bus.address, at(server)), names)
+    async with names["ws"].serving():
+        assert names["ws"].health().state == "up"
 
 
 # From one process to two
@@ -89,20 +98,19 @@ def diffs(page: str) -> list[str]:
     return re.findall(r"^```diff\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.M | re.S)
 
 
-async def test_one_changed_line_makes_two_of_the_chat_one(bus: Bus) -> None:
+async def test_one_changed_line_makes_two_of_the_chat_one(bus: Bus, server: Server) -> None:
     [changed] = {diff for page in bus.pages for diff in diffs(page)}
     old, new = changed.splitlines()
     assert (old[0], new[0]) == ("-", "+")
-    async with bus.server() as server:
-        changes = {old[1:]: new[1:].replace(bus.address, at(server))}
-        one, other = load("chat.py", changes).ws, load("chat.py", changes).ws
-        async with (
-            one.serving() as here,
-            other.serving() as there,
-            client(here.url) as ann,
-            client(there.url) as bob,
-        ):
-            for each in (ann, bob):
-                assert await each.call("join", "/chat/general") == {"data": {"joined": True}}
-            await ann.send("message", "/chat/general", data="hello")
-            assert (await bob.receive())["data"] == "hello"
+    changes = {old[1:]: new[1:].replace(bus.address, at(server))}
+    one, other = load("chat.py", changes).ws, load("chat.py", changes).ws
+    async with (
+        one.serving() as here,
+        other.serving() as there,
+        client(here.url) as ann,
+        client(there.url) as bob,
+    ):
+        for each in (ann, bob):
+            assert await each.call("join", "/chat/general") == {"data": {"joined": True}}
+        await ann.send("message", "/chat/general", data="hello")
+        assert (await bob.receive())["data"] == "hello"

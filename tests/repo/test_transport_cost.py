@@ -97,9 +97,12 @@ def test_a_transport_and_its_library_are_measured_in_everything(
         assert [burst["count"] for burst in each["bursts"]] == [100, 400, 400]
         assert all(seconds > 0 for burst in each["bursts"] for seconds in burst["each_s"])
         assert 0 < each["p50_us"] <= each["p99_us"]
-        assert each["subscriptions"] >= 200
+        assert each["subscriptions"] >= 200 * BROKERS[broker].knows_rooms
         assert each["traced_bytes"] > 0
-    assert 0 < found[OURS[broker]]["restored_s"] < 30
+    if BROKERS[broker].knows_rooms:
+        assert 0 < found[OURS[broker]]["restored_s"] < 30
+    else:
+        assert found[OURS[broker]]["restored_s"] is None
     assert found[LIBRARIES[broker]]["restored_s"] is None
 
 

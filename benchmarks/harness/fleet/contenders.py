@@ -19,7 +19,7 @@ from benchmarks.harness.contenders import why_not as why_not_alone
 from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.results import BINARIES
 
-__all__ = ["FLEETS", "OURS", "OVER_REDIS", "QUICK", "why_not"]
+__all__ = ["FLEETS", "OURS", "OVER_REDIS", "QUICK", "WITHOUT_GOAL", "why_not"]
 
 OURS = "wsrooms-"
 """How the names of ours begin; the broker follows, and the loop."""
@@ -124,6 +124,9 @@ OVER_REDIS = {
     if broker != "redis"
 }
 """Ours over another broker, and the same over Redis."""
+
+WITHOUT_GOAL = [f"{OURS}kafka-{loop}" for loop in LOOPS]
+"""Their broker writes every message into a log first, which no rival's does."""
 
 
 def why_not(contender: Contender) -> str | None:

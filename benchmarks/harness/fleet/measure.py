@@ -208,7 +208,7 @@ class FleetBench:
             )
 
     def restart(self, contender: Contender, fleet: Fleet) -> Restart:
-        """How long it takes until all is as before when the broker has lost its memory.
+        """How long it takes until all is as before when the broker was killed.
 
         Raises:
             Failed: A join was refused, or a message not heard before.
@@ -222,7 +222,7 @@ class FleetBench:
                 raise Failed(f"only {heard} of {self.rooms} rooms heard before the restart")
             channels = fleet.broker.subscriptions()
             crowd.may_close = True
-            fleet.broker.stop()
+            fleet.broker.fall()
             talk = _Talk(crowd, speaker, fleet.talks.port, self.rooms)
             talk.go_on(OUTAGE)
             fleet.broker = fleet.broker.anew()

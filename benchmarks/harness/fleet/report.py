@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.harness.figures import conditions, middle, overloaded, rate_of
-from benchmarks.harness.fleet.contenders import OURS, OVER_REDIS
+from benchmarks.harness.fleet.contenders import OURS, OVER_REDIS, WITHOUT_GOAL
 from benchmarks.harness.fleet.scenarios import SCENARIOS
 from benchmarks.harness.tables import Row, table, thousands
 
@@ -159,7 +159,7 @@ def _ratios(results: Results) -> list[str]:
             ratios = _paired(results, name, server, rivals)
             if ratios:
                 spread = f"({min(ratios):.2f}…{max(ratios):.2f})"
-                goal = f"{GOALS[name, rival]:g} ×"
+                goal = "–" if server in WITHOUT_GOAL else f"{GOALS[name, rival]:g} ×"
                 cpu = _least_cpu(results, name, rivals) / _least_cpu(results, name, [server])
                 ratio, by_cpu = f"**{median(ratios):.2f} ×**", f"{cpu:.2f} ×"
                 rows.append([name, server, rival, ratio, spread, by_cpu, goal])
@@ -354,8 +354,7 @@ def _restarts(results: Results) -> list[str]:
         rows.append(
             [
                 server,
-                _seconds(found, lambda each: each.channels_s),
-                f"{found[-1].channels_after:,} of {found[-1].channels:,}",
+                *_channels(found),
                 _seconds(found, lambda each: each.heard_s),
                 f"{min(each.heard for each in found):,}",
                 f"{max(each.lost for each in found):,} of {found[-1].said:,}",
@@ -373,6 +372,14 @@ def _restarts(results: Results) -> list[str]:
         "how many that were said meanwhile were lost, and how many clients were thrown out."
     )
     return [told, "", *table(heads, rows)] if rows else []
+
+
+def _channels(found: Sequence[Restart]) -> list[str]:
+    last = found[-1]
+    if not last.channels:
+        return ["–", "–"]  # the broker is not told who hears what
+    back = _seconds(found, lambda each: each.channels_s)
+    return [back, f"{last.channels_after:,} of {last.channels:,}"]
 
 
 def _seconds(found: Sequence[Restart], get: Callable[[Restart], float | None]) -> str:

@@ -14,7 +14,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from benchmarks.harness.transports.subjects import SUBJECTS, Subject
+from benchmarks.harness.transports.subjects import SUBJECTS, Ours, Subject
 
 __all__ = ["CHANNEL", "PAYLOAD"]
 
@@ -24,6 +24,9 @@ PAYLOAD = '{"event":"message","path":"/chat/general","params":{"room":"general"}
 """As a room's members are sent it; the data is a time and what makes it 200 bytes."""
 
 SIZE = 200
+
+EACH = 0.001
+"""Seconds between the messages of a flood."""
 
 
 class Child:
@@ -47,6 +50,7 @@ class Child:
             "heard": self.heard,
             "talk": self.talk,
             "pace": self.pace,
+            "flood": self.flood,
             "rooms": self.rooms,
             "traced": self.traced,
         }
@@ -87,6 +91,21 @@ class Child:
             at += every
             await asyncio.sleep(max(0, at - time.monotonic()))
             await self._subject.say(CHANNEL, _payload(), 1)
+
+    async def flood(self, rate: int, seconds: float, rooms: int) -> int:
+        """Say so many a second, spread over so many other channels; returns how many it were.
+
+        They go out as those of many instances would: a few every millisecond.
+        """
+        assert isinstance(self._subject, Ours)
+        names = [f"ws:room:/chat/{n}" for n in range(rooms)]
+        payload, said, began = _payload(), 0, time.monotonic()
+        while (gone := time.monotonic() - began) < seconds:
+            due = int(gone * rate)
+            self._subject.spread([names[n % rooms] for n in range(said, due)], payload)
+            said = due
+            await asyncio.sleep(EACH)
+        return said
 
     async def rooms(self, count: int) -> float:
         """Subscribe to so many at once; returns the seconds until the last is confirmed."""

@@ -20,9 +20,9 @@ from benchmarks.harness.server import Failed
 from benchmarks.harness.transports.measure import measure
 from benchmarks.harness.transports.report import publish, summary
 from benchmarks.harness.transports.results import Cost, Costs
-from benchmarks.harness.transports.subjects import LIBRARIES, OURS, SUBJECTS
+from benchmarks.harness.transports.subjects import LIBRARIES, MODULES, OURS, SUBJECTS
 
-__all__ = ["main"]
+__all__ = ["main", "versions_of", "why_not"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _measure(options: argparse.Namespace) -> Costs:
     for name in names:
         if name not in SUBJECTS:
             raise CannotMeasure(f"there is no {name!r}; there are {', '.join(SUBJECTS)}")
-    skipped = {name: reason for name in names if (reason := _why_not(name))}
+    skipped = {name: reason for name in names if (reason := why_not(name))}
     for name, reason in skipped.items():
         print(f"wsrooms: {name} is skipped: {reason}")
     able = [name for name in names if name not in skipped]
@@ -74,7 +74,7 @@ def _measure(options: argparse.Namespace) -> Costs:
     costs = Costs(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
-        versions=_versions(able),
+        versions=versions_of(able),
         skipped=skipped,
         costs=[],
     )
@@ -97,16 +97,17 @@ def _measure(options: argparse.Namespace) -> Costs:
     return costs
 
 
-def _why_not(name: str) -> str | None:
+def why_not(name: str) -> str | None:
+    """Why this subject cannot be measured here; None if it can."""
     kind, _ = SUBJECTS[name]
     reason = BROKERS[kind].why_not()
     if reason is not None:
         return reason
-    wanted = f"wsrooms_{kind}" if name == OURS[kind] else kind
+    wanted = f"wsrooms_{kind}" if name == OURS[kind] else MODULES[kind]
     return None if importlib.util.find_spec(wanted) else f"{wanted} cannot be imported"
 
 
-def _versions(names: list[str]) -> dict[str, str]:
+def versions_of(names: list[str]) -> dict[str, str]:
     """Of what is measured: nothing serves WebSockets here."""
     known = versions({})
     found: dict[str, str] = {

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.machine import Cores
-from benchmarks.harness.results import MADE
-from benchmarks.harness.server import Failed, Watched
+from benchmarks.harness.server import Failed
 from benchmarks.harness.transports.results import Burst, Cost
 from benchmarks.harness.transports.subjects import OURS, SUBJECTS
+from benchmarks.harness.transports.worker import Worker
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from benchmarks.harness.fleet.brokers import Broker
 
 __all__ = ["measure"]
 
 BURSTS = ((1, 4), (20, 1), (100, 1))
 """How many go at a time, and which part of all messages: single ones take long."""
+
+WARM_UP = 10
+"""Which part of all messages goes before: a broker in Java takes long to become fast."""
 
 PACED = 20
 """Which part of all messages is timed on its way."""
@@ -56,27 +52,47 @@ def measure(name: str, repetition: int, *, rooms: int, messages: int, idle: floa
     """
     kind, _ = SUBJECTS[name]
     cost = Cost(subject=name, repetition=repetition, rooms=rooms)
+    make = BROKERS[kind]
     log = f"transports-{name}"
-    with BROKERS[kind](EVERYWHERE, log) as broker:
+    with make(EVERYWHERE, log) as broker:
         _messages(name, broker, cost, messages)
-    with BROKERS[kind](EVERYWHERE, log) as broker, _Child(name, broker.url) as child:
-        cost.traced_bytes = child.do("traced", count=rooms)
-    with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(BROKERS[kind](EVERYWHERE, log))
-        child = stack.enter_context(_Child(name, broker.url))
+        if not make.knows_rooms:
+            # Of what is asked of it next it learns nothing, and some take long to start.
+            _traced(name, broker, cost)
+            _hosted(name, broker, cost, idle)
+            return cost
+    with make(EVERYWHERE, log) as broker:
+        _traced(name, broker, cost)
+    with make(EVERYWHERE, log) as broker:
+        _hosted(name, broker, cost, idle)
+    return cost
+
+
+def _traced(name: str, broker: Broker, cost: Cost) -> None:
+    """What many subscriptions take of Python's memory, whose tracing slows everything down."""
+    with Worker(name, broker.url) as child:
+        cost.traced_bytes = child.do("traced", count=cost.rooms)
+
+
+def _hosted(name: str, broker: Broker, cost: Cost, idle: float) -> None:
+    """What many subscriptions take besides, while nobody says anything, and after a restart."""
+    with Worker(name, broker.url) as child:
         _subscriptions(child, broker, cost)
         cost.idle_share = child.idle_share(idle)
-        if name in OURS.values():
-            broker.stop()
+        if name in OURS.values() and broker.knows_rooms:
+            broker.fall()
             with broker.anew() as again:
                 _restored(child, again, cost)
-    return cost
 
 
 def _messages(name: str, broker: Broker, cost: Cost, messages: int) -> None:
     """What a message costs on its way from one process to another, and how long it takes."""
-    with _Child(name, broker.url) as hears, _Child(name, broker.url) as talks:
+    with Worker(name, broker.url) as hears, Worker(name, broker.url) as talks:
         hears.do("listen")
+        warm = messages // WARM_UP
+        hears.do("expect", count=warm, timed=False)
+        talks.do("talk", count=warm, burst=1)
+        hears.do("heard")
         for burst, part in BURSTS:
             count = messages // part // burst * burst
             hears.do("expect", count=count, timed=False)
@@ -96,7 +112,7 @@ def _messages(name: str, broker: Broker, cost: Cost, messages: int) -> None:
         hears.do("close")
 
 
-def _subscriptions(child: _Child, broker: Broker, cost: Cost) -> None:
+def _subscriptions(child: Worker, broker: Broker, cost: Cost) -> None:
     """What many of them take: time and memory."""
     child.rest(within=3)
     before = child.resident_kb(), broker.resident_kb()
@@ -109,7 +125,7 @@ def _subscriptions(child: _Child, broker: Broker, cost: Cost) -> None:
     cost.subscriptions = broker.subscriptions()
 
 
-def _restored(child: _Child, broker: Broker, cost: Cost) -> None:
+def _restored(child: Worker, broker: Broker, cost: Cost) -> None:
     """Wait until a broker that knew nothing has all subscriptions again."""
     began, used = time.monotonic(), child.cpu_seconds()
     while broker.subscriptions() < cost.subscriptions:
@@ -118,60 +134,3 @@ def _restored(child: _Child, broker: Broker, cost: Cost) -> None:
         time.sleep(GLANCE)
     cost.restored_s = time.monotonic() - began
     cost.restored_cpu_s = child.cpu_seconds() - used
-
-
-class _Child(Watched):
-    """A process that has the subject."""
-
-    def __init__(self, name: str, url: str) -> None:
-        """Start it, and let it connect."""
-        log = MADE / "logs" / f"transports-{name}-process.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log
-        command = [sys.executable, "-m", "benchmarks.harness.transports.child", name, url]
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                cwd=Path(__file__).resolve().parents[3],
-            )
-        self.pid = self._process.pid
-        self.do("start")
-
-    def do(self, what: str, **given: object) -> Any:
-        """Tell it to do something; returns what it answers.
-
-        Raises:
-            Failed: It has ended instead.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": what, **given}) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except OSError:
-            answer = ""
-        if not answer:
-            last = self._log.read_text("utf-8", "replace").strip().splitlines()[-1:]
-            raise Failed(f"it ended when told to {what}: {''.join(last)}")
-        return json.loads(answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from benchmarks.harness.results import MADE
-from benchmarks.harness.server import Process, free_port
+from benchmarks.harness.server import START_WITHIN, Process, free_port
 
 if TYPE_CHECKING:
     from benchmarks.harness.machine import Cores
@@ -19,15 +19,19 @@ __all__ = ["Broker", "from_package", "program"]
 
 
 class Broker(Process):
-    """A server that keeps nothing on disk, is set up as it is by itself, and runs beside the load.
+    """A server that is set up as it is by itself, and runs beside the load.
 
     Attributes:
         kind: What the URLs of its transports begin with, and the end of our package's name.
         title: Its name for readers.
+        knows_rooms: Whether it is told which rooms an instance hosts.
+        starts_within: Seconds until it must accept.
     """
 
     kind: ClassVar[str]
     title: ClassVar[str]
+    knows_rooms: ClassVar[bool] = True
+    starts_within: ClassVar[float] = START_WITHIN
 
     def __init__(self, cores: Cores, name: str, port: int = 0) -> None:
         """Start it, on a port of its own unless it has one.
@@ -38,7 +42,8 @@ class Broker(Process):
         port = port or free_port()
         MADE.mkdir(parents=True, exist_ok=True)
         self._cores, self._name = cores, name
-        super().__init__(cores.pinned(self.command(port), load=True), port, f"{name}-{self.kind}")
+        command = cores.pinned(self.command(port), load=True)
+        super().__init__(command, port, f"{name}-{self.kind}", within=self.starts_within)
 
     @property
     def address(self) -> str:
@@ -50,8 +55,12 @@ class Broker(Process):
         """What a transport is given."""
         return f"{self.kind}://{self.address}"
 
+    def fall(self) -> None:
+        """End it at once, so that there may be another one in its place."""
+        self.stop()
+
     def anew(self) -> Self:
-        """Another one in its place, once it has been stopped: it knows nothing."""
+        """Another one in its place, once it has fallen: it knows what it has kept on a disk."""
         return type(self)(self._cores, self._name, self.port)
 
     @abstractmethod

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["asked", "cause", "primed", "watched"]
 
-NO_LOGINS = IllegalSaslStateError.errno
+NO_LOGINS: int = IllegalSaslStateError.errno
 """What a port answers that knows no logins."""
 
-FAILURES = (KafkaError, OSError, TimeoutError)
+FAILURES: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)
 """What aiokafka raises where a broker does not do what it is asked."""
 
 BREAKS = ("CONNECTION_BROKEN", "CONNECTION_TIMEOUT", "OUT_OF_SYNC")
@@ -68,10 +68,10 @@ async def asked(transport: KafkaTransport, given: dict[str, Any]) -> MetadataRes
         TransportUnavailable: None has answered.
     """
     error: TransportError | None = None
-    share = transport.options.connect_timeout / (len(transport.addresses) + 1)
+    share = transport.options.connect_timeout / len(transport.addresses)
     for _ in range(len(transport.addresses)):
         try:
-            async with asyncio.timeout(share):
+            async with asyncio.timeout(0.95 * share):  # before all of it is given up
                 return await _answer(transport, transport.addresses[0], given)
         except TimeoutError:
             error = TransportUnavailable(f"{_name(transport)} did not answer within {share:.2g} s")

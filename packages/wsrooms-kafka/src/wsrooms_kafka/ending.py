@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["end_admin", "end_consumer", "end_producer"]
 
-MOMENT = 0.05
-"""Seconds that a client has to end by itself, which it does where the broker answers."""
+MOMENT = 0.02
+"""Seconds that a client has to end by itself, which it does where nothing is under way."""
 
 
 async def end_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -41,22 +41,18 @@ async def _end(stop: Coroutine[Any, Any, None], client: Any, accumulator: Any = 
     """Run ``stop``; what it waits for is taken from it after a moment.
 
     Nothing public does that. Where a version of aiokafka has other names for what is
-    private, ``stop`` ends by aiokafka's own timeouts, or is left to them.
+    private, ``stop`` ends by aiokafka's own timeouts.
     """
     stopping = asyncio.ensure_future(stop)
-    try:
-        await asyncio.wait([stopping], timeout=MOMENT)
-    finally:
-        if not stopping.done():
-            if accumulator is not None:
-                accumulator.fail_all(KafkaError("closed"))
-            _abort(client)
-    try:
-        await asyncio.shield(stopping)
-    except (KafkaError, KeyError):
-        # A batch that it sends again once it has been failed; the rest is left to be closed.
+    await asyncio.wait([stopping], timeout=MOMENT)
+    if not stopping.done():
+        if accumulator is not None:
+            accumulator.fail_all(KafkaError("closed"))
+            accumulator.reenqueue = _nothing  # what has failed is not sent again
         if client is not None:
-            await client.close()
+            client._maybe_wait_metadata = _at_once  # of which there will be none
+            _abort(client)
+    await stopping
 
 
 def _abort(client: Any) -> None:
@@ -65,3 +61,11 @@ def _abort(client: Any) -> None:
         writer = getattr(connection, "_writer", None)
         if writer is not None:
             writer.transport.abort()
+
+
+def _nothing(_: object) -> None:
+    """In place of what would go on."""
+
+
+async def _at_once() -> None:
+    """In place of what would wait."""

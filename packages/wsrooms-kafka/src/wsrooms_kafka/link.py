@@ -33,6 +33,9 @@ __all__ = ["KafkaLink"]
 METADATA = 5.0
 """Seconds until a change of the topic, or of the cluster, is seen at the latest."""
 
+BACKOFF = 0.05
+"""Seconds until aiokafka tries again what has failed; its end waits that long, too."""
+
 FETCH_BYTES = 256 * 1024
 """In one answer, which has to come within ``confirm_timeout``: a slow line catches up, too."""
 
@@ -88,6 +91,7 @@ class KafkaLink(BrokerLink):
             "client_id": transport.options.client_name,
             "request_timeout_ms": _milliseconds(transport.options.confirm_timeout),
             "metadata_max_age_ms": _milliseconds(METADATA),
+            "retry_backoff_ms": _milliseconds(BACKOFF),
             **await security(transport),
         }
 
@@ -174,28 +178,34 @@ class KafkaLink(BrokerLink):
         raise error
 
     async def close(self) -> None:
-        """Stop both clients, in whatever state they are."""
+        """Stop both clients, in whatever state they are.
+
+        Cancelled, it goes on: what is left of a client would be told in the log for ever.
+        """
         self._reader.end()
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-            for task in tasks:
-                if not task.cancelled():
-                    task.exception()  # lost() has told one of them
-        self._writer = None
-        await quietly(self._end())
-
-    async def _end(self) -> None:
         consumer, self._consumer = self._consumer, None
         producer, self._producer = self._producer, None
+        self._writer = None
+        await asyncio.shield(quietly(self._end(tasks, consumer, producer)))
+
+    async def _end(
+        self,
+        tasks: list[asyncio.Task[None]],
+        consumer: AIOKafkaConsumer | None,
+        producer: AIOKafkaProducer | None,
+    ) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # lost() has told one of them
         endings: list[Coroutine[Any, Any, None]] = []
         if consumer is not None:
             endings.append(end_consumer(consumer))
         if producer is not None:
             endings.append(end_producer(producer))
-        await asyncio.gather(*endings)
+        for error in await asyncio.gather(*endings, return_exceptions=True):
+            if error is not None:
+                self._transport.logger.error("a client did not stop", exc_info=error)
 
     def abort(self, error: TransportError) -> None:
         """Give it up."""

@@ -44,7 +44,11 @@ CHUNK_BYTES = 256 * 1024
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
 
-REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, InvalidTimestampError)
+REFUSALS: tuple[type[Exception], ...] = (
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    InvalidTimestampError,
+)
 """What Kafka would say again: of messages, and not of the connection."""
 
 GRACE = 1.0
@@ -144,7 +148,7 @@ class Writer:
                 self._transport.exchange.settled(outcomes)
             finally:
                 for _, future in sent.values():
-                    future.cancel()  # so that nobody misses its error
+                    future.add_done_callback(_seen)
             if failure is not None:
                 raise TransportUnavailable(
                     f"{self._transport.where} has not taken messages: {failure!r}"
@@ -183,3 +187,9 @@ class Writer:
         return PermissionDenied(
             message.channel, f"{transport.where} denies writing to the topic {transport.topic}"
         )
+
+
+def _seen(future: asyncio.Future[RecordMetadata]) -> None:
+    """Its error is of no use to anybody any more, and would be logged as one that was missed."""
+    if not future.cancelled():
+        future.exception()
