@@ -33,7 +33,7 @@ class Kept(Generic[AnyServer]):
         """
         server = self._by_key.get(key)
         if server is None or server not in _servers:
-            server = make()
+            server = await asyncio.to_thread(make)  # the first one loads what talks to Docker
             await server.__aenter__()
             self._by_key[key] = server
             _servers.append(server)

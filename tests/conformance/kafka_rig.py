@@ -28,6 +28,9 @@ BEFORE_ALL, BEFORE_LOGINS, BEFORE_TLS = range(3)
 MECHANISM = "SCRAM-SHA-256"
 """With which users come and go while a server runs."""
 
+RESTART = 60.0
+"""Seconds that a killed server may take to be back; what is published meanwhile waits."""
+
 PARTITIONS = KafkaOptions().partitions
 
 
@@ -47,10 +50,17 @@ def proxy_of(server: KafkaServer) -> TcpProxy:
 
 
 class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
-    """A server of Kafka, alone, and on it a topic of this rig's own."""
+    """A server of Kafka, alone, and on it a topic of this rig's own.
+
+    Attributes:
+        outbox_age: How long messages of its transports wait, unless a case says otherwise.
+    """
 
     scheme = "kafka"
-    options = frozenset(field.name for field in dataclasses.fields(KafkaOptions))
+    # A connection to Kafka takes too many round trips for a busy machine's second.
+    options = frozenset(field.name for field in dataclasses.fields(KafkaOptions)) - {
+        "connect_timeout"
+    }
     keeps_log = True
 
     def __init__(
@@ -64,11 +74,15 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         self.restart_keeps_log = server.real
         if not server.real:
             self.proxy = None
+        self.outbox_age = RESTART
         self.namespace = secrets.token_hex(4)
         self.topic = f"wsrooms-{self.namespace}"
 
     def made(self, url: str, **options: Any) -> KafkaTransport:
-        return super().made(url, **{"namespace": self.namespace, **options})
+        given: dict[str, Any] = {"namespace": self.namespace, "outbox_age": self.outbox_age}
+        if not self.server.real:
+            given["fetch_max_wait"] = 0.02  # Tansu does not wake who waits for messages
+        return super().made(url, **{**given, **options})
 
     async def publish_raw(self, channel: str, data: bytes) -> None:
         # What others have before their payloads is in headers here.
@@ -89,6 +103,7 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
             await producer.stop()
 
     async def forget(self) -> None:
+        self._needs_kafka("errors for who reads on where the log has no end yet")
         async with self.server.admin() as admin:
             await admin.delete_topics([self.topic])
 
@@ -148,9 +163,11 @@ class KafkaLogin:
         self._proxy = proxy
         self._rig = rig
 
-    def transport(self, scheme: str = "kafka", **options: Any) -> KafkaTransport:
-        given = {"username": self.name, "password": self.password, "sasl_mechanism": MECHANISM}
-        return self._rig.made(f"{scheme}://{self.at}", **{**given, **options})
+    def transport(
+        self, scheme: str = "kafka", password: str | None = None, **options: Any
+    ) -> KafkaTransport:
+        url = f"{scheme}://{self.name}:{password or self.password}@{self.at}"
+        return self._rig.made(url, sasl_mechanism=MECHANISM, **options)
 
     async def grant(self) -> None:
         await self._rig.server.rights.add_user(self.name, self.password, MECHANISM)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import kafka_images
-from tests.conformance.kafka_rig import KafkaRig, proxy_of, server_of
-from tests.conformance.running import lasting, run_case
+from tests.conformance.kafka_rig import KafkaRig, proxy_of
+from tests.conformance.running import run_case
 from wsrooms.testing.conformance import Case, cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from tests.brokers import KafkaServer
 
@@ -27,10 +27,9 @@ def image(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(image: str) -> Iterator[KafkaServer]:
+def server(image: str, kafka_for_rigs: Callable[[str], KafkaServer]) -> KafkaServer:
     """Give one server for all cases."""
-    with lasting(server_of(image)) as server:
-        yield server
+    return kafka_for_rigs(image)
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

@@ -1,72 +1,122 @@
-"""The topic is deleted, made again by whoever comes first, or grows, while instances use it."""
+"""The topic: named by the namespace, made as the options say, and told where it cannot be."""
 
 from __future__ import annotations
 
-import logging
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka.admin import NewPartitions
 
-from tests.kafka.shared import PARTITIONS, ROOMS, topic_at
-from tests.transports.crew import Instance, crew_of
-from wsrooms import Gap
+from tests.kafka.crew import Hearing, talk
+from tests.kafka.servers import fresh, open_server
+from tests.kafka.settings import settings_of
+from wsrooms.errors import TransportUnavailable
 from wsrooms_kafka import KafkaTransport
 
-ANY_ROOM = Gap(None, None, None)
-
-log = logging.getLogger(__name__)
-
-
-@pytest.mark.parametrize("auto_create", [False, True], ids=["by us", "by the broker"])
-async def test_a_topic_that_is_deleted_is_made_again_with_all_its_partitions(
-    *, auto_create: bool
-) -> None:
-    # A broker that makes topics itself does so as soon as a survivor asks for it: of one
-    # partition, in which all others would be silent.
-    async with topic_at(auto_create=auto_create) as topic:
-        transports = [KafkaTransport(topic.url()) for _ in range(3)]
-        async with crew_of(transports, ROOMS) as crew:
-            async with crew.talking(pace=0.01):
-                await crew.each_says(100)
-                for instance in crew:
-                    instance.states.clear()
-                await topic.delete()
-                await crew.until(lambda: all(each.states[-1:] == ["up"] for each in crew))
-                await crew.all_hear_all()
-            await crew.all_hear_all()
-            account = await crew.account()
-            log.info("%s", account)
-            assert account.failed == 0
-            assert all(ANY_ROOM in instance.gaps for instance in crew)
-        assert len(await topic.partitions()) == PARTITIONS
+if TYPE_CHECKING:
+    from tests.brokers import KafkaServer
 
 
-async def test_partitions_that_are_added_cost_nothing_and_are_heard_from_their_first_record() -> (
-    None
-):
-    async with topic_at() as topic:
-        transports = [KafkaTransport(topic.url()) for _ in range(2)]
-        async with crew_of(transports, ROOMS) as crew:
-            async with crew.talking(pace=0.01):
-                await crew.each_says(100)
-                for instance in crew:
-                    instance.states.clear()
-                async with topic.server.admin() as admin:
-                    await admin.create_partitions({topic.name: NewPartitions(2 * PARTITIONS)})
-                # It writes to all that there are, of which the others know half.
-                late = Instance("late", KafkaTransport(topic.url()), crew.news, ROOMS)
-                try:
-                    await late.start()
-                    said = [late.say() for _ in range(20 * len(ROOMS))]
-                    await crew.until(
-                        lambda: all(each.has(late.name, number) for each in crew for number in said)
-                    )
-                finally:
-                    await late.transport.close()
-            await crew.all_hear_all()
-            account = await crew.account()
-            assert (account.failed, account.told) == (0, 0)
-            assert not any(instance.gaps or instance.states for instance in crew)
-        written = await topic.ends()
-        assert len(written) == 2 * PARTITIONS
-        assert any(written[number] for number in range(PARTITIONS, 2 * PARTITIONS))
+async def partitions_of(server: KafkaServer, topic: str) -> list[dict[str, Any]]:
+    async with server.admin() as admin:
+        [found] = await admin.describe_topics([topic])
+    partitions: list[dict[str, Any]] = found["partitions"]
+    return partitions
+
+
+async def test_a_topic_is_made_as_the_options_say() -> None:
+    async with open_server() as server:
+        namespace = fresh()
+        transport = KafkaTransport(
+            server.url, namespace=namespace, partitions=3, retention=12.5, replication=1
+        )
+        await transport.start()
+        await transport.close()
+        topic = f"wsrooms-{namespace}"
+        partitions = await partitions_of(server, topic)
+        assert [len(each["replicas"]) for each in partitions] == [1, 1, 1]
+        settings = await settings_of(server, topic)
+        assert settings["retention.ms"] == "12500"
+        assert settings["cleanup.policy"] == "delete"
+        assert int(settings["segment.ms"]) <= 12_500
+        assert settings["message.timestamp.type"] == "LogAppendTime"
+
+
+async def test_a_topic_has_what_is_documented_unless_told_otherwise() -> None:
+    async with open_server() as server:
+        namespace = fresh()
+        transport = KafkaTransport(server.url, namespace=namespace)
+        await transport.start()
+        await transport.close()
+        topic = f"wsrooms-{namespace}"
+        assert len(await partitions_of(server, topic)) == 8
+        assert (await settings_of(server, topic))["retention.ms"] == "300000"
+
+
+async def test_a_topic_that_is_there_keeps_its_settings_and_its_partitions() -> None:
+    async with open_server() as server:
+        namespace = fresh()
+        for partitions, retention in ((5, 60.0), (2, 600.0)):
+            transport = KafkaTransport(
+                server.url, namespace=namespace, partitions=partitions, retention=retention
+            )
+            await transport.start()
+            await transport.close()
+        topic = f"wsrooms-{namespace}"
+        assert len(await partitions_of(server, topic)) == 5
+        assert (await settings_of(server, topic))["retention.ms"] == "60000"
+
+
+async def test_more_copies_than_brokers_are_told() -> None:
+    async with open_server() as server:
+        transport = KafkaTransport(server.url, namespace=fresh(), replication=2)
+        with pytest.raises(TransportUnavailable, match=r"(?i)replication") as caught:
+            await transport.start()
+        assert transport.topic in str(caught.value)
+
+
+async def test_a_topic_that_is_missing_and_not_to_be_made_is_told() -> None:
+    async with open_server() as server:
+        transport = KafkaTransport(f"{server.url}?create_topic=no", namespace=fresh())
+        with pytest.raises(TransportUnavailable, match="create_topic is off") as caught:
+            await transport.start()
+        assert transport.topic in str(caught.value)
+
+
+async def test_a_namespace_that_kafka_takes_for_another_is_told() -> None:
+    # Kafka keeps "." and "_" apart, but for the names of its metrics, and so refuses these.
+    async with open_server() as server:
+        name = fresh()
+        first = KafkaTransport(server.url, namespace=f"{name}.x")
+        await first.start()
+        second = KafkaTransport(server.url, namespace=f"{name}_x")
+        with pytest.raises(TransportUnavailable, match=r"(?i)invalid ?topic") as caught:
+            await second.start()
+        assert second.topic in str(caught.value)
+        await first.close()
+
+
+async def test_namespaces_keep_apps_apart() -> None:
+    async with open_server() as server:
+        one, two = fresh(), fresh()
+        sender, stranger = (KafkaTransport(server.url, namespace=each) for each in (one, two))
+        await sender.start()
+        await stranger.start()
+        hearing = Hearing()
+        await stranger.subscribe("c", hearing)
+        await sender.publish("c", "x")
+        again = KafkaTransport(server.url, namespace=two)
+        await again.start()
+        await again.publish("c", "y")
+        assert await hearing.until("y") == ["y"]
+        for each in (sender, stranger, again):
+            await each.close()
+
+
+@pytest.mark.parametrize("options", [{"idempotence": True}, {"linger": 0.05}, {"fetch_gather": 0}])
+async def test_whatever_the_options_instances_hear_each_other(options: dict[str, Any]) -> None:
+    async with open_server() as server:
+        namespace = fresh()
+        await talk(
+            KafkaTransport(server.url, namespace=namespace, **options),
+            KafkaTransport(server.url, namespace=namespace, **options),
+        )

@@ -95,6 +95,7 @@ class KafkaKind(Kind):
         **DEFAULTS,
         "start_timeout": 10.0,
         "connect_timeout": 5.0,
+        "outbox_age": 30.0,
         "max_payload": 1_047_296,
         "partitions": 8,
         "replication": None,

@@ -31,6 +31,8 @@ class KafkaOptions(TlsOptions):
     Attributes:
         start_timeout: Seconds until ``start()`` gives up; the topic may have to be made.
         connect_timeout: Seconds for one try to connect, log in, and find the end of the log.
+        outbox_age: Seconds that a message may wait: longer than with other brokers, since one
+            that was killed is refused by its own cluster for 9 s, and then reads its log.
         client_name: What the broker's log and metrics show.
         max_payload: Bytes that a message may have. The broker's ``message.max.bytes``
             (1,048,588 by default) counts for the whole batch, with 1 KiB for the room's name.
@@ -60,6 +62,7 @@ class KafkaOptions(TlsOptions):
 
     start_timeout: float = 10.0
     connect_timeout: float = 5.0
+    outbox_age: float = 30.0
     client_name: str = "wsrooms"
     max_payload: int = 1024 * 1024 - 256 - 1024
     partitions: int = 8
