@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.buses import BUSES, Broker, Bus
-from tests.integration.faults_table import pytest_terminal_summary
 from tests.integration.fleet import Fleet
 from tests.integration.nursery import Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["pytest_terminal_summary"]
-
 
 TROUBLE = (
     *("hook_errors", "tasks_failed", "slow_clients", "heartbeat_timeouts", "handlers_blocked"),

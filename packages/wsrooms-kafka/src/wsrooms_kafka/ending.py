@@ -47,12 +47,21 @@ async def _end(stop: Coroutine[Any, Any, None], client: Any, accumulator: Any = 
     await asyncio.wait([stopping], timeout=MOMENT)
     if not stopping.done():
         if accumulator is not None:
-            accumulator.fail_all(KafkaError("closed"))
-            accumulator.reenqueue = _nothing  # what has failed is not sent again
+            _fail(accumulator)
         if client is not None:
             client._maybe_wait_metadata = _at_once  # of which there will be none
             _abort(client)
     await stopping
+
+
+def _fail(accumulator: Any) -> None:
+    """Let nothing be sent any more that is not on its way."""
+    # What was put back into the one, to be sent again, is taken out of the other once more.
+    pending: set[Any] = getattr(accumulator, "_pending_batches", set())
+    for batches in getattr(accumulator, "_batches", {}).values():
+        pending.update(batches)
+    accumulator.fail_all(KafkaError("closed"))
+    accumulator.reenqueue = _nothing
 
 
 def _abort(client: Any) -> None:
@@ -64,7 +73,7 @@ def _abort(client: Any) -> None:
 
 
 def _nothing(_: object) -> None:
-    """In place of what would go on."""
+    """In place of what would send it again."""
 
 
 async def _at_once() -> None:

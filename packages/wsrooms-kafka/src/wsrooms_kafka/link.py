@@ -39,6 +39,9 @@ BACKOFF = 0.05
 FETCH_BYTES = 256 * 1024
 """In one answer, which has to come within ``confirm_timeout``: a slow line catches up, too."""
 
+LOOK = 0.02
+"""Seconds between two looks for what nobody tells."""
+
 HELLO = b"ws:hello"
 """The key of what a new connection writes, to see that it hears."""
 
@@ -154,8 +157,12 @@ class KafkaLink(BrokerLink):
         written = b"of " + self._transport.exchange.instance.encode()
         try:
             await producer.send_and_wait(topic, written, key=HELLO, partition=0)
-        except TopicAuthorizationFailedError:
-            return  # who may not write is told so with each message
+        except TopicAuthorizationFailedError:  # who may not write is told with each message
+            while not (self._reader.answered or any(task.done() for task in self._tasks)):  # noqa: ASYNC110 - aiokafka tells nobody
+                await asyncio.sleep(LOOK)
+            if self._reader.answered:
+                return
+            raise await self.lost() from None
         hearing = asyncio.ensure_future(self._reader.heard.wait())
         try:
             await asyncio.wait([hearing, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
