@@ -30,6 +30,14 @@ def bus(request: pytest.FixtureRequest) -> Bus:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _buses_end() -> Iterator[None]:
+    """What outlived the tests ends behind the last of them."""
+    yield
+    for bus in BUSES:
+        bus.end()
+
+
 @pytest.fixture
 async def broker(bus: Bus) -> AsyncIterator[Broker]:
     """One that runs, for this test alone."""
