@@ -284,8 +284,8 @@ def test_the_private_names_of_aiokafka_are_those_of_the_code() -> None:
     table = PAGE.split("| private in aiokafka")[1].split("\n\n")[0]
     [folder] = wsrooms_kafka.__path__
     source = "\n".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
-    asked = re.findall(r'attr\(\w+, "(_\w+)"', source)
-    taken = re.findall(r"\b(?:client|connection|producer|consumer|admin)\.(_\w+)", source)
+    asked = re.findall(r'attr\([\w.]+, "(_\w+)"', source)
+    taken = re.findall(r"\b(?:below|_below|connection|accumulator)\.(_\w+)", source)
     used = {*asked, *taken}
     assert used
     assert set(re.findall(r"`(_\w+)`", table)) == used
