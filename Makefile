@@ -28,8 +28,10 @@ help:
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
 
+# Tests mostly wait, so several processes share them, file by file. WORKERS=0: in one, in order.
+WORKERS ?= 2
 test:
-	$(IN) test python -m pytest $(ARGS)
+	$(IN) test python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser:
 	$(IN) browser python -m pytest tests/browser $(ARGS)

@@ -15,7 +15,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytest_plugins = ["tests.brokers.plugin", "tests.reports"]
+pytest_plugins = [
+    "tests.brokers.plugin",
+    "tests.integration.faults_table",
+    "tests.reports",
+    "tests.workers",
+]
 
 TICK = 0.1
 TICKS_ALLOWED = 5

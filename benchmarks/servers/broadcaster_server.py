@@ -1,6 +1,6 @@
-"""Starlette with broadcaster over Redis, as its README's chat: a subscription for each client.
+"""Starlette with broadcaster, as its README's chat: a subscription for each client.
 
-python broadcaster_server.py PORT REDIS_URL
+python broadcaster_server.py PORT REDIS_URL|KAFKA_URL
 """
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
@@ -24,12 +24,18 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 # By itself redis-py allows 100 connections and 5 s for a reply: here both raise errors.
-broadcast = Broadcast(f"{sys.argv[2]}?max_connections=9000&socket_timeout=60")
+BY_REDIS = "?max_connections=9000&socket_timeout=60" if sys.argv[2].startswith("redis") else ""
+broadcast = Broadcast(sys.argv[2] + BY_REDIS)
 numbers = itertools.count(1)
 
 
+def channel_of(path: str) -> str:
+    """A room's channel; over Kafka it is a topic, whose names have no slashes."""
+    return path if BY_REDIS else path.strip("/").replace("/", ".")
+
+
 async def relay(ws: Any, path: str, me: str, ready: asyncio.Event) -> None:
-    async with broadcast.subscribe(path) as subscriber:
+    async with broadcast.subscribe(channel_of(path)) as subscriber:
         ready.set()
         async for event in subscriber:
             sender, text = event.message.split("\n", 1)
@@ -46,7 +52,7 @@ async def receive(ws: Any, message: dict[str, Any], me: str, tasks: list[Any]) -
     elif event == "message":
         params = {"room": path.rsplit("/", 1)[1]}
         push = {"event": "message", "path": path, "params": params, "data": message["data"]}
-        await broadcast.publish(path, f"{me}\n{json.dumps(push)}")
+        await broadcast.publish(channel_of(path), f"{me}\n{json.dumps(push)}")
     if "id" in message:
         await ws.send_text(json.dumps({"id": message["id"], "data": message.get("data")}))
 
@@ -68,8 +74,9 @@ async def endpoint(ws: Any) -> None:
 @contextlib.asynccontextmanager
 async def connected(_: Starlette) -> AsyncIterator[None]:
     await broadcast.connect()
-    # broadcaster 0.3.1 may stop listening for ever if it looks before it has subscribed.
-    for channel in ("first", "second"):
+    # Over Redis, broadcaster 0.3.1 may stop listening for ever if it looks before it has
+    # subscribed.
+    for channel in ("first", "second") if BY_REDIS else ():
         await broadcast._backend.subscribe(channel)
         await asyncio.sleep(0.1)
     yield

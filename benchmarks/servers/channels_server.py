@@ -1,4 +1,7 @@
-"""Django Channels (its tutorial's chat consumer) under uvicorn: PORT [redis|pubsub REDIS_URL]."""
+"""Django Channels (its tutorial's chat consumer) under uvicorn.
+
+python channels_server.py PORT [redis|pubsub REDIS_URL | kafka HOST:PORT]
+"""
 
 # The checkers run without the peers' packages, so nothing of them has a type there.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
@@ -7,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -17,6 +21,7 @@ from django.conf import settings
 LAYERS = {
     "redis": "channels_redis.core.RedisChannelLayer",
     "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "kafka": "channels_kafka.core.KafkaChannelLayer",
 }
 
 
@@ -24,6 +29,10 @@ def layer(kind: str = "", url: str = "") -> dict[str, Any]:
     """The channel layer, in memory unless another is asked for."""
     if not kind:
         return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    if kind == "kafka":
+        # By itself all processes are one group of Kafka's, of which only one gets a message.
+        alone = f"process-{os.getpid()}"
+        return {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": [url], "group_id": alone}}
     # By itself redis-py allows 100 connections and 5 s for a reply: here both raise errors.
     hosts = [f"{url}?max_connections=9000&socket_timeout=60"]
     return {"BACKEND": LAYERS[kind], "CONFIG": {"hosts": hosts}}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from wsrooms.transports import BrokerTransport
 
+pytestmark = pytest.mark.may_block("the suite judges thousands of messages, and watches the loop")
+
 FIRST_CLASS = load("own_transport/first_class.py")
 BROKER = EXAMPLES / "own_transport/broker.py"
 

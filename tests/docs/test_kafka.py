@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 import wsrooms_kafka
 from tests.brokers import kafka_server
 from tests.brokers.kafka_rights import Operation
-from wsrooms.errors import PayloadTooLarge, PermissionDenied
+from wsrooms.errors import PayloadTooLarge, TransportUnavailable
 from wsrooms.transports import PROBE_PREFIX, SERVER_CHANNEL
 from wsrooms_kafka import KafkaOptions, KafkaTransport
 
@@ -39,10 +39,18 @@ ADDRESS, TLS_ADDRESS = "localhost:9092", "localhost:9093"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kafka() -> AsyncIterator[KafkaServer]:
-    """Run one for all: it lets users in by both mechanisms, and grants nothing."""
-    users = {"wsrooms": "p@ssword"}
+    """Run one for all: it lets users in by both mechanisms, and grants them nothing."""
     async with kafka_server(
-        sasl="PLAIN,SCRAM-SHA-512", users=users, acls=True, proxies=("SSL", "PLAINTEXT")
+        sasl="PLAIN,SCRAM-SHA-512",
+        users={"wsrooms": "p@ssword"},
+        acls=True,
+        proxies=("SSL", "PLAINTEXT", "SSL"),
+        settings={
+            "listener.name.proxied2.ssl.client.auth": "required",
+            "listener.name.proxied2.ssl.truststore.type": "PEM",
+            "listener.name.proxied2.ssl.truststore.location": "ca.pem",
+            "ssl.principal.mapping.rules": "RULE:^.*$/wsrooms/",
+        },
     ) as server:
         yield server
 
@@ -112,6 +120,24 @@ async def test_tls_with_an_authority_of_ones_own_is_spoken(kafka: KafkaServer) -
         assert await heard(one, one.replica()) == ["hello"]
 
 
+async def test_a_listener_may_want_a_certificate_of_the_instance(kafka: KafkaServer) -> None:
+    certificates = kafka.certificates
+    assert certificates is not None
+    for rights in NEEDED, TO_MAKE:
+        await kafka.rights.grant("wsrooms", "wsrooms-known", *rights)
+    async with kafka.proxy(2) as proxy:
+        url = f"kafka+ssl://{proxy.host}:{proxy.port}?namespace=known"
+        one = KafkaTransport(
+            url,
+            ssl_ca_certs=str(certificates.ca),
+            ssl_certfile=str(certificates.client_certificate),
+            ssl_keyfile=str(certificates.client_key),
+        )
+        assert await heard(one, one.replica()) == ["hello"]
+        with pytest.raises(TransportUnavailable):
+            await KafkaTransport(url, ssl_ca_certs=str(certificates.ca)).start()
+
+
 async def test_several_brokers_are_one_that_is_there(kafka: KafkaServer) -> None:
     async with kafka.proxy(1) as proxy:
         changes = {"kafka-1:9092": "127.0.0.1:1", "kafka-3:9092": "127.0.0.1:2"}
@@ -152,7 +178,7 @@ async def test_a_topic_that_was_made_beforehand_is_taken(kafka: KafkaServer) -> 
         assert await heard(one, one.replica()) == ["hello"]
 
 
-async def test_the_table_of_the_topic_has_what_the_command_says() -> None:
+def test_the_table_of_the_topic_has_what_the_command_says() -> None:
     rows = dict(re.findall(r"^\| `([\w.-]+)` \| `?([\w.]+)`? \| [^|]+ \|$", PAGE, re.MULTILINE))
     said = {**SETTINGS, "partitions": value(TOPIC, "--partitions")}
     said["replication-factor"] = value(TOPIC, "--replication-factor")
@@ -188,16 +214,7 @@ async def test_a_message_is_written_as_the_page_says(kafka: KafkaServer) -> None
     assert records[room.encode()].value == b"hello"
 
 
-# Users
-
-
-async def refused(kafka: KafkaServer, namespace: str, *rights: Operation) -> str:
-    """What a user is told at the start who may do no more."""
-    if rights:
-        await kafka.rights.grant("wsrooms", f"wsrooms-{namespace}", *rights)
-    with pytest.raises(PermissionDenied) as caught:
-        await user(kafka, namespace).start()
-    return str(caught.value)
+# Users: what happens without each right is in tests/kafka/test_rights.py
 
 
 def user(kafka: KafkaServer, namespace: str) -> KafkaTransport:
@@ -208,33 +225,6 @@ async def test_read_and_write_are_enough_where_the_topic_is(kafka: KafkaServer) 
     await make_topic(kafka, "wsrooms-enough", 8)
     await kafka.rights.grant("wsrooms", "wsrooms-enough", *NEEDED)
     assert await heard(user(kafka, "enough"), user(kafka, "enough")) == ["hello"]
-
-
-async def test_without_any_right_the_start_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-closed", 8)
-    assert "describing" in await refused(kafka, "closed")
-
-
-async def test_without_the_right_to_read_the_start_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-unread", 8)
-    assert "reading" in await refused(kafka, "unread", Operation.WRITE)
-
-
-async def test_without_the_right_to_create_a_missing_topic_is_told(kafka: KafkaServer) -> None:
-    assert "creating" in await refused(kafka, "missing", *NEEDED)
-
-
-async def test_without_the_right_to_write_each_message_fails(kafka: KafkaServer) -> None:
-    await make_topic(kafka, "wsrooms-unwritten", 8)
-    await kafka.rights.grant("wsrooms", "wsrooms-unwritten", Operation.READ)
-    one = user(kafka, "unwritten")
-    await one.start()
-    try:
-        with pytest.raises(PermissionDenied):
-            await one.publish("ws:room:tea", "hello")
-        await one.subscribe("ws:room:tea", print)
-    finally:
-        await one.close()
 
 
 async def test_without_the_right_to_alter_a_topic_is_taken_as_it_is(

@@ -152,13 +152,13 @@ async def test_tls_is_spoken_by_both(mistake: Mistake) -> None:
         told = await mistake.main_raises("""
             from wsrooms import WsApp
 
-            ws = WsApp(broadcast_transport="rediss://localhost:6379?connect_timeout=0.2")
+            ws = WsApp(broadcast_transport="rediss://localhost:6379?connect_timeout=1")
 
             async def main():
                 await ws.listen(8000)
         """)
     assert told == (
-        "wsrooms.errors.TransportUnavailable: rediss://localhost:6379 did not answer within 0.2 s; "
+        "wsrooms.errors.TransportUnavailable: rediss://localhost:6379 did not answer within 1 s; "
         "does it speak TLS there?"
     )
 

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.buses import BUSES, Broker, Bus
-from tests.integration.faults_table import pytest_terminal_summary
 from tests.integration.fleet import Fleet
 from tests.integration.nursery import Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["pytest_terminal_summary"]
-
 
 TROUBLE = (
     *("hook_errors", "tasks_failed", "slow_clients", "heartbeat_timeouts", "handlers_blocked"),
@@ -32,6 +28,14 @@ def bus(request: pytest.FixtureRequest) -> Bus:
     found: Bus = request.param
     found.prepare()
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _buses_end() -> Iterator[None]:
+    """What outlived the tests ends behind the last of them."""
+    yield
+    for bus in BUSES:
+        bus.end()
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.brokers.kafka_rights import Operation
+from tests.integration.buses.kafka import BRIEF, KafkaBroker
 from tests.integration.buses.nats import OPERATOR, NatsBroker
 from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
 
@@ -24,6 +27,10 @@ __all__ = ["Breaking", "Drop", "breaking"]
 
 WRITE_DEADLINE = "1s"
 """How long a NATS server bears with a client that reads nothing."""
+
+
+NEEDED = (Operation.READ, Operation.WRITE, Operation.CREATE, Operation.ALTER)
+"""What an instance does with its topic, at Kafka."""
 
 
 class Drop(NamedTuple):
@@ -45,13 +52,18 @@ class Breaking(ABC):
 
     Attributes:
         login: User and password that instances are to use, once ``allow`` was called.
+        given: Options that they need for that.
+        forbids_channels: Whether ``forbid`` can.
         refusal: What the health of an instance says whose login is refused.
-        drops: The ways to end connections; the last one deafens.
+        drops: The ways to end connections, if there is any; the last one deafens.
     """
 
-    login = ("fleet", "a secret")
+    login: tuple[str, str] = ("fleet", "a secret")
+    given: Mapping[str, str | float] = MappingProxyType({})
     refusal: str
     drops: Sequence[Drop]
+
+    forbids_channels: bool = True
 
     @abstractmethod
     async def forget(self) -> None:
@@ -79,7 +91,7 @@ class Breaking(ABC):
         """End from now on a subscriber for which more than ``size`` bytes are waiting.
 
         A message of nearly so many still passes. Before instances are there: some brokers
-        must be started again for it.
+        must be started again for it. Skips the test where the broker keeps nothing for anybody.
         """
 
 
@@ -188,10 +200,55 @@ class NatsBreaking(Breaking):
         await self._broker.restart()  # it cannot change these while it runs
 
 
+class KafkaBreaking(Breaking):
+    """Apache Kafka, which ends no connection but of those whose login is too old."""
+
+    refusal = "refused the login"
+    drops = ()
+    forbids_channels = False  # its rights are those of the topic, which has all channels
+
+    def __init__(self, broker: KafkaBroker, mechanism: str = BRIEF) -> None:
+        self.login = (broker.own, "a secret")  # users outlive a test, as their server does
+        self.given: Mapping[str, str | float] = MappingProxyType({"sasl_mechanism": mechanism})
+        self._mechanism = mechanism
+        self._broker = broker
+        self._server = broker.server
+
+    async def forget(self) -> None:
+        pytest.skip("what is lost of a log may be unread: tests/kafka and test_faults_kafka.py")
+
+    async def allow(self) -> None:
+        user, password = self.login
+        await self._server.rights.add_user(user, password, self._mechanism)
+        await self.permit()
+
+    async def permit(self) -> None:
+        """Let ``login`` do what an instance does with the topic of the test."""
+        await self.deny()
+        await self._server.rights.grant(self.login[0], self._broker.topic(), *NEEDED)
+
+    async def deny(self) -> None:
+        """Let ``login`` come in, and do nothing."""
+        await self._server.rights.revoke(self.login[0])
+
+    async def revoke(self, *, restart: bool) -> None:
+        await self._server.rights.remove_user(self.login[0], self._mechanism)
+        if restart:
+            await self._server.restart()
+
+    async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
+        raise NotImplementedError
+
+    async def limit_buffers(self, size: int) -> None:
+        pytest.skip("Kafka keeps nothing for whoever reads: test_faults_kafka.py has who is slow")
+
+
 def breaking(broker: Broker) -> Breaking:
     """What ``broker`` can do to its clients; skips the test if nobody has taught it."""
     if isinstance(broker, RedisBroker):
         return RedisBreaking(broker)
     if isinstance(broker, NatsBroker):
         return NatsBreaking(broker)
+    if isinstance(broker, KafkaBroker):
+        return KafkaBreaking(broker)
     pytest.skip(f"nothing is known of how to make {broker.name} turn against its clients")

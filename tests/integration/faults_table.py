@@ -1,6 +1,6 @@
 """What the fault tests counted: a row for each fault, shown at the end of the run and kept.
 
-``pytest_terminal_summary`` belongs into a conftest.
+It is a plugin of pytest.
 """
 
 from __future__ import annotations

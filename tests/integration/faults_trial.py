@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from tests.integration.faults_table import ROWS, Row
 from tests.integration.faults_traffic import ROOM, Traffic
 from tests.integration.fleet import Fleet
-from wsrooms.testing import HistoryViolated, TcpProxy
+from wsrooms.testing import HistoryViolated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.integration.clients import Member
     from tests.integration.nursery import Nursery
     from tests.integration.process import Process
-    from wsrooms.testing import Violation
+    from wsrooms.testing import TcpProxy, Violation
     from wsrooms.testing.history.records import Id
 
 __all__ = ["AT_ONCE", "HEALED", "NOTICED", "QUICK", "SLACK", "Fault", "Trial"]
@@ -91,27 +91,34 @@ class Trial(Fleet):
         """
         super().__init__(nursery, broker.url(), folder, n, options=options)
         self.broker = broker
-        self.server: Any = broker.server  # type: ignore[attr-defined]  # each kind has one
+        self.server = broker.server
         self.proxies: list[TcpProxy] = []
         self.traffic = Traffic(self)
         self._given = {**self._given}
-        self._transport_options = dict(given or {})
+        self._transport_options = {
+            name: max(float(value), broker.at_least[name]) if name in broker.at_least else value
+            for name, value in (given or {}).items()
+        }
         self._login = login
         self._stack = contextlib.AsyncExitStack()
         self._begins = not (options or {}).get("start_without_broker")
 
     def url_of(self, index: int) -> str:
         """Of the broker, as instance ``index`` sees it."""
-        scheme = urlsplit(self.url).scheme
+        given = urlsplit(self.url)
         user = "".join(f"{quote(self._login[0])}:{quote(self._login[1])}@" if self._login else "")
-        query = f"?{urlencode(self._transport_options)}" if self._transport_options else ""
-        return f"{scheme}://{user}127.0.0.1:{self.proxies[index].port}{query}"
+        options = [given.query, urlencode(self._transport_options)]
+        query = "&".join(filter(None, options))
+        where = f"{given.scheme}://{user}127.0.0.1:{self.proxies[index].port}"
+        return f"{where}?{query}" if query else where
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(self._n):
-                proxy = TcpProxy(self.server.host, self.server.port)
-                self.proxies.append(await stack.enter_async_context(proxy))
+            for index in range(self._n):
+                proxy = await stack.enter_async_context(
+                    self.broker.proxied(index, login=self._login is not None)
+                )
+                self.proxies.append(proxy)
             await super().__aenter__()
             stack.push_async_exit(super().__aexit__)
             stack.push_async_callback(self.traffic.stop)
@@ -255,6 +262,10 @@ class Fault:
         assert self.row.noticed <= late, f"noticed after {self.row.noticed:.2f} s"
         return self.row.noticed
 
+    async def noticed_end(self) -> float:
+        """As :meth:`noticed`, of connections that have ended: at once where that is told."""
+        return await self.noticed(AT_ONCE if self._trial.broker.tells_ends else NOTICED)
+
     def assert_served(self) -> None:
         """Members next to the sender, and whoever asked something, were served all the time."""
         assert self.row.local is not None
@@ -263,9 +274,16 @@ class Fault:
         assert 0 < self.row.answer < AT_ONCE, f"an answer took {self.row.answer:.2f} s"
 
     def assert_told_once(self) -> None:
-        """Each instance whose link was lost said so once, and no other did."""
+        """Each instance whose link was lost said so once, and no other did.
+
+        Where a log is kept nobody did, and nothing was lost.
+        """
         told = self._vague_gaps()
         new = {name: count - self._told.get(name, 0) for name, count in told.items()}
+        if self._trial.broker.keeps_log:
+            assert not any(new.values()), new
+            self.assert_nothing_lost()
+            return
         broken = {process.name for process in self._processes}
         assert {name for name, count in new.items() if count} == broken, new
         assert all(new[name] == 1 for name in broken), new

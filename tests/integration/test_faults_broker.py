@@ -15,7 +15,6 @@ from wsrooms import WsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.brokers import Server
     from tests.integration.buses import Broker
     from tests.integration.clients import Client
     from tests.integration.nursery import Nursery
@@ -34,7 +33,7 @@ async def test_a_broker_that_is_killed_and_started_again_loses_nothing_unsaid(
     async with Trial(nursery, broker, tmp_path) as trial:
         async with trial.fault("SIGKILL and restart") as fault:
             await trial.server.kill()
-            await fault.noticed(AT_ONCE)
+            await fault.noticed_end()
             await trial.server.start()
         fault.assert_told_once()
 
@@ -71,6 +70,8 @@ async def test_a_broker_that_ends_connections_loses_nothing_unsaid(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
     ways = breaking(broker)
+    if not ways.drops:
+        pytest.skip(f"{broker.name} ends no connection by itself while its client is welcome")
     async with Trial(nursery, broker, tmp_path) as trial:
         for drop in ways.drops:
             async with trial.fault(drop.name, outage=drop.deafens) as fault:
@@ -87,7 +88,7 @@ async def test_an_app_that_starts_before_its_broker_serves_at_once_and_heals(
     nursery: Nursery, broker: Broker, tmp_path: Path, way: str
 ) -> None:
     options = {"start_without_broker": True, "join_timeout": JOIN_TIMEOUT}
-    server: Server = broker.server  # type: ignore[attr-defined]  # each kind has one
+    server = broker.server
     await (server.kill() if way == "gone" else server.stop())
     began = time.monotonic()
     async with Trial(nursery, broker, tmp_path, given=PATIENT, options=options) as trial:

@@ -127,8 +127,15 @@ async def _storm(trial: Trial, chance: random.Random) -> None:
                 trial.processes[index].signal(signal.SIGSTOP)
                 await asyncio.sleep(chance.uniform(0.1, 1.5))
                 trial.processes[index].signal(signal.SIGCONT)
-            case _:
+            case _ if ways.drops:
                 await ways.drops[-1].do()
+            case _:
+                for proxy in trial.proxies:
+                    proxy.refuse()
+                    proxy.cut()
+                await asyncio.sleep(chance.uniform(0, 0.5))
+                for proxy in trial.proxies:
+                    proxy.heal()
         await asyncio.sleep(chance.uniform(*CALM))
 
 

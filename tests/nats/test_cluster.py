@@ -12,6 +12,7 @@ import pytest
 from tests.brokers import NatsServer, nats_cluster
 from tests.nats.crew import DEADLINE, Crew, Instance, crew_at, names_at, url_of
 from wsrooms import Gap
+from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -167,7 +168,9 @@ async def test_a_server_that_only_the_others_have_named_takes_over(
     await late.kill()
     async with crew_at(url_of(named), url_of(second)) as crew:
         await late.start()
-        knows = crew[0].transport.addresses
+        moved = crew[0].transport
+        assert isinstance(moved, NatsTransport)
+        knows = moved.addresses
         async with asyncio.timeout(DEADLINE):
             while late.port not in [address.port for address in knows]:  # noqa: ASYNC110 - told by the server
                 await asyncio.sleep(0.01)

@@ -88,6 +88,16 @@ def _python(
     return Contender(name=name, command=command, dialect=dialect, python=packages, broker="redis")
 
 
+def _over_kafka(
+    name: str, server: str, *options: str, needs: tuple[str, ...], dialect: Dialect = WOOKS
+) -> Contender:
+    command = (PEERS_PYTHON, str(SERVERS / server), "{port}", *options)
+    return Contender(name=name, command=command, dialect=dialect, python=needs, broker="kafka")
+
+
+ONE_BY_ONE = replace(WOOKS, options=("--par", "1"))
+"""Clients join so: broadcaster 0.3.1 loses subscribers that come to a channel at once."""
+
 _ALL = (
     # What is to be compared is measured one after the other.
     *(_ours(broker, loop) for loop in LOOPS for broker in BROKERS),
@@ -104,14 +114,43 @@ _ALL = (
         "broadcaster",
         "broadcaster_server.py",
         needs=("broadcaster", "starlette"),
-        # broadcaster 0.3.1 loses subscribers that come to a channel at once.
-        dialect=replace(WOOKS, options=("--par", "1")),
+        dialect=ONE_BY_ONE,
+    ),
+    _over_kafka(
+        "python-socketio-kafka",
+        "socketio_kafka_server.py",
+        "{broker_address}",
+        needs=("python-socketio", "kafka-python", "simple-websocket", "werkzeug"),
+        dialect=SOCKET_IO,
+    ),
+    _over_kafka(
+        "broadcaster-kafka",
+        "broadcaster_server.py",
+        "{broker}",
+        needs=("broadcaster", "aiokafka", "starlette", "uvicorn", "uvloop"),
+        dialect=ONE_BY_ONE,
+    ),
+    _over_kafka(
+        "channels-kafka",
+        "channels_server.py",
+        "kafka",
+        "{broker_address}",
+        needs=("channels", "channels-kafka", "uvicorn", "uvloop"),
+        dialect=ONE_BY_ONE,
     ),
 )
 
 FLEETS = {contender.name: contender for contender in _ALL}
 
-SLOW = ("python-socketio", "channels-redis", "channels-pubsub", "broadcaster")
+SLOW = (
+    "python-socketio",
+    "channels-redis",
+    "channels-pubsub",
+    "broadcaster",
+    "python-socketio-kafka",
+    "broadcaster-kafka",
+    "channels-kafka",
+)
 """Each takes three times as long as the others, and is no rival."""
 
 QUICK = [name for name in FLEETS if name not in SLOW]

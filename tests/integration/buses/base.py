@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
+
+from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from tests.brokers import Server
+
 __all__ = ["Broker", "Bus", "Heard", "Overhearing"]
+
+
+PROXIES = 3
+"""How many proxies a test may put before a broker: one for each instance."""
 
 
 class Heard(NamedTuple):
@@ -38,13 +48,35 @@ class Broker(ABC):
 
     Attributes:
         name: For whoever reads a report.
+        keeps_log: Whether an instance reads on from where its link broke, also after a restart
+            of the server: then nothing is lost, and no gap told.
+        tells_ends: Whether an instance is told that its connection has ended. A client that
+            connects again by itself notices no more than that it has heard nothing for long.
+        at_least: Options that must not be less than this, however quick a test wants to be.
     """
 
     name: str
+    keeps_log: bool = False
+    tells_ends: bool = True
+    at_least: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def url(self, **options: str | float) -> str:
         """What the instances are given, with options of the transport."""
+
+    @property
+    @abstractmethod
+    def server(self) -> Server:
+        """What runs: it can be killed, stopped and started again."""
+
+    def proxied(self, number: int = 0, *, login: bool = False) -> TcpProxy:
+        """A proxy before it: whoever is given its port reaches the broker by no other way.
+
+        Args:
+            number: Of ``PROXIES`` numbers each is that of one proxy at a time.
+            login: Whether it is for those who log in.
+        """
+        return TcpProxy(self.server.host, self.server.port)
 
     @abstractmethod
     def overhear(
@@ -90,3 +122,6 @@ class Bus(ABC):
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[Broker]:
         """Start one; skips the test, or fails it, where there is none."""
+
+    def end(self) -> None:  # noqa: B027 - most have nothing that outlives a test
+        """Leave nothing of what outlived a test. No loop runs then."""

@@ -93,14 +93,17 @@ class NatsBroker(Broker):
     """A server that runs.
 
     Attributes:
-        server: Can be killed, stopped and started again.
         settings: Its own; after a change ``reload`` or ``restart``.
     """
 
     def __init__(self, server: NatsServer, settings: Settings) -> None:
         self.name = server.name
-        self.server = server
+        self._server = server
         self.settings = settings
+
+    @property
+    def server(self) -> NatsServer:
+        return self._server
 
     async def reload(self) -> None:
         """Let the server take its settings while it runs."""

@@ -48,18 +48,21 @@ class RedisBroker(Broker):
     """A server that runs.
 
     Attributes:
-        server: Can be killed, stopped and started again.
         client: A foreign client.
     """
 
     def __init__(self, server: Server, client: Redis) -> None:
         self.name = server.name
-        self.server = server
+        self._server = server
         self.client = client
 
     def url(self, **options: str | float) -> str:
         query = f"?{urlencode(options)}" if options else ""
         return f"redis://{self.server.host}:{self.server.port}{query}"
+
+    @property
+    def server(self) -> Server:
+        return self._server
 
     @contextlib.asynccontextmanager
     async def overhear(

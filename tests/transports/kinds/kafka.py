@@ -29,7 +29,7 @@ KEPT: Kept[KafkaServer] = Kept()
 USER, MECHANISM = "somebody", "SCRAM-SHA-256"
 REVOKING = {
     # Whoever has logged in is let go after that: a new password needs no restart.
-    "CONNECTIONS_MAX_REAUTH_MS": "300",
+    "CONNECTIONS_MAX_REAUTH_MS": "2500",
     "CONNECTION_FAILED_AUTHENTICATION_DELAY_MS": "10",
 }
 
@@ -95,6 +95,7 @@ class KafkaKind(Kind):
         **DEFAULTS,
         "start_timeout": 10.0,
         "connect_timeout": 5.0,
+        "outbox_age": 30.0,
         "max_payload": 1_047_296,
         "partitions": 8,
         "replication": None,

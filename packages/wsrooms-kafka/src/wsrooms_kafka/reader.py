@@ -161,8 +161,8 @@ class Reader:
                 # A fetch costs as much as 200 messages: those that come quickly are fetched
                 # together, which aiokafka does while nobody asks it for the next.
                 quickly = now - last < gather and sum(map(len, arrived.values())) < RECORDS
-                last = now
                 await asyncio.sleep(gather if quickly else 0)
+                last = loop.time()  # what counts is how soon the next come after this
 
     def _read(
         self,
@@ -209,6 +209,15 @@ class Reader:
                 for number, place in self._places.items()
             },
         )
+
+    @property
+    def answered(self) -> bool:
+        """Whether the broker has answered a question for news, were it that there are none."""
+        consumer = self._consumer
+        if consumer is None:
+            return False
+        every = (TopicPartition(self._topic, number) for number in self._places)
+        return any(consumer.last_poll_timestamp(each) is not None for each in every)
 
     def end(self) -> None:
         """The connection is gone; what is known of the log stays."""

@@ -98,8 +98,11 @@ async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[E
         topic = NewTopic(transport.topic, options.partitions, replicas, topic_configs=settings)
         answer = await admin.create_topics([topic])
         error = for_code(answer.topic_errors[0][1])
-        if error is InvalidReplicationFactorError and options.replication is None and replicas > 1:
-            replicas -= 1  # there are not so many brokers
+        if error is InvalidReplicationFactorError and options.replication is None:
+            if replicas > 1:
+                replicas -= 1  # there are not so many brokers
+            else:
+                await asyncio.sleep(LOOK)  # not one, at this moment
             continue
         return None if error in (NoError, TopicAlreadyExistsError) else error
 

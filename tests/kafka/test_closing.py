@@ -1,0 +1,287 @@
+"""Closing in every state: nothing of aiokafka's is left, and it has nothing to complain of."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.brokers import KafkaServer
+from tests.kafka.crew import DEADLINE
+from tests.kafka.servers import fresh, open_server, secured_server
+from tests.transports.test_closing import sockets
+from tests.transports.told import Told
+from wsrooms import Receipt
+from wsrooms.errors import AuthenticationFailed, OutboxFull, TransportClosed, TransportError
+from wsrooms.testing import TcpProxy
+from wsrooms_kafka import KafkaTransport
+
+CLOSE = 1.0
+"""Seconds that a close may take."""
+
+LARGE = "x" * 100_000
+
+
+@dataclass
+class Scene:
+    """A transport that is brought into some state.
+
+    Attributes:
+        transport: Through the proxy.
+        server: What it talks to.
+        proxy: In between.
+        receipts: Of whatever it was asked for.
+        starting: Its start, where that has not ended.
+    """
+
+    transport: KafkaTransport
+    server: KafkaServer
+    proxy: TcpProxy
+    receipts: list[Receipt] = field(default_factory=list[Receipt])
+    starting: asyncio.Task[None] | None = None
+
+    async def started(self) -> Told:
+        """Start it, and let it hear something."""
+        told = Told(self.transport)
+        await self.transport.start()
+        await self.transport.subscribe("c", print)
+        await self.transport.publish("c", "x")
+        return told
+
+    def publish(self, count: int, payload: str = "x") -> None:
+        """Publish, and do not wait."""
+        self.receipts += [self.transport.publish("c", payload) for _ in range(count)]
+
+
+async def new(_: Scene) -> None:
+    """Never started."""
+
+
+async def starting(scene: Scene) -> None:
+    scene.starting = asyncio.create_task(scene.transport.start())
+    async with asyncio.timeout(DEADLINE):
+        while not scene.proxy.connections:  # noqa: ASYNC110 - the proxy tells nobody
+            await asyncio.sleep(0)
+
+
+async def starting_late(scene: Scene) -> None:
+    """When the first client of aiokafka's has started, and others have not."""
+    scene.starting = asyncio.create_task(scene.transport.start())
+    async with asyncio.timeout(DEADLINE):
+        while scene.proxy.accepted < 3:  # noqa: ASYNC110 - the proxy tells nobody
+            await asyncio.sleep(0)
+
+
+async def starting_in_silence(scene: Scene) -> None:
+    scene.proxy.hole()
+    await starting(scene)
+
+
+async def up(scene: Scene) -> None:
+    await scene.started()
+
+
+async def busy(scene: Scene) -> None:
+    await scene.started()
+    scene.publish(2000)
+
+
+async def down(scene: Scene) -> None:
+    told = await scene.started()
+    scene.proxy.refuse()
+    scene.proxy.cut()
+    await told.until("down")
+    scene.publish(10)
+    scene.receipts.append(scene.transport.subscribe("d", print))
+
+
+async def reconnecting(scene: Scene) -> None:
+    told = await scene.started()
+    scene.proxy.cut()
+    await told.until("down")
+    before = scene.proxy.accepted
+    scene.publish(10)
+    async with asyncio.timeout(DEADLINE):
+        while scene.proxy.accepted <= before + 1:  # noqa: ASYNC110 - the proxy tells nobody
+            await asyncio.sleep(0)
+
+
+async def half_open(scene: Scene) -> None:
+    await scene.started()
+    scene.proxy.hole()
+    scene.publish(100, LARGE)
+
+
+async def half_open_and_noticed(scene: Scene) -> None:
+    told = await scene.started()
+    scene.proxy.hole()
+    scene.publish(100, LARGE)
+    await told.until("down")
+
+
+async def stalled(scene: Scene) -> None:
+    await scene.started()
+    await scene.server.stop()
+    scene.publish(100, LARGE)
+
+
+async def full(scene: Scene) -> None:
+    await scene.started()
+    scene.proxy.hole()
+    scene.publish(50, LARGE)
+    while not (receipt := scene.transport.publish("c", LARGE)).done:
+        scene.receipts.append(receipt)
+    with pytest.raises(OutboxFull):
+        await receipt
+
+
+STATES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
+    new,
+    starting,
+    starting_late,
+    starting_in_silence,
+    up,
+    busy,
+    down,
+    reconnecting,
+    half_open,
+    half_open_and_noticed,
+    stalled,
+    full,
+)
+
+
+class Quiet:
+    """That aiokafka, and the loop on its behalf, complain of nothing."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, proxy: TcpProxy | None = None) -> None:
+        caplog.set_level(logging.WARNING)
+        self._proxy = proxy
+        self._caplog = caplog
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)  # as by -X dev
+        loop.slow_callback_duration = 10.0
+        self._sockets = sockets()
+        self._tasks = asyncio.all_tasks()
+
+    async def check(self) -> None:
+        """All that has ended since is gone without a word."""
+        left = asyncio.all_tasks() - self._tasks
+        assert not left
+        await asyncio.sleep(0)  # a transport that was closed gives its socket back a turn later
+        gc.collect()
+        # In a hole a proxy does not see that its clients have gone, and keeps both its ends.
+        proxied = 2 * self._proxy.connections if self._proxy else 0
+        assert sockets() - proxied <= self._sockets
+        said = [
+            record.getMessage()
+            for record in self._caplog.records
+            if record.name.partition(".")[0] in ("aiokafka", "asyncio")
+            or record.levelno >= logging.ERROR
+        ]
+        assert not said
+
+
+@pytest.mark.parametrize(
+    ("state", "idempotence"),
+    [
+        *((state, False) for state in STATES),
+        *((state, True) for state in (busy, down, half_open, half_open_and_noticed)),
+    ],
+)
+async def test_a_close_in_any_state_is_in_time_and_leaves_nothing(
+    state: Callable[[Scene], Awaitable[None]],
+    *,
+    idempotence: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_server() as server, server.proxy() as proxy:
+        transport = KafkaTransport(
+            f"kafka://127.0.0.1:{proxy.port}",
+            namespace="closing",
+            close_timeout=CLOSE,
+            outbox_messages=3000,
+            outbox_bytes=15_000_000,
+            ping_interval=0.5,
+            idempotence=idempotence,
+        )
+        quiet = Quiet(caplog, proxy)
+        scene = Scene(transport, server, proxy)
+        loop = asyncio.get_running_loop()
+        try:
+            await state(scene)
+            began = loop.time()
+            await transport.close()
+            took = loop.time() - began
+            assert transport.state == "closed"
+            for receipt in scene.receipts:
+                assert receipt.done
+            if scene.starting is not None:
+                with pytest.raises(TransportClosed):
+                    await scene.starting
+            await transport.close()
+            assert took < CLOSE + 0.5
+            await quiet.check()
+        finally:
+            if not server.awake:
+                await server.cont()
+            for receipt in scene.receipts:
+                receipt._take_error()  # nobody waits for these
+
+
+@pytest.mark.parametrize("turns", [1, 5, 10, 20, 40, 80, 160, 320])
+async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing(
+    turns: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_server() as server:
+        quiet = Quiet(caplog)
+        transport = KafkaTransport(server.url, namespace="closing")
+        starts = asyncio.create_task(transport.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starts.cancel()
+        await asyncio.wait({starts})
+        if not starts.cancelled():  # it was quicker
+            await transport.close()
+            await quiet.check()
+            return
+        await quiet.check()
+        await transport.start()
+        await transport.publish("c", "x")
+        await transport.close()
+        await quiet.check()
+
+
+async def test_a_start_that_is_refused_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"username": "ann", "password": "x"},
+        {"username": "ann", "password": "x", "sasl_mechanism": "SCRAM-SHA-256"},
+        {"username": "ann", "password": "x", "sasl_mechanism": "SCRAM-SHA-512"},
+        {},
+    ]
+    async with secured_server() as server:
+        quiet = Quiet(caplog)
+        for options in wrong:
+            transport = KafkaTransport(server.url, namespace=fresh(), **options)
+            with pytest.raises(AuthenticationFailed):
+                await transport.start()
+            await quiet.check()
+            await transport.close()
+            await quiet.check()
+
+
+async def test_a_start_that_ends_by_time_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_server() as server, server.proxy() as proxy:
+        proxy.hole()
+        quiet = Quiet(caplog, proxy)
+        transport = KafkaTransport(
+            f"kafka://127.0.0.1:{proxy.port}", connect_timeout=0.2, start_timeout=0.5
+        )
+        with pytest.raises(TransportError, match="did not answer"):
+            await transport.start()
+        await quiet.check()
