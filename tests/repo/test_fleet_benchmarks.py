@@ -63,6 +63,7 @@ def test_a_report_of_fleets_compares_brokers_on_the_same_loop(tmp_path: Path) ->
         "wsrooms-nats-asyncio": 3_000_000,
         "wsrooms-redis-uvloop": 4_000_000,
         "wsrooms-nats-uvloop": 2_000_000,
+        "wsrooms-kafka-asyncio": 500_000,
     }
     runs = [
         {"server": server, "scenario": "relay20", "load": fleet_load(count=count)}
@@ -71,9 +72,10 @@ def test_a_report_of_fleets_compares_brokers_on_the_same_loop(tmp_path: Path) ->
     done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if "over Redis" in line]
-    assert sorted((cells[1], cells[3], cells[5]) for cells in rows) == [
-        ("wsrooms-nats-asyncio", "**1.50 ×**", "1.50 ×"),
-        ("wsrooms-nats-uvloop", "**0.50 ×**", "0.50 ×"),
+    assert sorted((cells[1], cells[3], *cells[5:]) for cells in rows) == [
+        ("wsrooms-kafka-asyncio", "**0.25 ×**", "0.25 ×", "– |"),
+        ("wsrooms-nats-asyncio", "**1.50 ×**", "1.50 ×", "1 × |"),
+        ("wsrooms-nats-uvloop", "**0.50 ×**", "0.50 ×", "1 × |"),
     ]
 
 
@@ -99,6 +101,7 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
     restart |= {"said": 640, "lost": 12}
     restart |= {"channels": 1003, "channels_after": 3}
     restart |= {"channels_s": None, "heard_s": 0.5, "heard": 7, "cpu_s": 0.25}
+    untold = restart | {"channels": 0, "channels_after": 0, "channels_s": 0}
     file = result_file(
         tmp_path / "fleet.json",
         own | {"scenario": "relay1", "load": fleet_load()},
@@ -108,6 +111,7 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
         own | {"scenario": "writes", "writes": {"sendto": 12.4, "write": 1}},
         own | {"scenario": "restart", "restart": restart},
         own | {"server": "broadcaster", "scenario": "restart", "error": "it has gone"},
+        own | {"server": "wsrooms-kafka-uvloop", "scenario": "restart", "restart": untold},
         fleet=True,
     )
     done = bench("--report", str(file))
@@ -121,6 +125,8 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
     restarts = "A broker that is killed and started"
     assert ours[restarts] == ["never", "3 of 1,003", "0.50", "7", "12 of 640", "2", "0.25"]
     assert row(sections[restarts], "broadcaster")[1] == "failed: it has gone"
+    # Kafka is not told which rooms there are.
+    assert row(sections[restarts], "wsrooms-kafka-uvloop")[1:4] == ["–", "–", "0.50"]
 
 
 def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:

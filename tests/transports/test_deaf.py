@@ -74,7 +74,7 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
             kind.url_at(mute.port),
             probe_interval=INTERVAL,
             ping_interval=INTERVAL,
-            connect_timeout=2.0,
+            connect_timeout=3.0,
         )
         seen = Told(transport)
         await transport.start()

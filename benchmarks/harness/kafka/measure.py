@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 from benchmarks.harness.fleet.brokers import Broker
 from benchmarks.harness.kafka.results import Idle, KafkaCosts, Others, Speed, Way
 from benchmarks.harness.machine import Cores
-from benchmarks.harness.transports.subjects import OURS
+from benchmarks.harness.transports.subjects import LIBRARIES, OURS
 from benchmarks.harness.transports.worker import Worker
 
-__all__ = ["SETTINGS", "SUBJECTS", "Measure"]
+__all__ = ["OTHERS", "SETTINGS", "Measure"]
 
 EVERYWHERE = Cores(None, None)
 
@@ -24,9 +24,9 @@ SETTINGS: dict[str, tuple[str, Options]] = {
     "Redis": ("redis", {}),
     "NATS": ("nats", {}),
     "Kafka, as it is by itself": ("kafka", {}),
+    "fetch_gather=0": ("kafka", {"fetch_gather": 0}),
+    "fetch_gather=0, partitions=1": ("kafka", {"fetch_gather": 0, "partitions": 1}),
     "fetch_max_wait=0.01": ("kafka", {"fetch_max_wait": 0.01}),
-    "partitions=1": ("kafka", {"partitions": 1}),
-    "fetch_max_wait=0.01, partitions=1": ("kafka", {"fetch_max_wait": 0.01, "partitions": 1}),
     "partitions=32": ("kafka", {"partitions": 32}),
     "linger=0.005": ("kafka", {"linger": 0.005}),
 }
@@ -41,7 +41,7 @@ LONGER = 5
 BURST = 1000
 """Messages at a time, for speed."""
 
-BURSTS = 10
+BURSTS = 5
 """For each second of a window."""
 
 WAITS = (0.01, 0.1, 0.5)
@@ -51,12 +51,14 @@ PARTITIONS = (8, 128)
 SETTLED = 1.0
 """Seconds until what came with a new client is over."""
 
-SUBJECTS = {
-    "wsrooms-kafka": "kafka",
-    "aiokafka": "kafka",
-    **{OURS[k]: k for k in ("redis", "nats")},
+OTHERS: dict[str, tuple[str, str, Options]] = {
+    "wsrooms-kafka": (OURS["kafka"], "kafka", {}),
+    "wsrooms-kafka, fetch_gather=0": (OURS["kafka"], "kafka", {"fetch_gather": 0}),
+    "aiokafka": (LIBRARIES["kafka"], "kafka", {}),
+    "wsrooms-redis": (OURS["redis"], "redis", {}),
+    "wsrooms-nats": (OURS["nats"], "nats", {}),
 }
-"""Who hears nothing of what others say, and over which broker."""
+"""Who hears nothing of what others say: the subject, its broker, and options."""
 
 FLOODS = (1000, 5000, 10_000)
 """Messages a second that others say."""
@@ -102,9 +104,9 @@ class Measure:
                 self._timed(setting, OFTEN, hears)
         if "kafka" in self.brokers:
             self._idle()
-        for subject, kind in SUBJECTS.items():
+        for number, (who, (subject, kind, options)) in enumerate(OTHERS.items()):
             if kind in self.brokers:
-                self._others(subject, kind)
+                self._others(who, subject, kind, self._url(kind, f"others-{number}", options))
 
     def _pair(
         self, stack: contextlib.ExitStack, number: int, kind: str, options: Options
@@ -182,10 +184,9 @@ class Measure:
                     f"{idle.client:.1%} + {idle.broker:.1%}"
                 )
 
-    def _others(self, subject: str, kind: str) -> None:
+    def _others(self, who: str, subject: str, kind: str, url: str) -> None:
         """What somebody takes who wants nothing of what others say."""
         broker = self.brokers[kind]
-        url = self._url(kind, f"others-{subject}", {})
         with Worker(OURS[kind], url) as talks, Worker(subject, url) as hears:
             hears.do("listen")
             time.sleep(SETTLED)
@@ -202,7 +203,7 @@ class Measure:
                     now - then for now, then in zip(after, before, strict=True)
                 )
                 found = Others(
-                    subject=subject,
+                    subject=who,
                     rate=rate,
                     messages=said,
                     seconds=seconds,
@@ -212,7 +213,7 @@ class Measure:
                 )
                 self.costs.others.append(found)
                 self.tell(
-                    f"{subject}, {said / seconds:,.0f} messages/s of others: "
+                    f"{who}: {said / seconds:,.0f} messages/s of others: "
                     f"{found.share:.1%}, {found.each_us:.1f} µs each"
                 )
 

@@ -29,7 +29,7 @@ KEPT: Kept[KafkaServer] = Kept()
 USER, MECHANISM = "somebody", "SCRAM-SHA-256"
 REVOKING = {
     # Whoever has logged in is let go after that: a new password needs no restart.
-    "CONNECTIONS_MAX_REAUTH_MS": "300",
+    "CONNECTIONS_MAX_REAUTH_MS": "2500",
     "CONNECTION_FAILED_AUTHENTICATION_DELAY_MS": "10",
 }
 
