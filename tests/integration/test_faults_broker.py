@@ -60,6 +60,8 @@ async def test_a_broker_that_forgets_what_it_stores_changes_nothing(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
     ways = breaking(broker)
+    if ways.unforgetting is not None:
+        pytest.skip(ways.unforgetting)
     async with Trial(nursery, broker, tmp_path) as trial:
         async with trial.fault("all that is stored is lost", outage=False) as fault:
             await ways.forget()

@@ -18,26 +18,28 @@ if TYPE_CHECKING:
 
 PAIRS = 100
 ROUNDS = 100
+"""Less where a log is kept: a join asks nobody there, and each message takes longer."""
 
 
 @pytest.mark.timeout(180)  # 10 s on two cores, for it alone
-async def test_who_is_told_that_he_has_joined_hears_what_is_sent_next_ten_thousand_times(
-    fleet: Fleet,
+async def test_who_is_told_that_he_has_joined_hears_what_is_sent_next_thousands_of_times(
+    fleet: Fleet, broker: Broker
 ) -> None:
-    heard = await asyncio.gather(*(_rounds(fleet, number) for number in range(PAIRS)))
+    rounds = ROUNDS // 4 if broker.keeps_log else ROUNDS
+    heard = await asyncio.gather(*(_rounds(fleet, number, rounds) for number in range(PAIRS)))
 
-    assert sum(heard) == PAIRS * ROUNDS == 10_000
+    assert sum(heard) == PAIRS * rounds >= 2_500
     await fleet.assert_ok()
 
 
-async def _rounds(fleet: Fleet, number: int) -> int:
+async def _rounds(fleet: Fleet, number: int, rounds: int) -> int:
     """One member joins, another on another instance sends: again and again."""
     here = number % 3
     there = (here + 1 + number // 3 % 2) % 3
     sender, joiner, companion = [await fleet.member(index) for index in (here, there, there)]
     came = asyncio.Event()
     joiner.on_received = lambda _: came.set()
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         # Half of the rooms are new to both instances, half were left a moment ago.
         room = f"/pair/{number}/{turn}" if turn % 2 else f"/pair/{number}"
         if turn % 5 == 0:
