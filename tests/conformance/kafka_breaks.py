@@ -62,7 +62,8 @@ def _link_with(broken: type[Any]) -> type[KafkaLink]:
     class WithWriter(KafkaLink):
         def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
             if what == "reads":  # before it writes
-                self._writer = broken(self._transport, self._producer, self._spread)
+                assert self._writer is not None
+                self._writer = broken(self._transport, self._writer._producer, self._spread)
             super()._run(coroutine, what)
 
     return WithReader if issubclass(broken, Reader) else WithWriter
