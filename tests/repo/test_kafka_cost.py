@@ -104,7 +104,7 @@ def test_everything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = json.loads(out.read_text())
     assert [(way["rate"], way["count"]) for way in found["ways"]] == [(1, 2), (200, 40)]
     assert all(0 < way["p50_us"] <= way["p99_us"] <= way["most_us"] for way in found["ways"])
-    assert [speed["messages"] for speed in found["speeds"]] == [2000]
+    assert [speed["messages"] for speed in found["speeds"]] == [1000]
     assert [idle["fetch_max_wait"] for idle in found["idles"]] == [0.5, 0]
     assert [bool(idle["client"]) for idle in found["idles"]] == [True, False]
     others = {each["subject"]: each for each in found["others"]}

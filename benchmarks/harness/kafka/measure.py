@@ -41,7 +41,7 @@ LONGER = 5
 BURST = 1000
 """Messages at a time, for speed."""
 
-BURSTS = 10
+BURSTS = 5
 """For each second of a window."""
 
 WAITS = (0.01, 0.1, 0.5)
