@@ -50,9 +50,10 @@ def proxy_of(server: KafkaServer) -> TcpProxy:
 
 
 class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
-    """A server of Kafka, alone, and on it a topic of this rig's own.
+    """A server of Kafka, alone, and one topic on it.
 
     Attributes:
+        namespace: Of its topic, which is its own alone unless one is given.
         outbox_age: How long messages of its transports wait, unless a case says otherwise.
     """
 
@@ -62,6 +63,7 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         "connect_timeout"
     }
     keeps_log = True
+    patience = 10.0  # one that stood still has then 50 MB to read
 
     def __init__(
         self,
@@ -69,13 +71,14 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         proxy: TcpProxy,
         image: str | None,
         kind: type[KafkaTransport] = KafkaTransport,
+        namespace: str | None = None,
     ) -> None:
         super().__init__(server, proxy, image, kind)
         self.restart_keeps_log = server.real
         if not server.real:
             self.proxy = None
         self.outbox_age = RESTART
-        self.namespace = secrets.token_hex(4)
+        self.namespace = namespace or secrets.token_hex(4)
         self.topic = f"wsrooms-{self.namespace}"
 
     def made(self, url: str, **options: Any) -> KafkaTransport:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.brokers import Server, kafka_server, nats_server, redis_server
+from tests.brokers import Server, nats_server, redis_server
+from tests.kafka.servers import open_server
 from wsrooms.transports import BrokerOptions, BrokerTransport
 from wsrooms_kafka import KafkaOptions, KafkaTransport
 from wsrooms_nats import NatsOptions, NatsTransport
@@ -25,7 +27,7 @@ class Bus:
         name: Of these, and of its extra.
         transport: The class.
         options: Its options.
-        server: Makes a broker of its kind.
+        server: Runs a broker of its kind.
         address: Of the broker in its examples.
         pages: Those that show the change from one process to two with it.
     """
@@ -33,7 +35,7 @@ class Bus:
     name: str
     transport: Callable[..., BrokerTransport]
     options: type[BrokerOptions]
-    server: Callable[[], Server]
+    server: Callable[[], AbstractAsyncContextManager[Server]]
     address: str
     pages: tuple[str, ...]
 
@@ -58,7 +60,7 @@ BUSES = (
         "kafka",
         KafkaTransport,
         KafkaOptions,
-        kafka_server,
+        open_server,
         "localhost:9092",
         ("docs/transports/kafka.md",),
     ),

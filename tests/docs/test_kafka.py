@@ -16,8 +16,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 import wsrooms_kafka
-from tests.brokers import kafka_server
 from tests.brokers.kafka_rights import Operation
+from tests.kafka.servers import documented_server
 from wsrooms.errors import PayloadTooLarge, TransportUnavailable
 from wsrooms.transports import PROBE_PREFIX, SERVER_CHANNEL
 from wsrooms_kafka import KafkaOptions, KafkaTransport
@@ -39,19 +39,8 @@ ADDRESS, TLS_ADDRESS = "localhost:9092", "localhost:9093"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kafka() -> AsyncIterator[KafkaServer]:
-    """Run one for all: it lets users in by both mechanisms, and grants them nothing."""
-    async with kafka_server(
-        sasl="PLAIN,SCRAM-SHA-512",
-        users={"wsrooms": "p@ssword"},
-        acls=True,
-        proxies=("SSL", "PLAINTEXT", "SSL"),
-        settings={
-            "listener.name.proxied2.ssl.client.auth": "required",
-            "listener.name.proxied2.ssl.truststore.type": "PEM",
-            "listener.name.proxied2.ssl.truststore.location": "ca.pem",
-            "ssl.principal.mapping.rules": "RULE:^.*$/wsrooms/",
-        },
-    ) as server:
+    """Have one for all."""
+    async with documented_server() as server:
         yield server
 
 
@@ -295,8 +284,8 @@ def test_the_private_names_of_aiokafka_are_those_of_the_code() -> None:
     table = PAGE.split("| private in aiokafka")[1].split("\n\n")[0]
     [folder] = wsrooms_kafka.__path__
     source = "\n".join(path.read_text("utf-8") for path in Path(folder).glob("*.py"))
-    asked = re.findall(r'attr\(\w+, "(_\w+)"', source)
-    taken = re.findall(r"\b(?:client|connection|producer|consumer|admin)\.(_\w+)", source)
+    asked = re.findall(r'attr\([\w.]+, "(_\w+)"', source)
+    taken = re.findall(r"\b(?:below|_below|connection|accumulator)\.(_\w+)", source)
     used = {*asked, *taken}
     assert used
     assert set(re.findall(r"`(_\w+)`", table)) == used

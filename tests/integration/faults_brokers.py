@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.brokers.kafka_rights import Operation
-from tests.integration.buses.kafka import BRIEF, KafkaBroker
+from tests.integration.buses.kafka import LASTING, KafkaBroker
 from tests.integration.buses.nats import OPERATOR, NatsBroker
 from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
 
@@ -53,6 +53,7 @@ class Breaking(ABC):
     Attributes:
         login: User and password that instances are to use, once ``allow`` was called.
         given: Options that they need for that.
+        ends_logins: Whether ``revoke`` ends connections also where nothing is restarted.
         forbids_channels: Whether ``forbid`` can.
         refusal: What the health of an instance says whose login is refused.
         drops: The ways to end connections, if there is any; the last one deafens.
@@ -63,6 +64,7 @@ class Breaking(ABC):
     refusal: str
     drops: Sequence[Drop]
 
+    ends_logins: bool = True
     forbids_channels: bool = True
 
     @abstractmethod
@@ -75,7 +77,7 @@ class Breaking(ABC):
 
     @abstractmethod
     async def revoke(self, *, restart: bool) -> None:
-        """Let ``login`` in no more, and end its connections: by a restart, or while it runs."""
+        """Let ``login`` in no more, by a restart or while it runs; see ``ends_logins``."""
 
     @abstractmethod
     async def forbid(self, channel: str, *, but: Sequence[str]) -> None:
@@ -205,9 +207,10 @@ class KafkaBreaking(Breaking):
 
     refusal = "refused the login"
     drops = ()
+    ends_logins = False  # who is in stays until the connection ends
     forbids_channels = False  # its rights are those of the topic, which has all channels
 
-    def __init__(self, broker: KafkaBroker, mechanism: str = BRIEF) -> None:
+    def __init__(self, broker: KafkaBroker, mechanism: str = LASTING) -> None:
         self.login = (broker.own, "a secret")  # users outlive a test, as their server does
         self.given: Mapping[str, str | float] = MappingProxyType({"sasl_mechanism": mechanism})
         self._mechanism = mechanism

@@ -262,10 +262,6 @@ class Fault:
         assert self.row.noticed <= late, f"noticed after {self.row.noticed:.2f} s"
         return self.row.noticed
 
-    async def noticed_end(self) -> float:
-        """As :meth:`noticed`, of connections that have ended: at once where that is told."""
-        return await self.noticed(AT_ONCE if self._trial.broker.tells_ends else NOTICED)
-
     def assert_served(self) -> None:
         """Members next to the sender, and whoever asked something, were served all the time."""
         assert self.row.local is not None

@@ -33,7 +33,7 @@ async def test_a_broker_that_is_killed_and_started_again_loses_nothing_unsaid(
     async with Trial(nursery, broker, tmp_path) as trial:
         async with trial.fault("SIGKILL and restart") as fault:
             await trial.server.kill()
-            await fault.noticed_end()
+            await fault.noticed(AT_ONCE)
             await trial.server.start()
         fault.assert_told_once()
 

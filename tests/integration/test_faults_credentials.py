@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_traffic import ROOM
-from tests.integration.faults_trial import QUICK, Trial
+from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
 from tests.integration.waiting import until_equal
 from wsrooms import WsError
 
@@ -48,7 +48,12 @@ async def test_credentials_that_are_not_known_any_more_are_told_and_needed_again
         client = await trial.client(0)
         how = "by a restart" if restart else "while it runs"
         async with trial.fault(f"credentials revoked {how}, given back") as fault:
-            await asyncio.gather(ways.revoke(restart=restart), fault.noticed_end())
+            noticing = asyncio.create_task(fault.noticed(AT_ONCE))
+            await ways.revoke(restart=restart)
+            if not (restart or ways.ends_logins):
+                for proxy in trial.proxies:
+                    proxy.cut()
+            await noticing
             await until_equal(lambda: _say_why(trial, ways.refusal, ways.login[1]), [True] * 3)
             with pytest.raises(WsError) as refusal:
                 await client.call("enter", "/room", "meanwhile")

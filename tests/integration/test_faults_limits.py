@@ -40,7 +40,7 @@ async def test_what_the_outbox_does_not_keep_is_told_to_its_sender_and_counted_e
             trial.proxies[0].refuse()
             trial.proxies[0].cut()
             await trial.traffic.burst([])
-            await fault.noticed_end()
+            await fault.noticed(AT_ONCE)
             await until_equal(lambda: _told(trial), True)
             trial.proxies[0].heal()
         fault.assert_served()
@@ -102,7 +102,7 @@ async def test_an_outage_that_outlasts_all_limits_costs_no_more_than_the_outbox_
         before = await trial.ask("resources")
         async with trial.fault(f"{OUTAGE:g} s without a broker") as fault:
             await trial.server.kill()
-            await fault.noticed_end()
+            await fault.noticed(AT_ONCE)
             until = fault.began + OUTAGE
             filling = [asyncio.create_task(_fill(each, until)) for each in trial.processes]
             joining = [asyncio.create_task(_join(each, until)) for each in clients]

@@ -11,7 +11,7 @@ from tests.transports.kinds.kafka import KEPT
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["PLAIN_USERS", "fresh", "open_server", "secured_server"]
+__all__ = ["PLAIN_USERS", "documented_server", "fresh", "open_server", "secured_server"]
 
 PLAIN_USERS = {"ann": "pa \"ss\\w:/?#@%'", "bob": "b"}
 """Who may log in by PLAIN at the secured server; by SCRAM whoever a test adds."""
@@ -42,6 +42,31 @@ def _secured() -> KafkaServer:
             "SSL_TRUSTSTORE_TYPE": "PEM",
             "SSL_TRUSTSTORE_LOCATION": "ca.pem",
             "CONNECTION_FAILED_AUTHENTICATION_DELAY_MS": "10",
+        },
+    )
+
+
+def documented_server() -> AbstractAsyncContextManager[KafkaServer]:
+    """One for what the documentation shows: it grants its users nothing.
+
+    Behind its proxies are TLS, nothing, and TLS that wants a certificate.
+    """
+    return KEPT.server("documented", _documented)
+
+
+def _documented() -> KafkaServer:
+    third = "listener.name.proxied2.ssl"
+    return kafka_server(
+        sasl="PLAIN,SCRAM-SHA-512",
+        users={"wsrooms": "p@ssword", "chat": "sesame"},
+        acls=True,
+        proxies=("SSL", "PLAINTEXT", "SSL"),
+        settings={
+            f"{third}.client.auth": "required",
+            f"{third}.truststore.type": "PEM",
+            f"{third}.truststore.location": "ca.pem",
+            # Whoever shows a certificate is this user.
+            "ssl.principal.mapping.rules": "RULE:^.*$/wsrooms/",
         },
     )
 

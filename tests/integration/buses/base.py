@@ -50,14 +50,11 @@ class Broker(ABC):
         name: For whoever reads a report.
         keeps_log: Whether an instance reads on from where its link broke, also after a restart
             of the server: then nothing is lost, and no gap told.
-        tells_ends: Whether an instance is told that its connection has ended. A client that
-            connects again by itself notices no more than that it has heard nothing for long.
         at_least: Options that must not be less than this, however quick a test wants to be.
     """
 
     name: str
     keeps_log: bool = False
-    tells_ends: bool = True
     at_least: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod

@@ -34,8 +34,8 @@ LARGEST = 16 * 1024 * 1024
 LASTING, BRIEF = "SCRAM-SHA-512", "SCRAM-SHA-256"
 """How to log in for as long as a connection lives, or for a session."""
 
-SESSION = 1.0
-"""Seconds after which the server ends such a connection."""
+SESSION = 5.0
+"""Seconds after which the server ends the latter."""
 
 SETTINGS = {
     "MESSAGE_MAX_BYTES": str(LARGEST),

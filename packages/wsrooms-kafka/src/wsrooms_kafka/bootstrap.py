@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
@@ -33,21 +31,17 @@ from wsrooms.errors import (
 from wsrooms.transports import Address, certificate_error
 
 if TYPE_CHECKING:
-    from aiokafka.client import AIOKafkaClient
     from aiokafka.protocol.metadata import MetadataResponse
 
     from wsrooms_kafka.transport import KafkaTransport
 
-__all__ = ["asked", "cause", "primed", "watched"]
+__all__ = ["asked", "cause"]
 
 NO_LOGINS: int = IllegalSaslStateError.errno
 """What a port answers that knows no logins."""
 
 FAILURES: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)
 """What aiokafka raises where a broker does not do what it is asked."""
-
-BREAKS = ("CONNECTION_BROKEN", "CONNECTION_TIMEOUT", "OUT_OF_SYNC")
-"""Why aiokafka closes a connection that has failed."""
 
 CONNECTION = (
     "client_id",
@@ -125,39 +119,6 @@ async def _wants_login(address: Address, given: dict[str, Any]) -> bool:
     except FAILURES:
         return False
     return answer.error_code != NO_LOGINS
-
-
-def primed(client: AIOKafkaClient | None, metadata: MetadataResponse) -> None:
-    """Tell ``client`` what was answered, so that it does not ask again when it is started.
-
-    There is nothing public for that. A version of aiokafka that has other names asks itself.
-    """
-    if client is not None and hasattr(client, "_md_synchronizer") and hasattr(client, "_sync_task"):
-        client.bootstrap = partial(_begin, client, metadata)
-
-
-async def _begin(client: Any, metadata: MetadataResponse) -> None:
-    client.cluster.update_metadata(metadata)
-    if client._sync_task is None:
-        client._sync_task = asyncio.get_running_loop().create_task(client._md_synchronizer())
-
-
-def watched(client: Any, broke: Callable[[str], None]) -> None:
-    """Call ``broke`` with the address of a connection of ``client`` that is lost.
-
-    It would be made again in silence. There is nothing public for that either; without it
-    the next of them is noticed that is not made again in time.
-    """
-    closed = getattr(client, "_on_connection_closed", None)
-    if closed is None:
-        return
-
-    def told(connection: Any, reason: Any) -> None:
-        closed(connection, reason)
-        if getattr(reason, "name", "") in BREAKS:
-            broke(f"{connection.host}:{connection.port}")
-
-    client._on_connection_closed = told
 
 
 async def cause(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -12,8 +13,8 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink
-from wsrooms_kafka.bootstrap import asked, cause, primed, watched
-from wsrooms_kafka.ending import end_admin, end_consumer, end_producer
+from wsrooms_kafka.bootstrap import asked, cause
+from wsrooms_kafka.handle import Handle
 from wsrooms_kafka.login import security
 from wsrooms_kafka.quiet import quietly
 from wsrooms_kafka.reader import Reader
@@ -21,12 +22,14 @@ from wsrooms_kafka.topic import ready
 from wsrooms_kafka.writer import BATCH_BYTES, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
 
     from aiokafka.protocol.metadata import MetadataResponse
 
     from wsrooms_kafka.transport import KafkaTransport
+
+    Stop = Callable[[], Coroutine[Any, Any, None]]
 
 __all__ = ["KafkaLink"]
 
@@ -54,8 +57,7 @@ class KafkaLink(BrokerLink):
         self._transport = transport
         self._reader = Reader(transport)
         self._writer: Writer | None = None
-        self._consumer: AIOKafkaConsumer | None = None
-        self._producer: AIOKafkaProducer | None = None
+        self._handles: list[tuple[Stop, Handle]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: asyncio.Future[TransportError] | None = None
         self._context: Context | None = None
@@ -103,28 +105,27 @@ class KafkaLink(BrokerLink):
         most = _milliseconds(self._transport.options.connect_timeout / 4)
         patience = min(given["request_timeout_ms"], most)
         admin = AIOKafkaAdminClient(**{**given, "request_timeout_ms": patience})
-        primed(getattr(admin, "_client", None), metadata)
+        handle = Handle(admin, metadata)
         try:
             await admin.start()
             return await ready(admin, self._transport, first=not self._spread)
         finally:
-            await end_admin(admin)
+            await handle.end(admin.close())
 
     async def _start(
         self, given: dict[str, Any], metadata: MetadataResponse
     ) -> tuple[AIOKafkaConsumer, AIOKafkaProducer]:
         options = self._transport.options
-        producer = self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             acks="all",
             max_batch_size=BATCH_BYTES,
             enable_idempotence=options.idempotence,
             **given,
         )
-        primed(producer.client, metadata)
-        watched(producer.client, self._broke)
+        self._handles.append((producer.stop, Handle(producer, metadata, self._broke)))
         await producer.start()
         wait = min(options.fetch_max_wait, options.ping_interval / 2, options.confirm_timeout / 2)
-        consumer = self._consumer = AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -132,8 +133,7 @@ class KafkaLink(BrokerLink):
             fetch_max_bytes=FETCH_BYTES,
             **given,
         )
-        primed(getattr(consumer, "_client", None), metadata)
-        watched(getattr(consumer, "_client", None), self._broke)
+        self._handles.append((partial(_stop, consumer), Handle(consumer, metadata, self._broke)))
         await consumer.start()
         return consumer, producer
 
@@ -191,26 +191,18 @@ class KafkaLink(BrokerLink):
         """
         self._reader.end()
         tasks, self._tasks = self._tasks, []
-        consumer, self._consumer = self._consumer, None
-        producer, self._producer = self._producer, None
+        handles, self._handles = self._handles, []
         self._writer = None
-        await asyncio.shield(quietly(self._end(tasks, consumer, producer)))
+        await asyncio.shield(quietly(self._end(tasks, handles)))
 
     async def _end(
-        self,
-        tasks: list[asyncio.Task[None]],
-        consumer: AIOKafkaConsumer | None,
-        producer: AIOKafkaProducer | None,
+        self, tasks: list[asyncio.Task[None]], handles: list[tuple[Stop, Handle]]
     ) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # lost() has told one of them
-        endings: list[Coroutine[Any, Any, None]] = []
-        if consumer is not None:
-            endings.append(end_consumer(consumer))
-        if producer is not None:
-            endings.append(end_producer(producer))
-        for error in await asyncio.gather(*endings, return_exceptions=True):
+        ends = (handle.end(stop()) for stop, handle in handles)
+        for error in await asyncio.gather(*ends, return_exceptions=True):
             if error is not None:
                 self._transport.logger.error("a client did not stop", exc_info=error)
 
@@ -250,6 +242,12 @@ class KafkaLink(BrokerLink):
         elif self._writer is not None and self._writer.overdue(now, late):
             limit = options.confirm_timeout
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    consumer.unsubscribe()
+    await asyncio.sleep(0.01)  # without it a stop after a refused connection leaves a task
+    await consumer.stop()
 
 
 def _milliseconds(seconds: float) -> int:
