@@ -35,7 +35,7 @@ PRIVATE: dict[type[Any], tuple[str, ...]] = {
         "_maybe_wait_metadata",
     ),
     AIOKafkaConnection: ("_writer",),
-    AIOKafkaConsumer: ("_client",),
+    AIOKafkaConsumer: ("_client", "_fetcher"),
     AIOKafkaAdminClient: ("_client",),
     AIOKafkaProducer: ("_message_accumulator",),
     Accumulator: ("fail_all", "reenqueue", "_pending_batches", "_batches"),
