@@ -104,7 +104,10 @@ class Handle:
         while not stopping.done():
             self._cut()
             await asyncio.wait([stopping], timeout=AGAIN)
-        await stopping
+        if hasattr(self._below, "close"):
+            await self._below.close()  # which a stop that was cancelled from within has left out
+        if not stopping.cancelled():
+            stopping.result()
 
     def _fail(self) -> None:
         """Let nothing be sent any more that is not on its way."""
@@ -117,7 +120,7 @@ class Handle:
         accumulator.reenqueue = _nothing
 
     def _cut(self) -> None:
-        """End its connections, those that are being made, and its look for news of the cluster."""
+        """End its connections, those that are being made, and its tasks."""
         self._ending.set()
         below = self._below
         # One that gives up a fetch takes what cancels it for the end of that, and goes on.
