@@ -88,6 +88,10 @@ class Place:
         self._last = _mark(records[-1])
         return records, missing
 
+    def skip(self, end: int) -> None:
+        """Go on at ``end``: what is before it cannot be read."""
+        self.next, self._last, self._unsure = end, None, False
+
     @property
     def behind(self) -> bool:
         """Whether what comes next was published before the connection began."""

@@ -89,6 +89,8 @@ async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[E
     settings = {
         "cleanup.policy": "delete",
         "retention.ms": str(round(options.retention * 1000)),
+        # What the broker compressed would need more packages to read.
+        "compression.type": "producer",
         # Nobody's clock but the broker's: another one would have messages refused or removed.
         "message.timestamp.type": "LogAppendTime",
         # Whole segments are removed, when their last message is old enough.
