@@ -84,6 +84,8 @@ async def test_who_was_away_for_half_a_minute_hears_what_it_missed_or_if_it_ende
             await asyncio.sleep(fault.began + AWAY - time.monotonic())
             returned = len(trial.history)
             await trial.restart(2)
+            received = (await trial.stats("received"))[2]
+            assert received <= _sent_since(trial, returned)
             newcomer = await trial.listener(2)
             trial.proxies[1].heal()
             await trial.processes[1].until("up", timeout=HEALED)
@@ -104,6 +106,12 @@ async def _next_in(client: Client, room: str) -> object:
     while (push := await client.receive())["path"] != room:
         pass
     return push["data"]
+
+
+def _sent_since(trial: Trial, at: int) -> int:
+    """How many messages to everybody were sent since that moment of the history."""
+    records = list(trial.history)[at:]
+    return sum((each.kind, each.room) == ("send", None) for each in records)
 
 
 def _earliest(trial: Trial, member: Member, instance: str) -> int:

@@ -49,6 +49,7 @@ class Handle:
         below: Any = getattr(client, "client", getattr(client, "_client", None))
         self._below = below
         self._accumulator: Any = getattr(client, "_message_accumulator", None)
+        self._client: Any = client
         self._connecting: set[asyncio.Task[Any]] = set()
         self._ending = asyncio.Event()
         self._metadata = metadata
@@ -103,7 +104,10 @@ class Handle:
         while not stopping.done():
             self._cut()
             await asyncio.wait([stopping], timeout=AGAIN)
-        await stopping
+        if hasattr(self._below, "close"):
+            await self._below.close()  # which a stop that was cancelled from within has left out
+        if not stopping.cancelled():
+            stopping.result()
 
     def _fail(self) -> None:
         """Let nothing be sent any more that is not on its way."""
@@ -116,9 +120,13 @@ class Handle:
         accumulator.reenqueue = _nothing
 
     def _cut(self) -> None:
-        """End its connections, those that are being made, and its look for news of the cluster."""
+        """End its connections, those that are being made, and its tasks."""
         self._ending.set()
         below = self._below
+        # One that gives up a fetch takes what cancels it for the end of that, and goes on.
+        fetching = getattr(getattr(self._client, "_fetcher", None), "error_future", None)
+        if fetching is not None:
+            fetching.cancel()
         if below is None:
             return
         below._maybe_wait_metadata = _at_once  # there will be none

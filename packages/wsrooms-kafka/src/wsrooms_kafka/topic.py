@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     BrokerResponseError,
+    IncompatibleBrokerVersion,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     NoError,
@@ -114,7 +115,7 @@ async def _enlarged(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> bo
         await admin.create_partitions(wish)
     except InvalidPartitionsError:
         return True  # somebody else was quicker
-    except BrokerResponseError as error:
+    except (BrokerResponseError, IncompatibleBrokerVersion) as error:
         refusal = type(error).__name__
     else:
         return True
