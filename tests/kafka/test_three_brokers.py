@@ -19,7 +19,7 @@ import pytest_asyncio
 from tests.brokers import KafkaServer, kafka_cluster
 from tests.kafka.quorum import controller_of
 from tests.kafka.shared import ROOMS, needs_kafka
-from tests.kafka.three import each_first, led_by, make_topic, still_leads
+from tests.kafka.three import each_first, led_by, make_topic
 from tests.transports.crew import Crew, crew_of
 from wsrooms_kafka import KafkaTransport
 
@@ -63,7 +63,7 @@ async def healed(crew: Crew, victim: KafkaServer, asked: KafkaServer, namespace:
     """Wait until others lead instead of ``victim``, and then until all hear all."""
     died = time.monotonic()
     async with asyncio.timeout(ELECTED_WITHIN):
-        while await still_leads(victim, asked, namespace):  # noqa: ASYNC110 - Kafka tells nobody
+        while await led_by(victim, asked, namespace):  # noqa: ASYNC110 - Kafka tells nobody
             await asyncio.sleep(0.1)
     elected = time.monotonic()
     await crew.all_hear_all(HEALED_WITHIN)

@@ -14,21 +14,26 @@ import uuid
 from typing import TYPE_CHECKING
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaError, NoError, for_code
+from aiokafka.conn import create_conn
+from aiokafka.errors import NoError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 from tests.brokers import KafkaServer, kafka_cluster
 from tests.kafka.quorum import controller_of
-from tests.kafka.shared import PARTITIONS, ROOMS, partitions_of
+from tests.kafka.shared import PARTITIONS, ROOMS
 from tests.transports.crew import crew_of
 from wsrooms_kafka import KafkaTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["each_first", "led_by", "make_topic", "still_leads"]
+__all__ = ["each_first", "led_by", "make_topic"]
 
 DEFAULTS = {"BROKER_SESSION_TIMEOUT_MS": "9000", "BROKER_HEARTBEAT_INTERVAL_MS": "2000"}
 """Kafka's own."""
+
+NOBODY = -1
+"""Who leads a partition that has no leader, as Kafka says."""
 
 PACE = 0.01
 """Seconds between two messages of each instance."""
@@ -58,18 +63,15 @@ async def make_topic(server: KafkaServer, namespace: str, in_sync: int) -> None:
 
 async def led_by(server: KafkaServer, asked: KafkaServer, namespace: str) -> list[int]:
     """The partitions of the topic that ``server`` leads, or nobody, as another one says."""
-    async with asked.admin() as admin:
-        partitions = await partitions_of(admin, f"wsrooms-{namespace}")
-    return [each["partition"] for each in partitions if each["leader"] in (server.node, -1)]
-
-
-async def still_leads(server: KafkaServer, asked: KafkaServer, namespace: str) -> bool:
-    """Whether others do not lead yet, or that cannot be told."""
+    connection = await create_conn(asked.host, asked.port)
     try:
-        async with asyncio.timeout(1):
-            return bool(await led_by(server, asked, namespace))
-    except (KafkaError, TimeoutError):
-        return True  # aiokafka asks any of them, also one that has died
+        answer = await connection.send(MetadataRequest([f"wsrooms-{namespace}"]))
+    finally:
+        connection.close()
+    [topic] = answer.to_object()["topics"]
+    return [
+        each["partition"] for each in topic["partitions"] if each["leader"] in (server.node, NOBODY)
+    ]
 
 
 async def dies(server: KafkaServer) -> None:
@@ -116,7 +118,7 @@ async def measure(servers: list[KafkaServer], fault: str, in_sync: int, options:
                 instance.slowest = 0.0
             began = time.monotonic()
             await happens(victim)
-            while await still_leads(victim, other, namespace):  # noqa: ASYNC110 - as above
+            while await led_by(victim, other, namespace):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
             elected = time.monotonic() - began
             await crew.all_hear_all(60)
