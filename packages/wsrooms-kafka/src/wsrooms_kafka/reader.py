@@ -190,10 +190,10 @@ class Reader:
         found = False
         every = {TopicPartition(self._topic, number): at for number, at in self._places.items()}
         for partition, place in every.items():
-            consumer.seek(partition, place.next or 0)  # what came with it is to come once more
+            consumer.seek(partition, place.start)  # what came with it is to come once more
         for partition, place in every.items():
             end = consumer.highwater(partition)
-            if end is None or (place.next or 0) >= end:
+            if end is None or place.start >= end:
                 continue
             now = asyncio.get_running_loop().time()
             try:
@@ -254,7 +254,7 @@ class Reader:
         self._assign(
             consumer,
             {
-                TopicPartition(self._topic, number): place.next or 0
+                TopicPartition(self._topic, number): place.start
                 for number, place in self._places.items()
             },
         )
@@ -307,5 +307,5 @@ def _head(record: ConsumerRecord) -> list[bytes] | None:
     headers = record.headers
     if [name for name, _ in headers] != ["v", "i", "e", "s"]:
         return None
-    values = [value for _, value in headers]
-    return None if None in values else values  # Kafka knows headers without a value
+    values = [value for _, value in headers if value is not None]
+    return values if len(values) == len(headers) else None
