@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tests.conformance.server_breaks import Disobedient
-from wsrooms.errors import TransportUnavailable
 from wsrooms_kafka import KafkaTransport
 from wsrooms_kafka.link import KafkaLink
 from wsrooms_kafka.reader import Reader
@@ -61,8 +60,8 @@ def _link_with(broken: type[Any]) -> type[KafkaLink]:
 
     class WithWriter(KafkaLink):
         def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
-            if what == "reads":  # before it writes
-                self._writer = broken(self._transport, self._producer, self._spread)
+            if what == "reads" and self._writer is not None:  # before it writes
+                self._writer = broken(self._transport, self._writer._producer, self._spread)
             super()._run(coroutine, what)
 
     return WithReader if issubclass(broken, Reader) else WithWriter
@@ -107,13 +106,11 @@ class SendsOneByOne(Writer):
 
 
 @noticed_by("tcp_cut_of_the_publisher")
-class TakesAFailureForSuccess(Writer):
+class ConfirmsBeforeItSends(Writer):
     async def _send(self, chunk: list[Message]) -> None:
-        try:
-            await super()._send(chunk)
-        except TransportUnavailable:
-            self._transport.exchange.settled(dict.fromkeys(chunk))
-            raise
+        self._transport.exchange.settled(dict.fromkeys(chunk))
+        await asyncio.sleep(LATE)
+        await super()._send(chunk)
 
 
 @noticed_by("order_with_concurrent_callers")

@@ -35,5 +35,7 @@ def server(image: str, kafka_for_rigs: Callable[[str], KafkaServer]) -> KafkaSer
 @pytest.mark.parametrize("case", cases(), ids=str)
 async def test_the_kafka_transport_conforms(case: Case, server: KafkaServer, image: str) -> None:
     async with proxy_of(server) as proxy:
-        # Of one topic for each of them, a killed server would have all to repair.
-        await run_case(case, KafkaRig(server, proxy, image, namespace="suite"))
+        # Of a topic for each case, a server that was killed would have all to repair; but
+        # Tansu has lost its log then, which is a topic's end.
+        namespace = "suite" if server.real else None
+        await run_case(case, KafkaRig(server, proxy, image, namespace=namespace))

@@ -23,11 +23,16 @@ async def listen(url: str, room: str) -> None:
     transport.on_gap(lambda gap: say(f"gap {gap_of(gap)}"))
     await transport.start()
     try:
-        await transport.subscribe(f"ws:room:{room}", lambda payload: say(f"heard {payload}"))
+        await transport.subscribe(f"ws:room:{room}", hear)
         say("ready")
         await loop.run_in_executor(None, sys.stdin.read)
     finally:
         await transport.close()
+
+
+def hear(payload: str) -> None:
+    name, number, _ = payload.split()
+    say(f"heard {name} {number}")
 
 
 def gap_of(gap: Gap) -> str:

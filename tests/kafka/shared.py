@@ -29,7 +29,6 @@ __all__ = [
     "ROOMS",
     "Topic",
     "needs_kafka",
-    "partitions_of",
     "topic_at",
 ]
 

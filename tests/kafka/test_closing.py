@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from wsrooms import Receipt
 from wsrooms.errors import AuthenticationFailed, OutboxFull, TransportClosed, TransportError
 from wsrooms.testing import TcpProxy
 from wsrooms_kafka import KafkaTransport
+
+Fetcher: Any = import_module("aiokafka.consumer.fetcher").Fetcher  # which has no types
 
 CLOSE = 1.0
 """Seconds that a close may take."""
@@ -284,4 +287,29 @@ async def test_a_start_that_ends_by_time_leaves_nothing(caplog: pytest.LogCaptur
         )
         with pytest.raises(TransportError, match="did not answer"):
             await transport.start()
+        await quiet.check()
+
+
+async def test_a_close_while_aiokafka_is_slow_to_give_up_a_fetch_is_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # It waits for the fetch, and takes what tells it to end for the end of that wait.
+    fetch: Any = Fetcher._proc_fetch_request
+
+    async def slow(*given: Any) -> Any:
+        try:
+            return await fetch(*given)
+        finally:
+            if ending.is_set():
+                await asyncio.sleep(0.05)
+
+    ending = asyncio.Event()
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", slow)
+    async with open_server() as server:
+        quiet = Quiet(caplog)
+        transport = KafkaTransport(server.url, namespace="closing", close_timeout=CLOSE)
+        await transport.start()
+        ending.set()
+        async with asyncio.timeout(CLOSE + 0.5):
+            await transport.close()
         await quiet.check()

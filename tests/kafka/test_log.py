@@ -102,6 +102,21 @@ async def test_a_log_that_was_made_again_and_has_grown_past_our_place_is_read_fr
         assert crew[0].gaps == [ANY_ROOM]
 
 
+async def test_a_log_that_is_made_again_under_running_instances_loses_only_what_is_told() -> None:
+    async with topic_at() as topic:
+        transports = [KafkaTransport(topic.url()) for _ in range(3)]
+        async with crew_of(transports, ROOMS) as crew:
+            await topic.make_again()
+            # Kafka tells no reader that it is another log, once that has the place it asks for.
+            for _ in range(50 * len(ROOMS)):
+                for instance in crew:
+                    instance.say()
+            await crew.all_hear_all()
+            account = await crew.account()
+            log.info("%s", account)
+            assert account.failed == 0
+
+
 async def test_a_broker_that_comes_back_without_its_log_is_heard_from_the_first_message_on() -> (
     None
 ):

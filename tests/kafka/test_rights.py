@@ -20,8 +20,8 @@ from wsrooms_kafka import KafkaTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-READ, WRITE, CREATE = Operation.READ, Operation.WRITE, Operation.CREATE
-DESCRIBE = Operation.DESCRIBE
+READ, WRITE, DESCRIBE = Operation.READ, Operation.WRITE, Operation.DESCRIBE
+CREATE, ALTER = Operation.CREATE, Operation.ALTER
 
 
 @dataclass
@@ -58,12 +58,12 @@ class Place:
         await self.server.rights.revoke(self.user)
 
     @asynccontextmanager
-    async def somebody_else(self) -> AsyncIterator[KafkaTransport]:
+    async def somebody_else(self, **options: Any) -> AsyncIterator[KafkaTransport]:
         """Who may do everything there, and has started: so the topic is there, too."""
         other = Place(self.server, self.namespace, self.topic, fresh())
         await self.server.rights.add_user(other.user, "p")
         await other.allow(Operation.ALL)
-        transport = other.transport()
+        transport = other.transport(**options)
         await transport.start()
         try:
             yield transport
@@ -80,31 +80,54 @@ async def place() -> AsyncIterator[Place]:
         yield made
 
 
-async def test_a_user_with_the_rights_of_the_documentation_needs_no_others(place: Place) -> None:
-    await place.allow(CREATE, DESCRIBE, READ, WRITE)
-    transport = place.transport()
-    await transport.start()
-    assert await error_of(transport.publish("c", "x")) is None
-    await transport.close()
+@pytest.mark.parametrize("idempotence", [False, True])
+async def test_a_user_with_the_rights_of_the_documentation_needs_no_others(
+    place: Place, *, idempotence: bool
+) -> None:
+    await place.allow(READ, WRITE, CREATE, ALTER)
+    for partitions in (2, 3):  # made, and then repaired
+        transport, hearing = (
+            place.transport(idempotence=idempotence, partitions=partitions),
+            Hearing(),
+        )
+        other = place.transport()
+        await transport.start()
+        await other.start()
+        await other.subscribe("c", hearing)
+        assert await error_of(transport.publish("c", "x")) is None
+        await hearing.until("x")
+        await transport.close()
+        await other.close()
+        async with place.server.admin() as admin:
+            [found] = await admin.describe_topics([place.topic])
+        assert len(found["partitions"]) == max(partitions, other.options.partitions)
 
 
-async def test_a_topic_that_is_there_needs_no_right_to_create_it(place: Place) -> None:
-    async with place.somebody_else() as other:
-        await place.allow(DESCRIBE, READ, WRITE)
-        for options in ({}, {"create_topic": False}):
+async def test_a_topic_that_is_there_is_used_without_a_right_to_make_it_or_to_repair_it(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with place.somebody_else(partitions=2) as other:
+        await place.allow(READ, WRITE)
+        for options, warnings in (({}, 1), ({"create_topic": False}, 0)):
+            caplog.clear()
             transport, hearing = place.transport(**options), Hearing()
             await transport.start()
             await transport.subscribe("c", hearing)
             await other.publish("c", "x")
             await hearing.until("x")
             await transport.close()
+            said = [
+                each.getMessage() for each in caplog.records if place.topic in each.getMessage()
+            ]
+            assert len(said) == warnings
+            assert all("has fewer partitions than option partitions=8" in each for each in said)
 
 
 @pytest.mark.parametrize(
     ("allowed", "told"),
     [
         ((), "describing"),
-        ((DESCRIBE,), "denies reading"),
+        ((DESCRIBE,), "denies"),
         ((WRITE,), "denies reading"),
         ((CREATE, WRITE), "denies reading"),
     ],
@@ -171,14 +194,14 @@ async def test_whoever_may_not_write_is_denied_with_idempotence_too(place: Place
 
 async def test_the_right_to_write_is_taken_away_and_given_back(place: Place) -> None:
     async with place.somebody_else() as other:
-        await place.allow(DESCRIBE, READ, WRITE)
+        await place.server.rights.grant("*", place.topic, READ)  # which is not taken away
+        await place.allow(WRITE)
         transport, hearing = place.transport(), Hearing()
         told = Told(transport)
         await transport.start()
         await other.subscribe("c", hearing)
         await transport.publish("c", "before")
         await place.forbid()
-        await place.allow(DESCRIBE, READ)
         assert isinstance(await error_of(transport.publish("c", "denied")), PermissionDenied)
         await place.allow(WRITE)
         assert await error_of(transport.publish("c", "after")) is None

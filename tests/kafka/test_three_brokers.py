@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaError, NoError, for_code
 
 from tests.brokers import KafkaServer, kafka_cluster
 from tests.kafka.quorum import controller_of
-from tests.kafka.shared import PARTITIONS, ROOMS, needs_kafka, partitions_of
+from tests.kafka.shared import ROOMS, needs_kafka
+from tests.kafka.three import each_first, led_by, make_topic
 from tests.transports.crew import Crew, crew_of
 from wsrooms_kafka import KafkaTransport
 
@@ -51,49 +50,20 @@ async def cluster() -> AsyncIterator[list[KafkaServer]]:
         yield servers
 
 
-def each_first(servers: list[KafkaServer], namespace: str) -> list[str]:
-    """URLs that name all servers, each of them first in one."""
-    at = [f"{server.host}:{server.port}" for server in servers]
-    return [
-        f"kafka://{','.join([*at[first:], *at[:first]])}?namespace={namespace}{PATIENT}"
-        for first in range(len(at))
-    ]
-
-
-async def make_topic(server: KafkaServer, namespace: str, in_sync: int) -> None:
-    """Make the topic, of which so many copies have to be there for a message to be taken."""
-    topic = NewTopic(
-        f"wsrooms-{namespace}",
-        PARTITIONS,
-        3,
-        topic_configs={"min.insync.replicas": str(in_sync)},
-    )
-    async with server.admin() as admin:
-        answer = await admin.create_topics([topic])
-        assert for_code(answer.topic_errors[0][1]) is NoError
-
-
-async def led_by(server: KafkaServer, asked: KafkaServer, namespace: str) -> list[int]:
-    """The partitions of the topic that ``server`` leads, or nobody, as another one says."""
-    async with asked.admin() as admin:
-        partitions = await partitions_of(admin, f"wsrooms-{namespace}")
-    return [each["partition"] for each in partitions if each["leader"] in (server.node, -1)]
-
-
-async def still_leads(server: KafkaServer, asked: KafkaServer, namespace: str) -> bool:
-    """Whether others do not lead yet, or that cannot be told."""
-    try:
-        async with asyncio.timeout(1):
-            return bool(await led_by(server, asked, namespace))
-    except (KafkaError, TimeoutError):
-        return True  # aiokafka asks any of them, also one that has died
+@pytest.fixture
+async def servers(cluster: list[KafkaServer]) -> list[KafkaServer]:
+    """All of the cluster, also what a test before has killed."""
+    for server in cluster:
+        if not server.awake:
+            await server.restart()
+    return cluster
 
 
 async def healed(crew: Crew, victim: KafkaServer, asked: KafkaServer, namespace: str) -> None:
     """Wait until others lead instead of ``victim``, and then until all hear all."""
     died = time.monotonic()
     async with asyncio.timeout(ELECTED_WITHIN):
-        while await still_leads(victim, asked, namespace):  # noqa: ASYNC110 - Kafka tells nobody
+        while await led_by(victim, asked, namespace):  # noqa: ASYNC110 - Kafka tells nobody
             await asyncio.sleep(0.1)
     elected = time.monotonic()
     await crew.all_hear_all(HEALED_WITHIN)
@@ -113,33 +83,14 @@ async def nothing_is_missing(crew: Crew) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_the_kill_of_the_controller_under_load_loses_nothing(
-    cluster: list[KafkaServer],
-) -> None:
-    victim = await controller_of(cluster)
-    other = next(server for server in cluster if server is not victim)
-    namespace = uuid.uuid4().hex
-    await make_topic(other, namespace, 1)
-    async with crew_of(map(KafkaTransport, each_first(cluster, namespace)), ROOMS) as crew:
-        assert await led_by(victim, other, namespace)
-        async with crew.talking(pace=0.01):
-            await crew.each_says(100)
-            await victim.kill()
-            await healed(crew, victim, other, namespace)
-            await victim.start()
-            await crew.all_hear_all()
-        await nothing_is_missing(crew)
-
-
-@pytest.mark.timeout(120)
 async def test_a_broker_that_stands_still_under_load_and_goes_on_loses_and_repeats_nothing(
-    cluster: list[KafkaServer],
+    servers: list[KafkaServer],
 ) -> None:
-    controller = await controller_of(cluster)
-    victim, other = (server for server in cluster if server is not controller)
+    controller = await controller_of(servers)
+    victim, other = (server for server in servers if server is not controller)
     namespace = uuid.uuid4().hex
     await make_topic(other, namespace, 2)
-    async with crew_of(map(KafkaTransport, each_first(cluster, namespace)), ROOMS) as crew:
+    async with crew_of(map(KafkaTransport, each_first(servers, namespace, PATIENT)), ROOMS) as crew:
         assert await led_by(victim, other, namespace)
         async with crew.talking(pace=0.01):
             await crew.each_says(100)
@@ -149,4 +100,21 @@ async def test_a_broker_that_stands_still_under_load_and_goes_on_loses_and_repea
             await victim.cont()
             await crew.each_says(100)
             await crew.all_hear_all()
+        await nothing_is_missing(crew)
+
+
+@pytest.mark.timeout(120)
+async def test_the_kill_of_the_controller_under_load_loses_nothing(
+    servers: list[KafkaServer],
+) -> None:
+    victim = await controller_of(servers)
+    other = next(server for server in servers if server is not victim)
+    namespace = uuid.uuid4().hex
+    await make_topic(other, namespace, 1)
+    async with crew_of(map(KafkaTransport, each_first(servers, namespace, PATIENT)), ROOMS) as crew:
+        assert await led_by(victim, other, namespace)
+        async with crew.talking(pace=0.01):
+            await crew.each_says(100)
+            await victim.kill()
+            await healed(crew, victim, other, namespace)
         await nothing_is_missing(crew)

@@ -6,6 +6,7 @@ For the tests of any broker: each makes the transports itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Instance:
         rooms: Each message goes to the next one, and then to the first again.
         receipts: Of its messages; the place of each is its number.
         heard: The numbers that have come, by the name of who published them.
+        slowest: Seconds that the slowest of them took.
         gaps: Those that it was told, in order.
         states: Likewise.
     """
@@ -54,6 +56,7 @@ class Instance:
         self.rooms = rooms
         self.receipts: list[Receipt] = []
         self.heard: dict[str, list[int]] = defaultdict(list)
+        self.slowest = 0.0
         self.gaps: list[Gap] = []
         self.states: list[TransportState] = []
         self._known: dict[str, set[int]] = defaultdict(set)
@@ -70,8 +73,9 @@ class Instance:
     def say(self) -> int:
         """Publish the next number."""
         number = len(self.receipts)
-        room = self.rooms[number % len(self.rooms)]
-        self.receipts.append(self.transport.publish(f"ws:room:{room}", f"{self.name} {number}"))
+        channel = f"ws:room:{self.rooms[number % len(self.rooms)]}"
+        payload = f"{self.name} {number} {time.monotonic()}"
+        self.receipts.append(self.transport.publish(channel, payload))
         self._news.set()
         return number
 
@@ -80,8 +84,9 @@ class Instance:
         return number in self._known[name]
 
     def _hear(self, payload: str) -> None:
-        name, text = payload.split()
+        name, text, said_at = payload.split()
         number = int(text)
+        self.slowest = max(self.slowest, time.monotonic() - float(said_at))
         self.heard[name].append(number)
         self._known[name].add(number)
         self._news.set()

@@ -27,7 +27,7 @@ class ConsumerRecord:
     timestamp: int
     key: bytes
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 class BatchBuilder:
     def append(

@@ -241,7 +241,8 @@ class KafkaOverhearing(Overhearing):
         assert record.key is not None
         assert record.value is not None
         assert [name for name, _ in record.headers] == list(HEADERS), record
-        version, instance, epoch, seq = (each.decode() for _, each in record.headers)
+        parts = [each.decode() for _, each in record.headers if each is not None]
+        version, instance, epoch, seq = parts
         assert version == "1", record
         return Heard(record.key.decode(), instance, int(epoch), int(seq), record.value)
 

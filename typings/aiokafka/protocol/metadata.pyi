@@ -6,3 +6,4 @@ class MetadataRequest:
 
 class MetadataResponse:
     brokers: Sequence[tuple[Any, ...]]
+    def to_object(self) -> dict[str, Any]: ...

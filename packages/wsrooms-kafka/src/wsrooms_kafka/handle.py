@@ -23,6 +23,9 @@ __all__ = ["Handle"]
 BREAKS = ("CONNECTION_BROKEN", "CONNECTION_TIMEOUT", "OUT_OF_SYNC")
 """Why aiokafka closes a connection that has failed."""
 
+SHUTDOWN = "SHUTDOWN"
+"""Why it closes those that are left, when it ends."""
+
 MOMENT = 0.02
 """Seconds that a client has to end by itself, which it does where nothing is under way."""
 
@@ -49,13 +52,16 @@ class Handle:
         below: Any = getattr(client, "client", getattr(client, "_client", None))
         self._below = below
         self._accumulator: Any = getattr(client, "_message_accumulator", None)
+        self._client: Any = client
+        self._wires: dict[Any, asyncio.Transport] = {}
+        """What its connections write to, also when they have let go of it to close it."""
         self._connecting: set[asyncio.Task[Any]] = set()
         self._ending = asyncio.Event()
         self._metadata = metadata
         self._broke = broke
         if hasattr(below, "_md_synchronizer") and hasattr(below, "_sync_task"):
             below.bootstrap = self._bootstrap
-        if broke is not None and hasattr(below, "_on_connection_closed"):
+        if hasattr(below, "_on_connection_closed"):
             self._closed = below._on_connection_closed
             below._on_connection_closed = self._on_closed
         if hasattr(below, "_get_conn") and hasattr(below, "_conns"):
@@ -73,6 +79,10 @@ class Handle:
     def _on_closed(self, connection: Any, reason: Any) -> None:
         """A connection was closed: that another one will be made shall not go unseen."""
         self._closed(connection, reason)
+        if self._ending.is_set() or getattr(reason, "name", "") == SHUTDOWN:
+            return
+        if (wire := self._wires.pop(connection, None)) is not None:
+            wire.abort()  # else it would wait until the peer has taken what is unsent
         if self._broke is not None and getattr(reason, "name", "") in BREAKS:
             self._broke(f"{connection.host}:{connection.port}")
 
@@ -86,7 +96,10 @@ class Handle:
         task = asyncio.ensure_future(self._get(node_id, **how))
         self._connecting.add(task)
         try:
-            return await task
+            connection = await task
+            if (writer := getattr(connection, "_writer", None)) is not None:
+                self._wires[connection] = writer.transport
+            return connection
         except asyncio.CancelledError:
             if self._ending.is_set() and task.cancelled():
                 return None  # as where there is no such broker
@@ -103,7 +116,11 @@ class Handle:
         while not stopping.done():
             self._cut()
             await asyncio.wait([stopping], timeout=AGAIN)
-        await stopping
+        self._cut()
+        if hasattr(self._below, "close"):
+            await self._below.close()  # which a stop that fails, or is cancelled within, leaves out
+        if not stopping.cancelled():
+            stopping.result()
 
     def _fail(self) -> None:
         """Let nothing be sent any more that is not on its way."""
@@ -116,19 +133,20 @@ class Handle:
         accumulator.reenqueue = _nothing
 
     def _cut(self) -> None:
-        """End its connections, those that are being made, and its look for news of the cluster."""
+        """End its connections, those that are being made, and its tasks."""
         self._ending.set()
         below = self._below
+        # One that gives up a fetch takes what cancels it for the end of that, and goes on.
+        fetching = getattr(getattr(self._client, "_fetcher", None), "error_future", None)
+        if fetching is not None:
+            fetching.cancel()
         if below is None:
             return
         below._maybe_wait_metadata = _at_once  # there will be none
         for task in self._connecting:
             task.cancel()
-        for connection in list(getattr(below, "_conns", {}).values()):
-            # To close one would wait until the peer has taken what is unsent.
-            writer = getattr(connection, "_writer", None)
-            if writer is not None:
-                writer.transport.abort()
+        for wire in self._wires.values():
+            wire.abort()
         looking = getattr(below, "_sync_task", None)
         if looking is not None:
             looking.cancel()  # once more: an answer in the same moment makes it go on

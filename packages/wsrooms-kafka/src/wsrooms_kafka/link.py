@@ -45,6 +45,9 @@ FETCH_BYTES = 256 * 1024
 LOOK = 0.02
 """Seconds between two looks for what nobody tells."""
 
+TURNS = 20
+"""Of the loop, that a consumer has to end what it fetches before it is stopped, at least."""
+
 HELLO = b"ws:hello"
 """The key of what a new connection writes, to see that it hears."""
 
@@ -245,8 +248,13 @@ class KafkaLink(BrokerLink):
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
+    # Its fetches are ended one after the other, in two turns each; a stop in between would
+    # be taken for the end of one of them, or would leave a task behind.
+    fetches = getattr(getattr(consumer, "_fetcher", None), "_pending_tasks", ())
+    turns = TURNS + 4 * len(fetches)
     consumer.unsubscribe()
-    await asyncio.sleep(0.01)  # without it a stop after a refused connection leaves a task
+    for _ in range(turns):
+        await asyncio.sleep(0)
     await consumer.stop()
 
 

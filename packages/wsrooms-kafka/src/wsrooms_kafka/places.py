@@ -23,7 +23,7 @@ class _Record(Protocol):
     @property
     def key(self) -> bytes: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 Record = TypeVar("Record", bound=_Record)
@@ -61,7 +61,7 @@ class Place:
             return begin, missing
         # The last one is read again, to see whether this is the log that it was read from.
         self._unsure = place > begin and (self._unsure or self._last is not None)
-        return (place - 1 if self._unsure else place), False
+        return self.start, False
 
     def read(self, records: Sequence[Record]) -> tuple[Sequence[Record], bool]:
         """Some records have come, one after the other.
@@ -87,6 +87,15 @@ class Place:
         self.next = records[-1].offset + 1
         self._last = _mark(records[-1])
         return records, missing
+
+    @property
+    def start(self) -> int:
+        """Where to read from: the last one that was read is read again, where it is in doubt."""
+        return 0 if self.next is None else self.next - self._unsure
+
+    def skip(self, end: int) -> None:
+        """Go on at ``end``: what is before it cannot be read."""
+        self.next, self._last, self._unsure = end, None, False
 
     @property
     def behind(self) -> bool:

@@ -6,7 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+)
 
 from wsrooms.errors import PermissionDenied, TransportUnavailable
 from wsrooms.transports import Gap
@@ -150,8 +155,20 @@ class Reader:
                 raise PermissionDenied(
                     self._topic, f"{transport.where} denies reading the topic {self._topic}"
                 ) from None
+            except UnsupportedCodecError as error:
+                raise TransportUnavailable(
+                    f"{transport.where} compresses messages in a way that needs another package: "
+                    f"set compression.type=producer for the topic {self._topic}, or pip install "
+                    f"cramjam ({error})"
+                ) from None
+            except CorruptRecordException as error:
+                await self._step_over(consumer, error)
+                continue
             except KafkaError as error:
                 raise TransportUnavailable(f"{transport.where}: {error!r}") from None
+            except Exception as error:  # noqa: BLE001 - whatever aiokafka makes of foreign bytes
+                await self._step_over(consumer, error)
+                continue
             now = loop.time()
             for partition, records in arrived.items():
                 self._read(consumer, partition, records, now)
@@ -163,6 +180,38 @@ class Reader:
                 quickly = now - last < gather and sum(map(len, arrived.values())) < RECORDS
                 await asyncio.sleep(gather if quickly else 0)
                 last = loop.time()  # what counts is how soon the next come after this
+
+    async def _step_over(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
+        """Something cannot be read: find out in which partition, and go on behind all of that.
+
+        Raises:
+            TransportUnavailable: Everything can be read by itself.
+        """
+        found = False
+        every = {TopicPartition(self._topic, number): at for number, at in self._places.items()}
+        for partition, place in every.items():
+            consumer.seek(partition, place.start)  # what came with it is to come once more
+        for partition, place in every.items():
+            end = consumer.highwater(partition)
+            if end is None or place.start >= end:
+                continue
+            now = asyncio.get_running_loop().time()
+            try:
+                arrived = await consumer.getmany(
+                    partition, timeout_ms=round(WAIT * 1000), max_records=RECORDS
+                )
+            except Exception:  # noqa: BLE001 - likewise
+                found = True
+                place.skip(end)
+                consumer.seek(partition, end)
+                where = f"partition {partition.partition} of {self._topic}"
+                self._transport.exchange.count_foreign(where, 0)
+                self._tell_gap(now, partition.partition)
+            else:
+                for records in arrived.values():
+                    self._read(consumer, partition, records, now)
+        if not found:
+            raise TransportUnavailable(f"{self._transport.where}: {error!r}")
 
     def _read(
         self,
@@ -205,7 +254,7 @@ class Reader:
         self._assign(
             consumer,
             {
-                TopicPartition(self._topic, number): place.next or 0
+                TopicPartition(self._topic, number): place.start
                 for number, place in self._places.items()
             },
         )
@@ -258,4 +307,5 @@ def _head(record: ConsumerRecord) -> list[bytes] | None:
     headers = record.headers
     if [name for name, _ in headers] != ["v", "i", "e", "s"]:
         return None
-    return [value for _, value in headers]
+    values = [value for _, value in headers if value is not None]
+    return values if len(values) == len(headers) else None

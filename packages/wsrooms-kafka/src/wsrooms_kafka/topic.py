@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     BrokerResponseError,
+    IncompatibleBrokerVersion,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     NoError,
@@ -88,6 +89,8 @@ async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[E
     settings = {
         "cleanup.policy": "delete",
         "retention.ms": str(round(options.retention * 1000)),
+        # What the broker compressed would need more packages to read.
+        "compression.type": "producer",
         # Nobody's clock but the broker's: another one would have messages refused or removed.
         "message.timestamp.type": "LogAppendTime",
         # Whole segments are removed, when their last message is old enough.
@@ -114,7 +117,7 @@ async def _enlarged(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> bo
         await admin.create_partitions(wish)
     except InvalidPartitionsError:
         return True  # somebody else was quicker
-    except BrokerResponseError as error:
+    except (BrokerResponseError, IncompatibleBrokerVersion) as error:
         refusal = type(error).__name__
     else:
         return True

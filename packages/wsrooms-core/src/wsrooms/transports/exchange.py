@@ -143,7 +143,7 @@ class Exchange:
             except UnicodeDecodeError:
                 envelope = None
         if envelope is None:
-            self._count_foreign(channel, len(data))
+            self.count_foreign(channel, len(data))
             return
         self._deliver(channel, handler, envelope, now)
 
@@ -167,7 +167,7 @@ class Exchange:
         if head is not None and len(data) <= self._max_received:
             envelope = assemble(head, data)
         if envelope is None:
-            self._count_foreign(channel, len(data))
+            self.count_foreign(channel, len(data))
             return
         self._deliver(channel, handler, envelope, now)
 
@@ -200,7 +200,8 @@ class Exchange:
             self._handler_errors += 1
             self._logger.exception("a gap callback failed")
 
-    def _count_foreign(self, channel: str, size: int) -> None:
+    def count_foreign(self, channel: str, size: int) -> None:
+        """What came on ``channel``, of ``size`` bytes, is no message of wsrooms: it is dropped."""
         self._foreign += 1
         self._log.error(
             "foreign",
