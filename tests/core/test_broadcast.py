@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import UNSET, Raw
 
+from tests.ids import shown
 from wsrooms import WsApp, use_ws_connection, use_ws_message, use_ws_rooms
 from wsrooms.broadcast import Broadcast, ForeignPayload, checked_params, read_payload
 from wsrooms.wire import CustomCodec, JsonCodec
@@ -69,7 +70,7 @@ def test_it_is_encoded_once_for_clients_and_once_for_the_bus() -> None:
         ([], {"a": "b", "c": ["d"]}, None, {"data": [], "params": {"a": "b", "c": ["d"]}}),
         (0, None, Member("m"), {"data": 0, "excludeId": "m"}),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_the_payload_is_the_originals_json_without_what_is_absent(
     data: object, params: Any, exclude: Any, payload: dict[str, object]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ids import shown
 from wsrooms import (
     ConfigurationError,
     InvalidHandler,
@@ -67,7 +68,7 @@ class Plain:
         ({"broadcast_transport": MemoryTransport}, "is a class"),
         ({"broadcast_transport": "localhost"}, "redis://localhost"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_an_option_that_cannot_work_is_refused_by_name(options: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigurationError, match=names):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import UNSET, Raw
 
+from tests.ids import shown
 from wsrooms import (
     Gap,
     InvalidRoom,
@@ -270,7 +271,7 @@ def test_any_other_name_is_a_room(room: str) -> None:
         {"params": {"a": ["b", None]}},
         {"params": {5: "a"}},
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_json_cannot_carry_raises_before_anybody_gets_it(
     transport: SyncTransport | None, message: dict[str, Any]
