@@ -157,3 +157,32 @@ def test_a_connection_that_brought_nothing_changes_nothing_for_the_next() -> Non
     assert place.resume(0, 8) == (7, False)
     with pytest.raises(AnotherLog):
         place.read(log(7, made=2))
+
+
+def test_a_log_that_has_lost_its_end_is_not_heard_again_from_its_beginning() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(*range(10)))
+    assert place.resume(0, 7) == (0, True)
+    assert read(place, *log(*range(5))) == ([], False)
+    assert read(place, *log(5, 6)) == ([], False)
+    later = [Record(7, 5000, b"k"), Record(8, 4000, b"k")]
+    assert read(place, *later) == ([7, 8], False)
+
+
+def test_nor_is_one_that_has_lost_its_end_and_grown_since() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(*range(5)))
+    grown = [*log(0, 1, 2), *(Record(offset, 1500 + offset, b"k") for offset in range(3, 9))]
+    assert place.resume(0, 9) == (4, False)
+    with pytest.raises(AnotherLog):
+        place.read(grown[4:])
+    assert read(place, *grown) == ([3, 4, 5, 6, 7, 8], False)
+
+
+def test_nor_is_one_that_falls_back_while_it_is_read() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(*range(5)))
+    assert read(place, *log(0, 1, 2), Record(3, 2000, b"k")) == ([3], True)

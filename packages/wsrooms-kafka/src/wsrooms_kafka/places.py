@@ -2,7 +2,8 @@
 
 Pure. Kafka keeps a log, so an instance that was cut off goes on where it was, if the log
 is still the same. Three signs tell that it is not: it ends before that place, or begins
-behind it; the next record is not the next; or the record before it is another one.
+behind it; the next record is not the next; or the record before it is another one. Where it
+may have lost its end alone, what is older than what was read is not handed on once more.
 """
 
 from __future__ import annotations
@@ -38,13 +39,16 @@ class Place:
             published while there was none.
     """
 
-    __slots__ = ("_last", "_unsure", "backlog", "next")
+    __slots__ = ("_last", "_newest", "_older", "_unsure", "backlog", "next")
 
     def __init__(self, place: int, *, known: bool) -> None:
         """Begin at ``place``; where it is ``known``, what comes before it has been read."""
         self.next: int | None = place
         self.backlog: int = place
         self._last: object = None
+        self._newest = -1
+        self._older = -1
+        """What was written before that time is no news, in a log that is read once more."""
         self._unsure = known
 
     def resume(self, begin: int, end: int) -> tuple[int, bool]:
@@ -58,6 +62,8 @@ class Place:
         missing = place is not None and not begin <= place <= end
         if place is None or missing:
             self.next, self._last, self._unsure = begin, None, False
+            if place is not None and place > end:
+                self._older = self._newest
             return begin, missing
         # The last one is read again, to see whether this is the log that it was read from.
         self._unsure = place > begin and (self._unsure or self._last is not None)
@@ -77,16 +83,32 @@ class Place:
             if self.next is not None and records[0].offset == self.next - 1:
                 seen = _mark(records[0])
                 if self._last not in (None, seen):
-                    self.next = self._last = None
+                    self.next, self._last, self._older = None, None, self._newest
                     raise AnotherLog
                 self._last = seen
+                self._newest = max(self._newest, records[0].timestamp)
                 records = records[1:]
         if not records:
             return records, False
         missing = self.next not in (None, records[0].offset)
+        if missing and self.next is not None and records[0].offset < self.next:
+            self._older = self._newest
         self.next = records[-1].offset + 1
         self._last = _mark(records[-1])
-        return records, missing
+        return self._news(records), missing
+
+    def _news(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that were not there before the log lost its end, if that is what it has lost."""
+        if self._older >= 0:
+            known = 0
+            while known < len(records) and records[known].timestamp < self._older:
+                known += 1
+            if known < len(records):
+                self._older = -1
+            records = records[known:]
+        if records:
+            self._newest = max(self._newest, records[-1].timestamp)
+        return records
 
     @property
     def start(self) -> int:

@@ -55,8 +55,12 @@ class Reader:
         self._places: dict[int, Place] = {}
         self._behind: set[int] = set()
         """Partitions of which the backlog is not read yet."""
-        self._young: set[bytes] = set()
-        """Channels to which the backlog does not matter: they were joined after it."""
+        self._ends: dict[int, int] = {}
+        """Where each partition ended when this connection began."""
+        self._young: dict[bytes, dict[int, int]] = {}
+        """Channels that were joined while there was a backlog, and where that ended then."""
+        self._left = 0.0
+        """When the last connection ended."""
         self._told: set[int] = set()
         self._told_at = float("-inf")
         """When a loss was told, and the partitions of which that may be."""
@@ -77,7 +81,8 @@ class Reader:
         wishes = self._transport.exchange.wishes
         # Those hear the backlog, which is read before the wishes of now are looked at.
         self.channels = {each.encode(): each for each in wishes if wishes.held(each)}
-        self._young.clear()
+        self._young = {key: ends for key, ends in self._young.items() if key in self.channels}
+        self._ends = {partition.partition: end for partition, end in ends.items()}
         self.heard.clear()
         first = not self._places
         lost = False
@@ -104,6 +109,9 @@ class Reader:
         What made one partition lose its records did so to all of them, and before it was
         told, though they are read one after the other.
         """
+        for ends in self._young.values():
+            for number in partitions:
+                ends.pop(number, None)  # they are of another log
         if now - self._told_at > AT_ONCE or not self._told.isdisjoint(partitions):
             self._told.clear()
             self._told_at = now
@@ -127,13 +135,13 @@ class Reader:
         key = channel.encode()
         self.channels[key] = channel
         if self._behind and not self._transport.exchange.wishes.held(channel):
-            self._young.add(key)
+            self._young[key] = self._ends
 
     def unsubscribe(self, channel: str) -> None:
         """Hear ``channel`` no more."""
         key = channel.encode()
         self.channels.pop(key, None)
-        self._young.discard(key)
+        self._young.pop(key, None)
 
     async def run(self) -> None:
         """Read until the connection is of no use any more.
@@ -180,6 +188,14 @@ class Reader:
                 quickly = now - last < gather and sum(map(len, arrived.values())) < RECORDS
                 await asyncio.sleep(gather if quickly else 0)
                 last = loop.time()  # what counts is how soon the next come after this
+
+    def _is_due(self, number: int, place: Place, channel: str, record: ConsumerRecord) -> bool:
+        """Whether who hears ``channel`` did so when ``record`` was published."""
+        if record.offset >= place.backlog:
+            return True
+        joined = self._young.get(record.key)
+        held = self._transport.exchange.wishes.held(channel)
+        return held and (joined is None or record.offset >= joined.get(number, 0))
 
     async def _step_over(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
         """Something cannot be read: find out in which partition, and go on behind all of that.
@@ -231,14 +247,15 @@ class Reader:
         if missing:
             self._tell_gap(now, partition.partition)
         channels = self.channels
-        behind = partition.partition in self._behind
+        number = partition.partition
+        behind = number in self._behind
         for record in new:
             channel = channels.get(record.key)
-            if channel is None:
+            if channel is None or (behind and not self._is_due(number, place, channel, record)):
                 continue
-            if behind and record.offset < place.backlog and record.key in self._young:
-                continue
-            exchange.arrived(channel, _head(record), record.value or b"", now)
+            # Of the backlog as if it had come before the outage, in which nobody forgot anything.
+            at = self._left if behind else now
+            exchange.arrived(channel, _head(record), record.value or b"", at)
         if behind and not place.behind:
             self._behind.discard(partition.partition)
             if not self._behind:
@@ -270,6 +287,8 @@ class Reader:
 
     def end(self) -> None:
         """The connection is gone; what is known of the log stays."""
+        if self._consumer is not None:
+            self._left = asyncio.get_running_loop().time()
         self._consumer = None
 
     @property
