@@ -2,4 +2,4 @@
 kafka-topics.sh --bootstrap-server localhost:9092 --create --topic wsrooms \
     --partitions 8 --replication-factor 3 --config min.insync.replicas=2 \
     --config cleanup.policy=delete --config retention.ms=300000 --config segment.ms=60000 \
-    --config message.timestamp.type=LogAppendTime
+    --config compression.type=producer --config message.timestamp.type=LogAppendTime

@@ -250,8 +250,8 @@ class KafkaLink(BrokerLink):
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     # Its fetches are ended one after the other, in two turns each; a stop in between would
     # be taken for the end of one of them, or would leave a task behind.
-    fetches = getattr(getattr(consumer, "_fetcher", None), "_pending_tasks", ())
-    turns = TURNS + 4 * len(fetches)
+    fetcher = getattr(consumer, "_fetcher", None)
+    turns = TURNS + 4 * len(getattr(fetcher, "_pending_tasks", ()))
     consumer.unsubscribe()
     for _ in range(turns):
         await asyncio.sleep(0)
