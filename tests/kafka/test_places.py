@@ -17,6 +17,7 @@ class Record(NamedTuple):
     timestamp: int
     key: bytes
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_type: int = 1
     value: bytes = b""
     topic: str = "t"
     partition: int = 0
@@ -186,3 +187,23 @@ def test_nor_is_one_that_falls_back_while_it_is_read() -> None:
     place.resume(0, 0)
     read(place, *log(*range(5)))
     assert read(place, *log(0, 1, 2), Record(3, 2000, b"k")) == ([3], True)
+
+
+def test_of_clocks_that_differ_no_time_tells_what_was_there_before() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 0)
+    read(place, *log(0, 1, 2, made=9))
+    assert place.resume(0, 2) == (0, True)
+    assert read(place, *(each._replace(timestamp_type=0) for each in log(0, 1))) == ([0, 1], False)
+
+
+def test_a_place_that_is_moved_goes_on_there_and_looks_back_at_nothing() -> None:
+    place = Place(0, known=True)
+    place.resume(0, 9)
+    assert place.behind
+    place.moved(9)
+    assert (place.start, place.behind) == (9, False)
+    assert read(place, *log(9)) == ([9], False)
+    place.moved(3)
+    assert read(place, *log(3, 4)) == ([], False)
+    assert read(place, Record(5, 9000, b"k")) == ([5], False)

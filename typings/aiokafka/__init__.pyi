@@ -25,6 +25,7 @@ class ConsumerRecord:
     partition: int
     offset: int
     timestamp: int
+    timestamp_type: int
     key: bytes
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]

@@ -180,6 +180,8 @@ def _name(transport: KafkaTransport) -> str:
 
 def _words(error: Exception) -> str:
     """What the broker, or aiokafka, says; its name where it says nothing."""
+    if isinstance(error, TimeoutError):
+        return "a broker did not answer in time"
     if isinstance(error, KafkaError):
         text = ", ".join(map(str, error.args))
         return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -95,17 +95,22 @@ class Handle:
                 return connection
         task = asyncio.ensure_future(self._get(node_id, **how))
         self._connecting.add(task)
+        task.add_done_callback(self._made)
         try:
-            connection = await task
-            if (writer := getattr(connection, "_writer", None)) is not None:
-                self._wires[connection] = writer.transport
-            return connection
+            return await task
         except asyncio.CancelledError:
             if self._ending.is_set() and task.cancelled():
                 return None  # as where there is no such broker
             raise
         finally:
             self._connecting.discard(task)
+
+    def _made(self, task: asyncio.Task[Any]) -> None:
+        """Remember what a new connection writes to, also where nobody waits for it any more."""
+        if not task.cancelled() and task.exception() is None:
+            connection = task.result()
+            if (writer := getattr(connection, "_writer", None)) is not None:
+                self._wires[connection] = writer.transport
 
     async def end(self, stop: Coroutine[Any, Any, None]) -> None:
         """Run ``stop``, and take from it whatever it waits for."""

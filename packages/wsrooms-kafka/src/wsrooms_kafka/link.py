@@ -87,6 +87,8 @@ class KafkaLink(BrokerLink):
             self._run(self._reader.run(), "reads")
             self._run(self._writer.run(), "writes")
             await self._heard(producer)
+            if self._given_up is not None and self._given_up.done():
+                raise self._given_up.result()
         except (KafkaError, TimeoutError) as error:
             transport.next_address()
             raise await cause(transport, error, metadata, given) from None
@@ -108,12 +110,13 @@ class KafkaLink(BrokerLink):
         most = _milliseconds(self._transport.options.connect_timeout / 4)
         patience = min(given["request_timeout_ms"], most)
         admin = AIOKafkaAdminClient(**{**given, "request_timeout_ms": patience})
-        handle = Handle(admin, metadata)
-        try:
-            await admin.start()
-            return await ready(admin, self._transport, first=not self._spread)
-        finally:
-            await handle.end(admin.close())
+        held = (admin.close, Handle(admin, metadata))
+        self._handles.append(held)
+        await admin.start()
+        partitions = await ready(admin, self._transport, first=not self._spread)
+        await held[1].end(admin.close())
+        self._handles.remove(held)
+        return partitions
 
     async def _start(
         self, given: dict[str, Any], metadata: MetadataResponse

@@ -14,6 +14,10 @@ from typing import Protocol, TypeVar
 __all__ = ["AnotherLog", "Place"]
 
 
+BROKERS = 1
+"""The type of a timestamp that the broker has given: LogAppendTime."""
+
+
 class _Record(Protocol):
     """What tells a record from another one at the same offset of another log."""
 
@@ -23,6 +27,8 @@ class _Record(Protocol):
     def timestamp(self) -> int: ...
     @property
     def key(self) -> bytes: ...
+    @property
+    def timestamp_type(self) -> int: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
@@ -101,7 +107,7 @@ class Place:
         """Those that were not there before the log lost its end, if that is what it has lost."""
         if self._older >= 0:
             known = 0
-            while known < len(records) and records[known].timestamp < self._older:
+            while known < len(records) and _is_older(records[known], self._older):
                 known += 1
             if known < len(records):
                 self._older = -1
@@ -115,9 +121,11 @@ class Place:
         """Where to read from: the last one that was read is read again, where it is in doubt."""
         return 0 if self.next is None else self.next - self._unsure
 
-    def skip(self, end: int) -> None:
-        """Go on at ``end``: what is before it cannot be read."""
-        self.next, self._last, self._unsure = end, None, False
+    def moved(self, to: int) -> None:
+        """It is read on at ``to``, since what is between cannot be read, or is there no more."""
+        if self.next is not None and to < self.next:
+            self._older = self._newest
+        self.next, self._last, self._unsure = to, None, False
 
     @property
     def behind(self) -> bool:
@@ -127,6 +135,11 @@ class Place:
 
 class AnotherLog(Exception):
     """The topic was deleted and made again, or its log was lost."""
+
+
+def _is_older(record: _Record, than: int) -> bool:
+    """Whether it was written before that time, by the one clock that may be compared."""
+    return record.timestamp_type == BROKERS and record.timestamp < than
 
 
 def _mark(record: _Record) -> object:

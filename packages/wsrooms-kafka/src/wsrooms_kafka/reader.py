@@ -39,6 +39,10 @@ WAIT = 0.5
 """Seconds until the reader looks around although nothing comes."""
 
 
+class Unreadable(Exception):
+    """There are bytes that aiokafka makes nothing of."""
+
+
 class Reader:
     """What one instance has heard, and is to hear: it outlives connections.
 
@@ -158,25 +162,12 @@ class Reader:
         last = 0.0
         while True:
             try:
-                arrived = await consumer.getmany(timeout_ms=round(WAIT * 1000), max_records=RECORDS)
-            except TopicAuthorizationFailedError:
-                raise PermissionDenied(
-                    self._topic, f"{transport.where} denies reading the topic {self._topic}"
-                ) from None
-            except UnsupportedCodecError as error:
-                raise TransportUnavailable(
-                    f"{transport.where} compresses messages in a way that needs another package: "
-                    f"set compression.type=producer for the topic {self._topic}, or pip install "
-                    f"cramjam ({error})"
-                ) from None
-            except CorruptRecordException as error:
+                arrived = await self._get(consumer)
+            except Unreadable as error:
                 await self._step_over(consumer, error)
                 continue
-            except KafkaError as error:
-                raise TransportUnavailable(f"{transport.where}: {error!r}") from None
-            except Exception as error:  # noqa: BLE001 - whatever aiokafka makes of foreign bytes
-                await self._step_over(consumer, error)
-                continue
+            if not arrived:
+                await self._look(consumer)
             now = loop.time()
             for partition, records in arrived.items():
                 self._read(consumer, partition, records, now)
@@ -197,7 +188,36 @@ class Reader:
         held = self._transport.exchange.wishes.held(channel)
         return held and (joined is None or record.offset >= joined.get(number, 0))
 
-    async def _step_over(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
+    async def _get(
+        self, consumer: AIOKafkaConsumer, *partitions: TopicPartition
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """What has come, of ``partitions`` or of all; nothing after a while.
+
+        Raises:
+            Unreadable: In one of them is what nobody can read.
+        """
+        where, topic = self._transport.where, self._topic
+        try:
+            return await consumer.getmany(
+                *partitions, timeout_ms=round(WAIT * 1000), max_records=RECORDS
+            )
+        except TopicAuthorizationFailedError:
+            raise PermissionDenied(topic, f"{where} denies reading the topic {topic}") from None
+        except UnsupportedCodecError as error:
+            if self.heard.is_set():  # so it is not the broker that does that to everything
+                raise Unreadable(error) from None
+            raise TransportUnavailable(
+                f"{where} compresses messages in a way that needs another package: set "
+                f"compression.type=producer for the topic {topic}, or pip install cramjam ({error})"
+            ) from None
+        except CorruptRecordException as error:
+            raise Unreadable(error) from None
+        except KafkaError as error:
+            raise TransportUnavailable(f"{where}: {error!r}") from None
+        except Exception as error:  # noqa: BLE001 - whatever aiokafka makes of foreign bytes
+            raise Unreadable(error) from None
+
+    async def _step_over(self, consumer: AIOKafkaConsumer, error: Unreadable) -> None:
         """Something cannot be read: find out in which partition, and go on behind all of that.
 
         Raises:
@@ -213,21 +233,39 @@ class Reader:
                 continue
             now = asyncio.get_running_loop().time()
             try:
-                arrived = await consumer.getmany(
-                    partition, timeout_ms=round(WAIT * 1000), max_records=RECORDS
-                )
-            except Exception:  # noqa: BLE001 - likewise
+                arrived = await self._get(consumer, partition)
+            except Unreadable:
                 found = True
-                place.skip(end)
                 consumer.seek(partition, end)
                 where = f"partition {partition.partition} of {self._topic}"
                 self._transport.exchange.count_foreign(where, 0)
-                self._tell_gap(now, partition.partition)
+                self._moved(partition.partition, place, end, now)
             else:
                 for records in arrived.values():
                     self._read(consumer, partition, records, now)
         if not found:
-            raise TransportUnavailable(f"{self._transport.where}: {error!r}")
+            raise TransportUnavailable(f"{self._transport.where}: {error}")
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        """Nothing has come: see whether what was to come is gone, and nothing behind it yet."""
+        now = asyncio.get_running_loop().time()
+        for number, place in self._places.items():
+            position = await consumer.position(TopicPartition(self._topic, number))
+            if position not in (place.start, place.next):
+                self._moved(number, place, position, now)
+
+    def _moved(self, number: int, place: Place, to: int, now: float) -> None:
+        """A partition is read on elsewhere, without what is between."""
+        place.moved(to)
+        self._tell_gap(now, number)
+        self._caught_up(number, place)
+
+    def _caught_up(self, number: int, place: Place) -> None:
+        """See whether the backlog of a partition has been read, and of all of them."""
+        if number in self._behind and not place.behind:
+            self._behind.discard(number)
+            if not self._behind:
+                self._young.clear()
 
     def _read(
         self,
@@ -256,10 +294,7 @@ class Reader:
             # Of the backlog as if it had come before the outage, in which nobody forgot anything.
             at = self._left if behind else now
             exchange.arrived(channel, _head(record), record.value or b"", at)
-        if behind and not place.behind:
-            self._behind.discard(partition.partition)
-            if not self._behind:
-                self._young.clear()
+        self._caught_up(number, place)
 
     def _grow(self, consumer: AIOKafkaConsumer) -> None:
         """Read the partitions, too, that the topic has got meanwhile, from their beginning."""

@@ -11,6 +11,7 @@ from aiokafka.errors import (
     IncompatibleBrokerVersion,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
+    LeaderNotAvailableError,
     NoError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -59,6 +60,8 @@ async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport, *, first:
         error = for_code(found["error_code"])
         if error is TopicAuthorizationFailedError:
             raise PermissionDenied(topic, f"{transport.where} denies describing the topic {topic}")
+        if error not in (NoError, LeaderNotAvailableError, UnknownTopicOrPartitionError):
+            raise error(topic)
         if error is UnknownTopicOrPartitionError:
             if options.create_topic and not made:
                 made, refusal = True, await _made(admin, transport)

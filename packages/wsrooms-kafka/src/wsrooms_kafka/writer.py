@@ -15,6 +15,7 @@ from aiokafka.errors import (
     InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
 )
 
@@ -44,8 +45,11 @@ CHUNK_BYTES = 256 * 1024
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
 
+TOO_LARGE: tuple[type[Exception], ...] = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""Over ``message.max.bytes``, or a segment of the log."""
+
 REFUSALS: tuple[type[Exception], ...] = (
-    MessageSizeTooLargeError,
+    *TOO_LARGE,
     TopicAuthorizationFailedError,
     InvalidTimestampError,
 )
@@ -132,7 +136,7 @@ class Writer:
                     why = future.exception()
                     if why is None:
                         outcomes.update(dict.fromkeys(batch))
-                    elif isinstance(why, MessageSizeTooLargeError) and len(batch) > 1:
+                    elif isinstance(why, TOO_LARGE) and len(batch) > 1:
                         alone.add(number)  # the batch was too large, which no message need be
                         continue
                     elif isinstance(why, REFUSALS):
@@ -177,7 +181,7 @@ class Writer:
     def _refusal(self, message: Message, error: BaseException) -> TransportError:
         """What to tell the sender of a message that Kafka will never take."""
         transport = self._transport
-        if isinstance(error, MessageSizeTooLargeError):
+        if isinstance(error, TOO_LARGE):
             return PayloadTooLarge(message.size, transport.max_payload)
         if isinstance(error, InvalidTimestampError):
             return TransportUnavailable(
