@@ -247,12 +247,12 @@ class KafkaServer(Server):
         time. Tansu tells its clients one address alone, so a test which needs a proxy is
         skipped.
         """
-        if not self.real:
-            missing(f"{self.name} leads its clients past a proxy: this needs a real Kafka")
         return _FrontProxy(*self.way(number))
 
     def way(self, number: int = 0) -> tuple[int, int]:
         """The port to which such a proxy leads, and the one at which it listens."""
+        if not self.real:
+            missing(f"{self.name} leads its clients past a proxy: this needs a real Kafka")
         return self._proxied[number]
 
     async def look(self) -> None:

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from tests.brokers import KafkaServer, kafka_server
+from tests.kafka.shared import needs_kafka
 from tests.transports.kinds.kafka import KEPT
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ certificate."""
 
 def open_server() -> AbstractAsyncContextManager[KafkaServer]:
     """One that lets everybody do everything, the same as in ``tests/transports``."""
+    needs_kafka()
     return KEPT.server(("open", False), kafka_server)
 
 

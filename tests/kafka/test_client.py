@@ -33,6 +33,7 @@ PRIVATE: dict[type[Any], tuple[str, ...]] = {
         "_get_conn",
         "_conns",
         "_maybe_wait_metadata",
+        "_md_update_fut",
     ),
     AIOKafkaConnection: ("_writer",),
     AIOKafkaConsumer: ("_client", "_fetcher"),

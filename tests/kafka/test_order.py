@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.kafka.shared import ROOMS, topic_at
 from tests.transports.crew import DEADLINE, crew_of
 from wsrooms_kafka import KafkaTransport
@@ -11,6 +13,7 @@ from wsrooms_kafka import KafkaTransport
 BURST = 5_000
 
 
+@pytest.mark.may_block("all of a burst is said in one turn of the loop")
 async def test_a_burst_over_a_half_open_connection_arrives_once_and_in_order() -> None:
     async with topic_at() as topic, topic.server.proxy() as proxy:
         # Each batch of the publisher's is under way when its connection dies, and the next

@@ -54,8 +54,13 @@ CONNECTION = (
 """Of the keywords of its clients, those of a connection."""
 
 
-async def asked(transport: KafkaTransport, given: dict[str, Any]) -> MetadataResponse:
+async def asked(transport: KafkaTransport, given: dict[str, Any], until: float) -> MetadataResponse:
     """Which brokers there are, as the first one says that answers; they share the time.
+
+    Args:
+        transport: For whom.
+        given: What aiokafka is told.
+        until: When the last one has to have answered, by the loop's time.
 
     Raises:
         AuthenticationFailed: One refused the login, or its certificate is not to be trusted.
@@ -63,12 +68,14 @@ async def asked(transport: KafkaTransport, given: dict[str, Any]) -> MetadataRes
     """
     error: TransportError | None = None
     share = transport.options.connect_timeout / len(transport.addresses)
+    loop = asyncio.get_running_loop()
     for _ in range(len(transport.addresses)):
         try:
-            async with asyncio.timeout(0.95 * share):  # before all of it is given up
+            async with asyncio.timeout_at(min(loop.time() + 0.95 * share, until)):
                 return await _answer(transport, transport.addresses[0], given)
         except TimeoutError:
-            error = TransportUnavailable(f"{_name(transport)} did not answer within {share:.2g} s")
+            told = f"{_name(transport)} did not answer within {share:.2g} s"
+            error = TransportUnavailable(told + _tls_hint(transport))
         except TransportUnavailable as failure:
             error = failure
         transport.next_address()
@@ -164,14 +171,16 @@ def _told(transport: KafkaTransport, failure: Exception) -> TransportError:
         return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
     if (words := certificate_error(failure)) is not None:
         return AuthenticationFailed(f"the certificate of {where} is not to be trusted: {words}")
-    hint = ""
-    if transport.scheme == "kafka+ssl":
-        hint = "; does it speak TLS there?"
-    elif not isinstance(failure, ConnectionRefusedError):
+    hint = _tls_hint(transport)
+    if not hint and not isinstance(failure, ConnectionRefusedError):
         hint = "; if it wants TLS there, write kafka+ssl://"
     if isinstance(failure, ssl.SSLError | ConnectionResetError | KafkaError):
         return TransportUnavailable(f"{where} has ended the connection{hint}")
     return TransportUnavailable(f"{where} cannot be reached: {_words(failure)}{hint}")
+
+
+def _tls_hint(transport: KafkaTransport) -> str:
+    return "; does it speak TLS there?" if transport.scheme == "kafka+ssl" else ""
 
 
 def _name(transport: KafkaTransport) -> str:

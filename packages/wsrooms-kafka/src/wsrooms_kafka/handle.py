@@ -155,6 +155,9 @@ class Handle:
         looking = getattr(below, "_sync_task", None)
         if looking is not None:
             looking.cancel()  # once more: an answer in the same moment makes it go on
+        news = getattr(below, "_md_update_fut", None)
+        if news is not None and not news.done() and (looking is None or looking.done()):
+            news.set_result(False)  # nobody else will, and a batch may be waiting for it
 
 
 def _nothing(_: object) -> None:

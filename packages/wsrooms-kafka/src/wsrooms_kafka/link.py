@@ -75,8 +75,10 @@ class KafkaLink(BrokerLink):
 
     async def _connect(self) -> None:
         transport = self._transport
+        began = asyncio.get_running_loop().time()
         given = await self._given()
-        metadata = await asked(transport, given)
+        # Before all of it is given up, which would not say why.
+        metadata = await asked(transport, given, began + 0.95 * transport.options.connect_timeout)
         try:
             partitions = await self._topic(given, metadata)
             if not 0 < self._spread <= partitions:
