@@ -28,8 +28,9 @@ help:
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
 
-# Tests mostly wait, so several processes share them, file by file. WORKERS=0: in one, in order.
-WORKERS ?= 2
+# Tests mostly wait, so several processes may share them, file by file: WORKERS=2. In one they
+# run in order, and what measures time or memory has nobody beside it.
+WORKERS ?= 0
 test:
 	$(IN) test python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
