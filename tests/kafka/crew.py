@@ -5,27 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from wsrooms.errors import TransportError
+from tests.transports.crew import DEADLINE, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wsrooms import Receipt
     from wsrooms_kafka import KafkaTransport
 
 __all__ = ["DEADLINE", "Hearing", "error_of", "talk"]
-
-DEADLINE = 15.0
-
-
-async def error_of(receipt: Receipt) -> TransportError | None:
-    """What became of a receipt; None if all went well."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            await receipt
-    except TransportError as error:
-        return error
-    return None
 
 
 class Hearing:

@@ -10,13 +10,13 @@ import pytest
 
 from tests.brokers import nats_server
 from tests.nats.identities import Operator
+from tests.transports.crew import DEADLINE, error_of
 from tests.transports.told import Told
 from wsrooms import Gap
 from wsrooms.errors import (
     InvalidChannel,
     PayloadTooLarge,
     PermissionDenied,
-    TransportError,
     TransportUnavailable,
 )
 from wsrooms.testing import TcpProxy
@@ -26,19 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from wsrooms import Receipt
 
-DEADLINE = 15.0
 ENVELOPE = 64
-
-
-async def error_of(receipt: Receipt) -> TransportError | None:
-    try:
-        async with asyncio.timeout(DEADLINE):
-            await receipt
-    except TransportError as error:
-        return error
-    return None
 
 
 def permissions(*, publish: Iterable[str] = (), subscribe: Iterable[str] = ()) -> str:

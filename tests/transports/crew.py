@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from wsrooms.errors import TransportError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from wsrooms import Gap, Receipt
     from wsrooms.transports import BrokerTransport, TransportState
 
-__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_of"]
+__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_of", "error_of"]
 
 ROOM = "/chat/general"
 
@@ -27,6 +29,16 @@ DEADLINE = 15.0
 
 PACE = 0.002
 """Seconds between two messages of one instance while all talk."""
+
+
+async def error_of(receipt: Receipt) -> TransportError | None:
+    """What became of a receipt; None if all went well."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await receipt
+    except TransportError as error:
+        return error
+    return None
 
 
 class Instance:

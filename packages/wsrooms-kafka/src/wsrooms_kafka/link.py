@@ -18,7 +18,7 @@ from wsrooms_kafka.handle import Handle
 from wsrooms_kafka.login import security
 from wsrooms_kafka.quiet import quietly
 from wsrooms_kafka.reader import Reader
-from wsrooms_kafka.topic import ready
+from wsrooms_kafka.topic import LOOK, ready
 from wsrooms_kafka.writer import BATCH_BYTES, Writer
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ BACKOFF = 0.05
 
 FETCH_BYTES = 256 * 1024
 """In one answer, which has to come within ``confirm_timeout``: a slow line catches up, too."""
-
-LOOK = 0.02
-"""Seconds between two looks for what nobody tells."""
 
 TURNS = 20
 """Of the loop, that a consumer has to end what it fetches before it is stopped, at least."""

@@ -24,13 +24,13 @@ from wsrooms.errors import PermissionDenied, TransportError, TransportUnavailabl
 if TYPE_CHECKING:
     from wsrooms_kafka.transport import KafkaTransport
 
-__all__ = ["ready"]
+__all__ = ["LOOK", "ready"]
 
 REPLICAS = 3
 """Brokers that keep each message, where there are so many."""
 
 LOOK = 0.02
-"""Seconds between two looks for the leaders of a topic that was just made."""
+"""Seconds between two looks for what nobody tells, such as the leaders of a new topic."""
 
 
 async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport, *, first: bool) -> int:
