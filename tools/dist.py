@@ -103,7 +103,10 @@ def _not_repeated(found: list[Package], folder: Path, epoch: str) -> Iterator[st
         for package in found:
             for archive_name in (package.sdist, package.wheel):
                 if digest(folder / archive_name) != digest(again / archive_name):
-                    yield f"{package.sdist}, built, gives another {archive_name}; or this is no more the commit"
+                    yield (
+                        f"{archive_name} is another one when {package.sdist} is built, "
+                        "or when this commit is"
+                    )
 
 
 def _twine(archives: list[Path]) -> Iterator[str]:
