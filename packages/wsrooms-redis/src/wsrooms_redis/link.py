@@ -89,7 +89,7 @@ class HearingLink(_Link):
             self._exchange.wishes.answered(channels.pop())
             if not channels:
                 self._unanswered.popleft()
-                self._base.answered()
+                self._transport.answered()
         elif reply[0] == b"pong":
             self._pinged()
 
@@ -97,7 +97,7 @@ class HearingLink(_Link):
         """The command that is answered next, and its channels from the last to this one."""
         asked = self._unanswered[0] if self._unanswered else None
         if asked is None:
-            raise unasked(self._base.where)
+            raise unasked(self._transport.where)
         return asked
 
     @property
@@ -110,7 +110,7 @@ class HearingLink(_Link):
 
     def _pinged(self) -> None:
         if not self._unanswered or self._unanswered.popleft() is not None:
-            raise unasked(self._base.where)
+            raise unasked(self._transport.where)
 
     def _refused(self, error: Refusal) -> None:
         """A command has failed as a whole, or a ping: that is an answer all the same."""
@@ -118,7 +118,7 @@ class HearingLink(_Link):
             self._unanswered.popleft()
             return
         if not self._unanswered or error.code != "NOPERM":
-            raise refusal(error, "", self._base.where)
+            raise refusal(error, "", self._transport.where)
         command, channels = self._asked()
         self._unanswered.popleft()
         if command.kind == "subscribe" and len(channels) > 1:
@@ -127,9 +127,9 @@ class HearingLink(_Link):
             self.wake()
         else:
             for channel in command.channels:
-                told = refusal(error, channel, self._base.where)
+                told = refusal(error, channel, self._transport.where)
                 self._exchange.subscribe_refused(channel, told)
-        self._base.answered()
+        self._transport.answered()
 
 
 class PublishingLink(_Link):
@@ -148,7 +148,7 @@ class PublishingLink(_Link):
 
     def wake(self) -> None:
         """Publish the next batch, once the last one is confirmed."""
-        if self._wire is None or self._batch or not self._base.may_publish:
+        if self._wire is None or self._batch or not self._transport.may_publish:
             return
         now = self._wire.now
         batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
@@ -162,7 +162,7 @@ class PublishingLink(_Link):
         )
 
     def _on_reply(self, reply: Any) -> None:
-        where = self._base.where
+        where = self._transport.where
         if not self._batch:
             raise refusal(reply, "", where) if isinstance(reply, Refusal) else unasked(where)
         channel = self._batch.popleft()
