@@ -167,8 +167,8 @@ def _told(target: Target, failure: Exception) -> TransportError:
         return AuthenticationFailed(f"{where} has not enabled sasl_mechanism {mechanism}")
     if isinstance(failure, IllegalSaslStateError):
         return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
-    if (words := certificate_error(failure)) is not None:
-        return AuthenticationFailed(f"the certificate of {where} is not to be trusted: {words}")
+    if (certificate := certificate_error(failure, where)) is not None:
+        return certificate
     hint = _tls_hint(target)
     if not hint and not isinstance(failure, ConnectionRefusedError):
         hint = "; if it wants TLS there, write kafka+ssl://"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from wsrooms.errors import TransportUnavailable
@@ -23,11 +22,8 @@ async def security(target: Target) -> dict[str, Any]:
     options = target.options
     given: dict[str, Any] = {}
     if encrypted:
-        loop = asyncio.get_running_loop()
         try:
-            given["ssl_context"] = options.tls or await loop.run_in_executor(
-                None, options.ssl_context
-            )
+            given["ssl_context"] = options.tls or await options.load_ssl_context()
         except OSError as error:
             raise TransportUnavailable(f"the certificates for {target.where}: {error}") from None
     if target.login:

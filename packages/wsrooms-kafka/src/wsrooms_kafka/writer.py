@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH_BYTES", "Writer"]
 
-CHUNK_MESSAGES = 512
-CHUNK_BYTES = 256 * 1024
-
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
 
@@ -102,7 +99,7 @@ class Writer:
                 if linger and len(outbox) and (rest := last + linger - loop.time()) > 0:
                     await asyncio.sleep(rest)
                 last = loop.time()
-                chunk = outbox.batch(loop.time(), messages=CHUNK_MESSAGES, size=CHUNK_BYTES)
+                chunk = outbox.batch(loop.time())
                 if not chunk:
                     break
                 await self._send(chunk)

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ANSWER", "SETTLE", "Conversation", "Owner"]
 
-BATCH_MESSAGES = 512
-BATCH_BYTES = 256 * 1024
-
 SETTLE = 0.05
 """Seconds that other servers of a cluster get to learn of a subscription if they cannot say."""
 
@@ -165,7 +162,7 @@ class Conversation:
                 self._ask(lines + self._asked_of_routes(asked), asked)
         if self._batches or not self._transport.may_publish:
             return
-        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
+        batch = self._exchange.outbox.batch(now)
         if batch:
             self._batches += 1
             asked = Asked(batch=batch)

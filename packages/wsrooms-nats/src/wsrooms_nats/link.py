@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports import Address, WireLink
+from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink
 from wsrooms_nats.conversation import SETTLE, Conversation
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from wsrooms_nats.target import Target
 
 __all__ = ["NatsLink"]
-
-ENVELOPE = 64
-"""Bytes that wsrooms adds to a payload, at most."""
 
 MOVE = 8.0
 """Seconds to go on with another server once it is reached: some hold up what is published."""
@@ -64,7 +61,7 @@ class NatsLink(WireLink[NatsWire]):
     def _use(self, talk: Dialogue, address: Address) -> None:
         self._talk, self._wire, self._at = talk, talk.wire, address
         most = self._target.options.max_payload
-        self._exchange.max_payload = min(most, talk.limit - ENVELOPE)
+        self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
 
     async def lost(self) -> TransportError:
         """Wait for the end; whatever it was, another server is tried first."""

@@ -23,7 +23,6 @@ from wsrooms_nats.credentials import signing
 from wsrooms_nats.target import PORT, is_number
 
 if TYPE_CHECKING:
-    from wsrooms_nats.options import NatsOptions
     from wsrooms_nats.target import Target
 
 __all__ = [
@@ -150,7 +149,7 @@ async def log_in(
     try:
         given.update(signing(options, where))
         if demands_tls or encrypts:
-            given["tls"] = options.tls or await _context(options)
+            given["tls"] = options.tls or await options.load_ssl_context()
         if demands_tls:
             given["tls_hostname"] = options.tls_hostname or target.name_of(address)
             given["tls_handshake_first"] = options.tls_first
@@ -237,11 +236,6 @@ async def _last_words(client: Client) -> str:
     return ""
 
 
-async def _context(options: NatsOptions) -> ssl.SSLContext:
-    """Read certificates in a thread, anew for each connection: they are renewed."""
-    return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
-
-
 async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
     most: object = client.max_payload  # as the server has said: anything
@@ -316,10 +310,8 @@ def _unknown_nats_py() -> TransportUnavailable:
 
 def _told(client: Client, error: BaseException, where: str) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
-    if (certificate := certificate_error(error)) is not None:
-        return AuthenticationFailed(
-            f"the certificate of {where} is not to be trusted: {certificate}"
-        )
+    if (certificate := certificate_error(error, where)) is not None:
+        return certificate
     words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HearingLink", "PublishingLink"]
 
-BATCH_MESSAGES = 512
-BATCH_BYTES = 256 * 1024
-
 PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MISCONF")
 """Answers of a server that is not ready, or no longer the right one: try again elsewhere."""
 
@@ -151,7 +148,7 @@ class PublishingLink(_Link):
         if self._wire is None or self._batch or not self._transport.may_publish:
             return
         now = self._wire.now
-        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
+        batch = self._exchange.outbox.batch(now)
         if not batch:
             return
         name = self._names.of

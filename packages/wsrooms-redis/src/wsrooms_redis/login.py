@@ -62,10 +62,8 @@ async def _connected(connection: AbstractConnection, where: str) -> None:
     except NoPermissionError as error:
         raise AuthenticationFailed(f"{where} lets this user in and not connect: {error}") from None
     except (RedisError, OSError, ValueError) as error:
-        if (certificate := certificate_error(error)) is not None:
-            raise AuthenticationFailed(
-                f"the certificate of {where} is not to be trusted: {certificate}"
-            ) from None
+        if (certificate := certificate_error(error, where)) is not None:
+            raise certificate from None
         raise TransportUnavailable(f"{where} cannot be reached: {error}") from None
 
 
