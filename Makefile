@@ -28,9 +28,9 @@ help:
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
 
-# Tests mostly wait, so several processes may share them, file by file: WORKERS=2. In one they
-# run in order, and what measures time or memory has nobody beside it.
-WORKERS ?= 0
+# Tests mostly wait, so several processes share them, file by file. WORKERS=0: one process, in
+# order, where what measures time or memory has nobody beside it.
+WORKERS ?= 3
 test:
 	$(IN) test python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
