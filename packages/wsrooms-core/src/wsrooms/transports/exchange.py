@@ -29,9 +29,6 @@ __all__ = ["PROBE_PREFIX", "Exchange", "checked"]
 PROBE_PREFIX = "ws:probe:"
 """What the channel of an instance's messages to itself begins with; its id follows."""
 
-COUNTERS = 100_000
-"""Channels whose numbers an instance remembers: some 20 MB, where all are used."""
-
 
 class Exchange:
     """One instance's traffic: tagged, numbered, bounded on the way out, judged on the way in.
@@ -64,7 +61,7 @@ class Exchange:
         self.probes: int = 0
         self._logger = logger
         self._log = SeldomLog(logger)
-        self._sequencer = Sequencer(COUNTERS)
+        self._sequencer = Sequencer()
         self._watch = SequenceWatch()
         self._own = self._own_id = b""
         self._max_received = max_payload

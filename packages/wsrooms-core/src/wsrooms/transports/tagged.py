@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wsrooms.errors import ConfigurationError, PayloadTooLarge
 from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.envelope import (
+    ENVELOPE_BYTES,
     Sequencer,
     SequenceWatch,
     parse,
@@ -32,9 +33,6 @@ from wsrooms.transports.protocols import (
 
 __all__ = ["TaggedTransport", "tagged"]
 
-_COUNTERS = 100_000
-_OVERHEAD = 64  # bytes: version, 16 digits of instance, two numbers of up to 19 digits, spaces
-
 
 def tagged(transport: WsBroadcastTransport) -> TaggedTransport:
     """A three-method transport on an echoing bus, made safe.
@@ -54,7 +52,7 @@ class TaggedTransport:
     def __init__(self, transport: WsBroadcastTransport) -> None:
         self._inner = transport
         self._instance = drawn_instance_id()
-        self._sequencer = Sequencer(_COUNTERS)
+        self._sequencer = Sequencer()
         self._watch = SequenceWatch()
         # Who hears what: looked up for each payload, so that a payload still on its way
         # reaches the handler of now, and none after an unsubscribe.
@@ -171,7 +169,7 @@ class TaggedTransport:
     def max_payload(self) -> int:
         """The wrapped transport's limit less the envelope; without one, no limit."""
         limit: int | None = getattr(self._inner, "max_payload", None)
-        return 2**63 if limit is None else limit - _OVERHEAD
+        return 2**63 if limit is None else limit - ENVELOPE_BYTES
 
     @property
     def keeps_log(self) -> bool:
