@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants docs coverage constraints clean
+.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants docs coverage constraints dist dist-check version release-check clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -23,6 +23,9 @@ help:
 	@echo "make coverage     branch coverage of the packages"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
+	@echo "make dist         all wheels and sdists into dist/, checked (make dist-check: those that are there)"
+	@echo "make version      VERSION=0.2.0 becomes the version of all packages"
+	@echo "make release-check  what is still between this commit and its release"
 	@echo "make clean        remove everything that make has made"
 
 demo:
@@ -87,6 +90,18 @@ mutants:
 
 constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
+
+dist:
+	$(IN) dist python tools/dist.py $(ARGS)
+
+dist-check:
+	$(IN) dist python tools/dist.py --check $(ARGS)
+
+version:
+	$(IN) dist python tools/release.py $(VERSION)
+
+release-check:
+	$(IN) dist python tools/release.py --check
 
 clean:
 	rm -rf .venv .deps .bootstrap .mutants site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
