@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants docs coverage constraints dist dist-check version release-check clean
+.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -19,6 +19,7 @@ help:
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
+	@echo "make matrix       every scenario on every transport  (ARGS='--only kafka' for one of them)"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the packages"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
@@ -76,6 +77,10 @@ SEEDS ?= 1000
 simulate:
 	$(IN) test python tools/simulate.py --seeds $(SEEDS) $(ARGS)
 
+# Its two pages and their record are written by it alone.
+matrix:
+	$(IN) test python -m tests.matrix $(ARGS)
+
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
@@ -104,4 +109,4 @@ release-check:
 	$(IN) dist python tools/release.py --check
 
 clean:
-	rm -rf .venv .deps .bootstrap .mutants site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .deps .bootstrap .mutants .matrix site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
