@@ -134,9 +134,9 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed, self._publish_from = False, 0.0
         self.exchange.begin(drawn_instance_id())
-        self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
+            self._want_probe()
             self._links = self._make_links()
             self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
