@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from demo_cluster.brokers import Broker
 
 NAMES = ("one", "two", "three")
+ENDED = "the demo has ended"
 
 
 class Fleet:
@@ -39,7 +40,9 @@ class Fleet:
             await asyncio.gather(*(part.restart() for part in self.parts.values()))
             yield self
         finally:
-            await asyncio.gather(*(part.kill("the demo has ended") for part in self.parts.values()))
+            # The broker last, or each instance would complain that it has gone.
+            await asyncio.gather(*(one.kill(ENDED) for one in self.instances))
+            await self.broker.kill(ENDED)
 
     def living(self) -> list[int]:
         """The ports of the instances that take connections."""

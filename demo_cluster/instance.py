@@ -84,7 +84,7 @@ async def main(name: str, url: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(
-        level=logging.WARNING,
+        level=logging.INFO,
         format=f"  {sys.argv[1]}: %(message)s",
     )
     asyncio.run(main(*sys.argv[1:]))
