@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean
+.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean combinations
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -26,6 +26,7 @@ help:
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
 	@echo "make dist         all wheels and sdists into dist/, checked (make dist-check: those that are there)"
+	@echo "make combinations  install those in every combination, lowest and newest, and try them"
 	@echo "make version      VERSION=0.2.0 becomes the version of all packages"
 	@echo "make release-check  what is still between this commit and its release"
 	@echo "make clean        remove everything that make has made"
@@ -102,10 +103,14 @@ constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
 
 dist:
-	$(IN) dist python tools/dist.py $(ARGS)
+	$(IN) dist python tools/make_dist.py $(ARGS)
 
 dist-check:
-	$(IN) dist python tools/dist.py --check $(ARGS)
+	$(IN) dist python tools/make_dist.py --check $(ARGS)
+
+combinations:
+	$(IN) dist python -m tests.brokers run \
+		python tools/combinations.py $(ARGS) {redis_url} {nats_url} {kafka_url}
 
 version:
 	$(IN) dist python tools/release.py $(VERSION)
