@@ -6,10 +6,11 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check combinations version release-check clean
+.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean combinations
 
 help:
 	@echo "make demo         start the chat demo and print its address"
+	@echo "make demo-cluster three instances over a real broker, to break and watch heal  (TRANSPORT=nats)"
 	@echo "make test         run every test          (ARGS='-k rooms' is passed to pytest)"
 	@echo "make browser      the demo in a real browser (ARGS='-k outage' is passed to pytest)"
 	@echo "make check        lint, format, types, layers"
@@ -32,6 +33,10 @@ help:
 
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
+
+TRANSPORT ?= redis
+demo-cluster:
+	$(IN) demo-cluster-$(TRANSPORT) python -m demo_cluster $(TRANSPORT) $(ARGS)
 
 # Tests mostly wait, so several processes share them, file by file. WORKERS=0: one process, in
 # order, where what measures time or memory has nobody beside it.
@@ -56,7 +61,7 @@ check-lint:
 check-types:
 	$(IN) check pyright --warnings
 	$(IN) check python tools/check_types.py
-	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
+	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks demo_cluster)
 	$(IN) check python tools/check_wrong.py
 
 bench:
