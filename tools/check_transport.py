@@ -73,10 +73,9 @@ async def carries(url: str) -> None:
 
 
 async def all_carry(urls: list[str]) -> None:
-    """At the same time, as in one process that is asked for several."""
-    async with asyncio.TaskGroup() as group:
-        for url in urls:
-            group.create_task(carries(url))
+    """One after another: what one of them imports would stand in the time of another's start."""
+    for url in urls:
+        await carries(url)
 
 
 if __name__ == "__main__":
