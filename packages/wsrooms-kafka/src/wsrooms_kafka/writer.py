@@ -31,16 +31,13 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer, RecordMetadata
 
-    from wsrooms.transports import Outgoing
-    from wsrooms_kafka.transport import KafkaTransport
+    from wsrooms.transports import BrokerTransport, Outgoing
+    from wsrooms_kafka.target import Target
 
     Message = Outgoing[bytes]
     Outcomes = dict[Message, TransportError | None]
 
 __all__ = ["BATCH_BYTES", "Writer"]
-
-CHUNK_MESSAGES = 512
-CHUNK_BYTES = 256 * 1024
 
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
@@ -67,10 +64,15 @@ class Writer:
     """
 
     def __init__(
-        self, transport: KafkaTransport, producer: AIOKafkaProducer, partitions: int
+        self,
+        transport: BrokerTransport,
+        target: Target,
+        producer: AIOKafkaProducer,
+        partitions: int,
     ) -> None:
-        """Write through ``producer`` to the first ``partitions`` of the topic."""
+        """Write through ``producer`` to the first ``partitions`` of the topic of ``target``."""
         self._transport = transport
+        self._target = target
         self._producer = producer
         self._partitions = partitions
         self._work = asyncio.Event()
@@ -88,7 +90,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         outbox = self._transport.exchange.outbox
-        linger = self._transport.options.linger
+        linger = self._target.options.linger
         last = 0.0
         while True:
             await self._work.wait()
@@ -97,7 +99,7 @@ class Writer:
                 if linger and len(outbox) and (rest := last + linger - loop.time()) > 0:
                     await asyncio.sleep(rest)
                 last = loop.time()
-                chunk = outbox.batch(loop.time(), messages=CHUNK_MESSAGES, size=CHUNK_BYTES)
+                chunk = outbox.batch(loop.time())
                 if not chunk:
                     break
                 await self._send(chunk)
@@ -175,21 +177,21 @@ class Writer:
             if added is None:
                 break
             batch.append(message)
-        topic = self._transport.topic
+        topic = self._target.topic
         return batch, await self._producer.send_batch(builder, topic, partition=number)
 
     def _refusal(self, message: Message, error: BaseException) -> TransportError:
         """What to tell the sender of a message that Kafka will never take."""
-        transport = self._transport
+        transport, topic = self._transport, self._target.topic
         if isinstance(error, TOO_LARGE):
             return PayloadTooLarge(message.size, transport.max_payload)
         if isinstance(error, InvalidTimestampError):
             return TransportUnavailable(
                 f"{transport.where} takes the time of this machine for wrong: set its clock, or "
-                f"message.timestamp.type=LogAppendTime for the topic {transport.topic}"
+                f"message.timestamp.type=LogAppendTime for the topic {topic}"
             )
         return PermissionDenied(
-            message.channel, f"{transport.where} denies writing to the topic {transport.topic}"
+            message.channel, f"{transport.where} denies writing to the topic {topic}"
         )
 
 
