@@ -1,7 +1,7 @@
 """Draws the figures in docs/many.md from those that the measuring programs have written.
 
-They are in docs/performance.md, docs/transports/figures.md and docs/transports/kafka.md. With ``--check`` nothing is
-written, and it fails if the page has others.
+They are in docs/performance.md, docs/transports/figures.md and docs/transports/kafka.md. With
+``--check`` nothing is written, and it fails if the page has others.
 """
 
 from __future__ import annotations
