@@ -89,11 +89,12 @@ def _cpu(part: int) -> Callable[[Sequence[Load]], str]:
 
 
 def _both(part: int) -> Tell:
-    rare, many = (_load(name, _cpu(part)) for name in ("relay-rate", "relay20"))
+    tell = _cpu(part)
 
     def told(results: Results, name: str) -> str:
-        cells = rare(results, name), many(results, name)
-        return "–" if cells == ("–", "–") else " / ".join(cells)
+        loads = [results.loads(name, scenario) for scenario in ("relay-rate", "relay20")]
+        cells = [tell(some) if some else "–" for some in loads]
+        return " / ".join(cells) if any(cell != "–" for cell in cells) else "–"
 
     return told
 
