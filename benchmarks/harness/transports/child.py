@@ -48,6 +48,7 @@ class Child:
             "listen": self.listen,
             "expect": self.expect,
             "heard": self.heard,
+            "counted": self.counted,
             "talk": self.talk,
             "pace": self.pace,
             "flood": self.flood,
@@ -77,6 +78,10 @@ class Child:
         """Wait for as many as are expected; the nanoseconds of each, if they were noted."""
         await self._all_heard.wait()
         return [float(each) for each in self._took or []]
+
+    async def counted(self) -> int:
+        """How many it has heard since it was to count anew."""
+        return self._heard
 
     async def talk(self, count: int, burst: int) -> None:
         """Say so much, so many at a time."""
