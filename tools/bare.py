@@ -68,7 +68,7 @@ class Environment:
         Raises:
             Refused: It fails.
         """
-        return await run(self.program, "-I", "-W", "error", ROOT / "tools" / tool, *arguments)
+        return await run(self.program, "-I", "-B", "-W", "error", ROOT / "tools" / tool, *arguments)
 
     def installed(self) -> dict[str, str]:
         """The versions of what is there, by its normalised name."""
