@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants docs coverage constraints clean
+.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -20,10 +20,14 @@ help:
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
+	@echo "make matrix       every scenario on every transport  (ARGS='--only kafka' for one of them)"
 	@echo "make docs         build the documentation into site/"
 	@echo "make coverage     branch coverage of the packages"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
+	@echo "make dist         all wheels and sdists into dist/, checked (make dist-check: those that are there)"
+	@echo "make version      VERSION=0.2.0 becomes the version of all packages"
+	@echo "make release-check  what is still between this commit and its release"
 	@echo "make clean        remove everything that make has made"
 
 demo:
@@ -33,9 +37,9 @@ TRANSPORT ?= redis
 demo-cluster:
 	$(IN) demo-cluster-$(TRANSPORT) python -m demo_cluster $(TRANSPORT) $(ARGS)
 
-# Tests mostly wait, so several processes may share them, file by file: WORKERS=2. In one they
-# run in order, and what measures time or memory has nobody beside it.
-WORKERS ?= 0
+# Tests mostly wait, so several processes share them, file by file. WORKERS=0: one process, in
+# order, where what measures time or memory has nobody beside it.
+WORKERS ?= 3
 test:
 	$(IN) test python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -78,6 +82,10 @@ SEEDS ?= 1000
 simulate:
 	$(IN) test python tools/simulate.py --seeds $(SEEDS) $(ARGS)
 
+# Its two pages and their record are written by it alone.
+matrix:
+	$(IN) test python -m tests.matrix $(ARGS)
+
 docs:
 	$(IN) docs mkdocs build --strict $(ARGS)
 
@@ -93,5 +101,17 @@ mutants:
 constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
 
+dist:
+	$(IN) dist python tools/dist.py $(ARGS)
+
+dist-check:
+	$(IN) dist python tools/dist.py --check $(ARGS)
+
+version:
+	$(IN) dist python tools/release.py $(VERSION)
+
+release-check:
+	$(IN) dist python tools/release.py --check
+
 clean:
-	rm -rf .venv .deps .bootstrap .mutants site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .deps .bootstrap .mutants .matrix site dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

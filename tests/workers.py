@@ -1,6 +1,6 @@
 """What the processes of a run have noted, brought to the one that shows it at the end.
 
-``make test WORKERS=2`` runs its tests in several processes (pytest-xdist): each knows its own
+``make test`` runs its tests in several processes (pytest-xdist): each knows its own
 brokers and faults, and only the one that started them has a terminal.
 """
 

@@ -90,7 +90,7 @@ class LineLink(BrokerLink):
             self._send([command.kind, channel] for channel in command.channels)
         if self._flying or not self._transport.may_publish:
             return  # never two batches on the way: what is sent again would overtake
-        batch = self._exchange.outbox.batch(now, messages=512, size=256 * 1024)
+        batch = self._exchange.outbox.batch(now)
         self._flying, self._written_at = len(batch), now
         self._send(["publish", each.channel, each.payload.decode()] for each in batch)
 

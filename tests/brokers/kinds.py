@@ -57,6 +57,12 @@ class Kind:
         kinds = (self.on_path,) if tls and not self.wheel_has_tls else (self.wheel, self.on_path)
         return next(filter(self.program, kinds), next(iter(self.images)))
 
+    def alone(self) -> str:
+        """The server of tests that take but one: the first named, in Docker where that must be."""
+        if os.environ.get(self.variable) or required():
+            return self.choices()[0]
+        return self.quickest()
+
     def runner(self, image: str) -> Runner:
         """What such a server runs as; the test is skipped, or fails, where it is not here."""
         if image in self.images:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from aiokafka.protocol.metadata import MetadataResponse
 
     from wsrooms.receipt import Receipt
-    from wsrooms.transports import BrokerLink, Outgoing
+    from wsrooms.transports import BrokerLink, BrokerTransport, Outgoing
+    from wsrooms_kafka.target import Target
 
     Message = Outgoing[bytes]
 
@@ -46,7 +47,7 @@ def _with(broken: type[Any]) -> type[KafkaTransport]:
 
     class WithLink(KafkaTransport):
         def _make_links(self) -> Sequence[BrokerLink]:
-            return (link(self),)
+            return (link(self, self.target),)
 
     WithLink.__name__ = broken.__name__
     return WithLink
@@ -54,14 +55,16 @@ def _with(broken: type[Any]) -> type[KafkaTransport]:
 
 def _link_with(broken: type[Any]) -> type[KafkaLink]:
     class WithReader(KafkaLink):
-        def __init__(self, transport: KafkaTransport) -> None:
-            super().__init__(transport)
-            self._reader = broken(transport)
+        def __init__(self, transport: BrokerTransport, target: Target) -> None:
+            super().__init__(transport, target)
+            self._reader = broken(transport, target)
 
     class WithWriter(KafkaLink):
         def _run(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
             if what == "reads" and self._writer is not None:  # before it writes
-                self._writer = broken(self._transport, self._writer._producer, self._spread)
+                self._writer = broken(
+                    self._transport, self._target, self._writer._producer, self._spread
+                )
             super()._run(coroutine, what)
 
     return WithReader if issubclass(broken, Reader) else WithWriter

@@ -44,7 +44,7 @@ def _with(broken: type[Any]) -> type[NatsTransport]:
 
     class WithLink(NatsTransport):
         def _make_links(self) -> Sequence[BrokerLink]:
-            return (link(self),)
+            return (link(self, self.target),)
 
     WithLink.__name__ = broken.__name__
     return WithLink
@@ -53,7 +53,7 @@ def _with(broken: type[Any]) -> type[NatsTransport]:
 def _link_with(dialogue: type[Dialogue]) -> type[NatsLink]:
     class WithDialogue(NatsLink):
         def _made(self) -> NatsWire:
-            self._talk = dialogue(self._transport, self, live=True)
+            self._talk = dialogue(self._transport, self._target, self, live=True)
             return self._talk.wire
 
     return WithDialogue
@@ -127,7 +127,7 @@ class RefusesAllOfACommand(Dialogue):
     def _on_answered(self, asked: Asked) -> None:
         if asked.refused and asked.command is not None:
             for channel in asked.command.channels:
-                asked.refused[self._transport.subject(channel).decode()] = ["refused"]
+                asked.refused[self._target.subjects.of(channel).decode()] = ["refused"]
         super()._on_answered(asked)
 
 
@@ -136,7 +136,7 @@ class RefusesAllOfABatch(Dialogue):
     def _on_published(self, asked: Asked) -> None:
         if asked.refused:
             for message in asked.batch:
-                subject = self._transport.subject(message.channel).decode()
+                subject = self._target.subjects.of(message.channel).decode()
                 asked.refused[subject] = ["refused"] * len(asked.batch)
         super()._on_published(asked)
 
@@ -158,10 +158,14 @@ class DoesNotMindSilence(NatsLink):
 class Named(NatsTransport):
     """One whose rooms are not called as they should be."""
 
-    def subject(self, channel: str) -> bytes:
-        if channel.startswith(PROBES):
-            return super().subject(channel)
-        return self.named(channel).encode()
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        right = self.target.subjects.of
+
+        def subject(channel: str) -> bytes:
+            return right(channel) if channel.startswith(PROBES) else self.named(channel).encode()
+
+        self.target.subjects.of = subject
 
     @abstractmethod
     def named(self, channel: str) -> str: ...
@@ -184,21 +188,21 @@ class ForgetsToQuoteItsQuotes(Named):
 class SendsAnyName(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self.longest = 1_000_000
+        self.target.longest = 1_000_000
 
 
 @noticed_by("name_over_the_limit")
 class RefusesNamesThatFit(NatsTransport):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self.longest -= 1
+        self.target.longest -= 1
 
 
 @noticed_by("payloads")
 class DoesNotAskForTheServersLimit(NatsLink):
     async def connect(self) -> None:
         await super().connect()
-        self._exchange.max_payload = self._transport.options.max_payload
+        self._exchange.max_payload = self._target.options.max_payload
 
 
 # TLS

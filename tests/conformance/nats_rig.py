@@ -56,7 +56,7 @@ class NatsRig(ServerRig[NatsServer, NatsTransport]):
     ) -> None:
         super().__init__(server, proxy, image, kind)
         self.users: dict[str, str] = {}
-        longest = NatsTransport().longest
+        longest = NatsTransport().target.longest
         self.max_channel = longest - len(SUBJECTS.of(""))
 
     async def publish_raw(self, channel: str, data: bytes) -> None:

@@ -78,7 +78,13 @@ BUSES = (
         RedisOptions,
         redis_server,
         "localhost:6379",
-        ("README.md", "docs/index.md", "docs/transports/index.md", "docs/transports/redis.md"),
+        (
+            "README.md",
+            "docs/index.md",
+            "docs/many.md",
+            "docs/transports/index.md",
+            "docs/transports/redis.md",
+        ),
     ),
 )
 

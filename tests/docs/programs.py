@@ -52,13 +52,24 @@ def copy(name: str, folder: Path) -> None:
     shutil.copy(EXAMPLES / name, folder)
 
 
-def run_pytest(folder: Path, *arguments: str, timeout: float = 50) -> str:
-    """What pytest says of the tests in ``folder``, which must pass without a warning."""
+def copy_folder(name: str, folder: Path) -> Path:
+    """Put a folder of the examples where its reader would have, without what tools left in it."""
+    left = shutil.ignore_patterns("__pycache__", ".*_cache")
+    return Path(shutil.copytree(EXAMPLES / name, folder / Path(name).name, ignore=left))
+
+
+def run_pytest(
+    folder: Path, *arguments: str, timeout: float = 50, env: Mapping[str, str] | None = None
+) -> str:
+    """What pytest says of the tests in ``folder``, which must pass without a warning.
+
+    Its environment is ``env``, by default that of this process.
+    """
     path = [str(Path(each).resolve()) for each in sys.path if each]  # wherever wsrooms is
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        env={**(os.environ if env is None else env), "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -68,6 +68,8 @@ def test_every_example_is_run_by_a_test_of_this_folder() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     run = r'(?:load|copy)\("(.+?)"|run_path\(.*?"(.+?)"|^PROGRAM = "(.+?)"'
     names = {name for found in re.findall(run, tests, re.MULTILINE) for name in found}
+    for folder in re.findall(r'copy_folder\("(.+?)"', tests):  # whose own tests are run
+        names |= {str(path.relative_to(EXAMPLES)) for path in (EXAMPLES / folder).rglob("*.py")}
     shown = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     assert shown - names == set()
 
@@ -297,6 +299,7 @@ def test_importing_an_example_starts_nothing(
     example: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(example.parent)  # the tutorial's tests import its server
+    monkeypatch.syspath_prepend(EXAMPLES / "fleet_project/src")  # and a project's its package
     assert runpy.run_path(str(example), run_name="imported")["__doc__"]
 
 

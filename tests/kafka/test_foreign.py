@@ -97,7 +97,7 @@ async def test_what_comes_with_a_foreign_record_is_heard(headers: Headers) -> No
         batch.append(timestamp=None, key=None, value=b"no key", headers=ours(1))
         for number, payload in enumerate((b"one", b"two"), 1):
             batch.append(timestamp=None, key=KEY, value=payload, headers=ours(number))
-        await (await stranger.send_batch(batch, transport.topic, partition=0))
+        await (await stranger.send_batch(batch, transport.target.topic, partition=0))
         assert await hearing.until("two") == ["one", "two"]
         stats = transport.stats()
         assert (gaps, stats["foreign"], stats["reconnects"]) == ([], 1, 0)
@@ -111,7 +111,7 @@ async def test_what_nobody_can_read_is_stepped_over_and_told() -> None:
     ):
         batch = stranger.create_batch()
         batch.append(timestamp=None, key=b"x", value=b"x", headers=[(STRANGE.decode(), b"")])
-        written = await stranger.send_batch(strange(batch), transport.topic, partition=0)
+        written = await stranger.send_batch(strange(batch), transport.target.topic, partition=0)
         await written
         async with asyncio.timeout(DEADLINE):
             while not gaps:  # noqa: ASYNC110 - whoever is told of a gap tells nobody

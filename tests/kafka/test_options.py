@@ -10,10 +10,14 @@ import pytest
 from wsrooms import WsApp
 from wsrooms.errors import ConfigurationError, UnknownScheme
 from wsrooms_kafka import KafkaTransport, from_url
-from wsrooms_kafka.login import Login
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def who(user: str, password: str) -> dict[str, str]:
+    """A login, as aiokafka wants it."""
+    return {"sasl_plain_username": user, "sasl_plain_password": password}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,7 @@ def test_a_url_says_where_the_brokers_are(
     url: str, addresses: list[tuple[str, int]], where: str
 ) -> None:
     transport = KafkaTransport(url)
-    assert list(transport.addresses) == addresses
+    assert list(transport.target.addresses) == addresses
     assert transport.where == where
     assert repr(transport) == f"<KafkaTransport {where}>"
 
@@ -57,21 +61,21 @@ def test_a_url_says_where_the_brokers_are(
 @pytest.mark.parametrize("scheme", ["kafka", "kafka+ssl"])
 def test_a_url_says_who_asks(scheme: str, place: str, login: str, user: str, password: str) -> None:
     transport = KafkaTransport(f"{scheme}://{login}{place}")
-    assert transport.login == Login(user, password)
+    assert transport.target.login == who(user, password)
     assert "@" not in transport.where
 
 
 @pytest.mark.parametrize("login", ["", "@", ":@"])
 def test_a_url_without_a_login_asks_as_nobody(login: str) -> None:
-    assert KafkaTransport(f"kafka://{login}h").login == Login()
+    assert KafkaTransport(f"kafka://{login}h").target.login == {}
 
 
 def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
     transport = KafkaTransport("kafka://a:b@h", username="u", password="p")
-    assert transport.login == Login("u", "p")
-    assert KafkaTransport("kafka://a:b@h?username=u&password=p").login == Login("u", "p")
-    assert KafkaTransport("kafka://a:b@h?username=u").login == Login("u", "b")
-    assert KafkaTransport("kafka://a:b@h", password="p").login == Login("a", "p")
+    assert transport.target.login == who("u", "p")
+    assert KafkaTransport("kafka://a:b@h?username=u&password=p").target.login == who("u", "p")
+    assert KafkaTransport("kafka://a:b@h?username=u").target.login == who("u", "b")
+    assert KafkaTransport("kafka://a:b@h", password="p").target.login == who("a", "p")
 
 
 @pytest.mark.parametrize(
@@ -143,12 +147,12 @@ def test_the_core_makes_it_of_both_schemes() -> None:
 
 
 def test_a_namespace_is_a_topic() -> None:
-    assert KafkaTransport().topic == "wsrooms"
-    assert KafkaTransport("kafka://h?namespace=staging-2.eu_west").topic == (
+    assert KafkaTransport().target.topic == "wsrooms"
+    assert KafkaTransport("kafka://h?namespace=staging-2.eu_west").target.topic == (
         "wsrooms-staging-2.eu_west"
     )
     for namespace in ".", "..", "x" * 64:  # no topics by themselves, or nearly none
-        assert KafkaTransport(namespace=namespace).topic == f"wsrooms-{namespace}"
+        assert KafkaTransport(namespace=namespace).target.topic == f"wsrooms-{namespace}"
 
 
 def test_a_context_needs_tls_and_is_taken_as_it_is() -> None:

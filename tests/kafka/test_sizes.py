@@ -62,7 +62,7 @@ async def test_what_is_too_large_for_the_topic_fails_alone_and_in_its_place(
     ):
         hearing = Hearing()
         await receiver.subscribe("c", hearing)
-        await set_at_topic(server, sender.topic, {"max.message.bytes": "20000"})
+        await set_at_topic(server, sender.target.topic, {"max.message.bytes": "20000"})
         payloads = [f"{number}" * (9_000 if number in (3, 7) else 1) for number in range(10)]
         payloads[5] = "x" * 30_000
         receipts = [sender.publish("c", payload) for payload in payloads]
@@ -82,7 +82,7 @@ async def test_messages_that_together_are_too_large_are_sent_one_by_one() -> Non
     async with open_server() as server, pair(server, fresh()) as (sender, receiver):
         hearing = Hearing()
         await receiver.subscribe("c", hearing)
-        await set_at_topic(server, sender.topic, {"max.message.bytes": "20000"})
+        await set_at_topic(server, sender.target.topic, {"max.message.bytes": "20000"})
         payloads = [f"{number}:{'x' * 5_000}" for number in range(40)]
         receipts = [sender.publish("c", payload) for payload in payloads]
         assert [await error_of(receipt) for receipt in receipts] == [None] * 40

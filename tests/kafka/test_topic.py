@@ -71,7 +71,7 @@ async def test_more_copies_than_brokers_are_told() -> None:
         transport = KafkaTransport(server.url, namespace=fresh(), replication=2)
         with pytest.raises(TransportUnavailable, match=r"(?i)replication") as caught:
             await transport.start()
-        assert transport.topic in str(caught.value)
+        assert transport.target.topic in str(caught.value)
 
 
 async def test_a_topic_that_is_missing_and_not_to_be_made_is_told() -> None:
@@ -79,7 +79,7 @@ async def test_a_topic_that_is_missing_and_not_to_be_made_is_told() -> None:
         transport = KafkaTransport(f"{server.url}?create_topic=no", namespace=fresh())
         with pytest.raises(TransportUnavailable, match="create_topic is off") as caught:
             await transport.start()
-        assert transport.topic in str(caught.value)
+        assert transport.target.topic in str(caught.value)
 
 
 async def test_a_namespace_that_kafka_takes_for_another_is_told() -> None:
@@ -91,7 +91,7 @@ async def test_a_namespace_that_kafka_takes_for_another_is_told() -> None:
         second = KafkaTransport(server.url, namespace=f"{name}_x")
         with pytest.raises(TransportUnavailable, match=r"(?i)invalid ?topic") as caught:
             await second.start()
-        assert second.topic in str(caught.value)
+        assert second.target.topic in str(caught.value)
         await first.close()
 
 

@@ -17,8 +17,9 @@ from tests.brokers import NatsServer, nats_cluster, nats_server
 from wsrooms.errors import TransportUnavailable
 from wsrooms.testing import TcpProxy
 from wsrooms.transports import Address
-from wsrooms_nats import NatsOptions, NatsTransport
-from wsrooms_nats.login import LoggedIn, Login, log_in
+from wsrooms_nats import NatsTransport
+from wsrooms_nats.login import LoggedIn, log_in
+from wsrooms_nats.target import Target
 
 if TYPE_CHECKING:
     import ssl
@@ -162,9 +163,8 @@ async def test_a_login_tells_all_servers_of_a_cluster_its_own_included() -> None
     async with nats_cluster(2) as servers:
         own = servers[0]
         found: list[LoggedIn] = []
-        options = NatsOptions()
         address = Address(own.host, own.port)
-        await log_in(address, own.host, Login("nats", {}), options, found.append)
+        await log_in(address, Target.of(own.url), found.append)
         [logged_in] = found
         logged_in.transport.abort()
         assert {each.port for each in logged_in.servers} == {each.port for each in servers}

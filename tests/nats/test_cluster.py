@@ -170,7 +170,7 @@ async def test_a_server_that_only_the_others_have_named_takes_over(
         await late.start()
         moved = crew[0].transport
         assert isinstance(moved, NatsTransport)
-        knows = moved.addresses
+        knows = moved.target.addresses
         async with asyncio.timeout(DEADLINE):
             while late.port not in [address.port for address in knows]:  # noqa: ASYNC110 - told by the server
                 await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ from wsrooms_nats.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from wsrooms import Receipt
-    from wsrooms_nats.link import NatsLink
+    from wsrooms_nats.conversation import Conversation
 
 CHANNELS = "abc"
 MESSAGE = b"1 1111111111111111 1 1 text"
@@ -36,7 +36,7 @@ class Link:
     def wake(self) -> None:
         pass
 
-    def leave(self, talk: Dialogue) -> None:
+    def leave(self, talk: Conversation) -> None:
         raise AssertionError(talk)
 
 
@@ -116,7 +116,7 @@ async def play(script: list[tuple[str, set[Any]]]) -> None:
     transport = NatsTransport()
     transport.exchange.begin(16 * "0")
     wishes = transport.exchange.wishes = Wishes(linger=0.0, chunk=3)
-    talk = Dialogue(transport, cast("NatsLink", Link()), live=True)  # all of it that is used
+    talk = Dialogue(transport, transport.target, Link(), live=True)
     server = Server()
     talk.wire.take_over(server)
 
@@ -164,7 +164,7 @@ async def test_a_right_taken_away_amid_a_batch_fails_what_comes_after_and_no_mor
     transport = NatsTransport()
     exchange = transport.exchange
     exchange.begin(16 * "0")
-    talk = Dialogue(transport, cast("NatsLink", Link()), live=True)
+    talk = Dialogue(transport, transport.target, Link(), live=True)
     talk.limit = 1024
     talk.wire.take_over(Server())
     said = ["a", "b", "a", "b", "a"]

@@ -139,7 +139,7 @@ async def test_what_a_jwt_allows_holds_for_subscriptions_and_messages(tmp_path: 
     ids=lambda name: name[:8],
 )
 async def test_a_name_that_looks_like_an_answer_is_denied_as_itself(name: str) -> None:
-    subject = NatsTransport().subject(name).decode()
+    subject = NatsTransport().target.subjects.of(name).decode()
     async with nats_server(config=permissions(publish=[subject], subscribe=[subject])) as server:
         transport = NatsTransport(server.url)
         await transport.start()

@@ -39,17 +39,17 @@ def test_a_url_says_where_the_servers_are(
     url: str, addresses: list[tuple[str, int]], where: str
 ) -> None:
     transport = NatsTransport(url, randomize=False)
-    assert list(transport.addresses) == addresses
+    assert list(transport.target.addresses) == addresses
     assert transport.where == where
     assert repr(transport) == f"<NatsTransport {where}>"
 
 
 def test_several_servers_are_tried_in_an_order_of_chance_unless_told_otherwise() -> None:
     url = f"nats://{','.join(f'h{number}' for number in range(8))}"
-    orders = {tuple(NatsTransport(url).addresses) for _ in range(20)}
+    orders = {tuple(NatsTransport(url).target.addresses) for _ in range(20)}
     assert len(orders) > 1
     assert len({frozenset(order) for order in orders}) == 1
-    kept = {tuple(NatsTransport(f"{url}?randomize=no").addresses) for _ in range(20)}
+    kept = {tuple(NatsTransport(f"{url}?randomize=no").target.addresses) for _ in range(20)}
     assert [address.host for address in kept.pop()] == [f"h{number}" for number in range(8)]
     assert not kept
 
@@ -73,15 +73,15 @@ def test_several_servers_are_tried_in_an_order_of_chance_unless_told_otherwise()
 @pytest.mark.parametrize("scheme", ["nats", "tls"])
 def test_a_url_says_who_asks(scheme: str, place: str, login: str, told: dict[str, str]) -> None:
     transport = NatsTransport(f"{scheme}://{login}{place}")
-    assert transport.login.keywords == told
-    assert transport.login.scheme == scheme
+    assert transport.target.login == told
+    assert transport.target.scheme == scheme
     assert "@" not in transport.where
 
 
 def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
     transport = NatsTransport("nats://token@h", user="u", password="p")
-    assert transport.login.keywords == {"user": "u", "password": "p"}
-    assert NatsTransport("nats://u:p@h?token=t").login.keywords == {"token": "t"}
+    assert transport.target.login == {"user": "u", "password": "p"}
+    assert NatsTransport("nats://u:p@h?token=t").target.login == {"token": "t"}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_server_that_was_learnt_by_its_number_shows_the_name_of_the_first_that
         "fe80::1": "nats.example.org",
         "other.example.org": "other.example.org",
     }.items():
-        assert transport.name_of(Address(host, 4222)) == name
+        assert transport.target.name_of(Address(host, 4222)) == name
 
 
 def test_the_core_makes_it_of_both_schemes() -> None:

@@ -117,13 +117,13 @@ def test_two_namespaces_share_no_subject(one: str, other: str, name: str, its: s
     ],
 )
 def test_a_subject_can_be_read(channel: str, subject: bytes) -> None:
-    assert NatsTransport().subject(channel) == subject
-    assert NatsTransport().channel(subject.decode()) == channel
+    assert NatsTransport().target.subjects.of(channel) == subject
+    assert NatsTransport().target.subjects.channel(subject.decode()) == channel
 
 
 def test_the_namespace_is_the_second_token() -> None:
     transport = NatsTransport(namespace="eu.staging")
-    assert transport.subject("ws:server") == b"wsrooms.eu%2Estaging.ws:server"
+    assert transport.target.subjects.of("ws:server") == b"wsrooms.eu%2Estaging.ws:server"
 
 
 async def test_each_odd_name_gets_what_is_for_it_and_nothing_else(nats: NatsServer) -> None:
@@ -150,7 +150,7 @@ async def test_each_odd_name_gets_what_is_for_it_and_nothing_else(nats: NatsServ
         for connection in (await nats.monitor("/connz?subs=1"))["connections"]
         for subject in connection.get("subscriptions_list", [])
     }
-    assert {receiver.subject(name) for name in ODD} <= at_the_server
+    assert {receiver.target.subjects.of(name) for name in ODD} <= at_the_server
     assert receiver.stats()["foreign"] == 0
     await sender.close()
     await receiver.close()

@@ -349,7 +349,7 @@ async def test_names_of_servers_that_anybody_may_have_told_are_not_believed() ->
             for more, hosts in cases:
                 transport = NatsTransport(url, **options, **more)
                 await transport.start()
-                assert sorted(address.host for address in transport.addresses) == hosts
+                assert sorted(address.host for address in transport.target.addresses) == hosts
                 await transport.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address
 from wsrooms_redis import RedisTransport
 from wsrooms_redis.target import Target
 
@@ -69,7 +68,7 @@ def test_a_url_of_a_unix_socket_may_have_a_login() -> None:
         "username": "user",
         "password": "s/cret",
     }
-    assert target.query == "namespace=x"
+    assert target.options.namespace == "x"
 
 
 @pytest.mark.parametrize(
@@ -101,24 +100,9 @@ def test_a_url_that_cannot_be_read_says_what_to_write(url: str, told: str) -> No
         RedisTransport(url)
 
 
-def test_a_replica_has_the_same_url_and_options() -> None:
-    transport = RedisTransport("redis://:secret@h:7/2?namespace=a", max_payload=5)
-    other = transport.replica()
-    assert other is not transport
-    assert (other.target, other.options) == (transport.target, transport.options)
-
-
 def test_the_namespace_is_before_each_name_on_the_wire() -> None:
-    transport = RedisTransport(namespace="staging")
-    assert transport.wire_name("ws:room:é") == "staging:ws:room:é".encode()
-    assert transport.channel_of(b"staging:ws:room:a") == "ws:room:a"
-    plain = RedisTransport()
-    assert plain.channel_of(plain.wire_name("a:b")) == "a:b"
-
-
-def test_an_address_is_shown_as_it_is_written() -> None:
-    assert [str(each) for each in (Address("h", 7), Address("::1", 7), Address("/run/s", 0))] == [
-        "h:7",
-        "[::1]:7",
-        "/run/s",
-    ]
+    names = RedisTransport(namespace="staging").target.names
+    assert names.of("ws:room:é") == "staging:ws:room:é".encode()
+    assert names.channel(b"staging:ws:room:a") == "ws:room:a"
+    plain = RedisTransport().target.names
+    assert plain.channel(plain.of("a:b")) == "a:b"

@@ -30,12 +30,11 @@ async def server() -> AsyncIterator[Server]:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, on_reply: Callable[[Any], None]) -> AsyncIterator[Wire]:
-    transport = RedisTransport(url)
     wire = Wire(on_reply)
     target = Target.of(url)
     try:
         async with asyncio.timeout(DEADLINE):
-            await wire.open(target, target.addresses[0], transport.options)
+            await wire.open(target, target.addresses[0])
         yield wire
     finally:
         await wire.close()

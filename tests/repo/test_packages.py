@@ -7,18 +7,19 @@ a setting that names some of the packages and not all: it would look at the othe
 from __future__ import annotations
 
 import re
-import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from release import CORE, packages, pin, version
 
 from wsrooms.transports.urls import EXTRAS, GROUP
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {path.parent.name: path.parent for path in ROOT.glob("packages/*/pyproject.toml")}
-CORE = "wsrooms-core"
+PACKAGES = packages(ROOT)
+PIN = pin(version(ROOT))
+"""What one distribution asks of another: the minor of the present version."""
 SIBLINGS = sorted(PACKAGES.keys() - {CORE})
 IMPORTED = {name: name.replace("-core", "").replace("-", "_") for name in PACKAGES}
 TOOLS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
@@ -31,18 +32,6 @@ def project(name: str) -> dict[str, Any]:
     return table
 
 
-def version_of(name: str) -> str:
-    [source] = PACKAGES[name].glob("src/*/_version.py")
-    version: str = runpy.run_path(str(source))["__version__"]
-    return version
-
-
-def pin() -> str:
-    """What one distribution asks of another: the minor of the present version."""
-    major, minor, _ = map(int, version_of(CORE).split("."))
-    return f">={major}.{minor},<{major}.{minor + 1}"
-
-
 def test_there_are_siblings() -> None:
     assert SIBLINGS
 
@@ -52,22 +41,16 @@ def test_a_distribution_is_named_as_its_folder(name: str) -> None:
     assert project(name)["name"] == name
 
 
-def test_all_distributions_have_one_version() -> None:
-    assert {name: version_of(name) for name in PACKAGES} == dict.fromkeys(
-        PACKAGES, version_of(CORE)
-    )
-
-
 @pytest.mark.parametrize("name", SIBLINGS)
 def test_a_sibling_needs_the_core_of_its_own_minor(name: str) -> None:
     asked = [entry for entry in project(name)["dependencies"] if entry.startswith(CORE)]
-    assert asked == [CORE + pin()]
+    assert asked == [CORE + PIN]
 
 
 @pytest.mark.parametrize("name", SIBLINGS)
 def test_the_core_has_an_extra_for_a_sibling_of_its_own_minor(name: str) -> None:
     extras = project(CORE)["optional-dependencies"]
-    assert extras[name.removeprefix("wsrooms-")] == [name + pin()]
+    assert extras[name.removeprefix("wsrooms-")] == [name + PIN]
 
 
 def test_the_extra_all_is_all_the_others() -> None:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import TLS_NAMES, TlsOptions, certificate_error
+from wsrooms.transports import TlsOptions, certificate_error
+from wsrooms.transports.tls import TLS_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,11 +69,20 @@ def test_all_options_that_need_tls_are_named() -> None:
     assert own == set(TLS_NAMES)
 
 
+def test_a_context_is_not_given_beside_what_it_says_itself() -> None:
+    with pytest.raises(ConfigurationError, match="option 'tls' says all that 'ssl_cert_reqs' does"):
+        TlsOptions(ssl_cert_reqs="none").check_context(ssl.create_default_context())
+    TlsOptions(ssl_cert_reqs="none").check_context(None)
+    TlsOptions().check_context(ssl.create_default_context())
+
+
 def test_what_is_wrong_with_a_certificate_is_found_behind_other_errors() -> None:
     found = ssl.SSLCertVerificationError()
     found.verify_message = "self-signed certificate"
     cause, context = OSError(), OSError()
     cause.__cause__ = found
     context.__context__ = cause
-    assert certificate_error(context) == "self-signed certificate"
-    assert certificate_error(OSError()) is None
+    assert str(certificate_error(context, "there")) == (
+        "the certificate of there is not to be trusted: self-signed certificate"
+    )
+    assert certificate_error(OSError(), "there") is None

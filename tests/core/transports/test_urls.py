@@ -37,11 +37,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.syspath_prepend(str(tmp_path))
     modules: list[str] = []
 
-    def make(distribution: str, module: str, *schemes: str, source: str = MODULE) -> None:
+    def make(
+        distribution: str, module: str, *schemes: str, source: str = MODULE, version: str = "1.0"
+    ) -> None:
         (tmp_path / f"{module}.py").write_text(source)
-        info = tmp_path / f"{distribution}-1.0.dist-info"
+        info = tmp_path / f"{distribution}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
         lines = [f"{scheme} = {module}:Transport" for scheme in schemes]
         text = "\n".join(["[wsrooms.transports]", *lines, ""])
         (info / "entry_points.txt").write_text(text)
@@ -116,6 +120,56 @@ def test_another_package_may_offer_a_scheme_that_the_core_knows(
 
     monkeypatch.setattr("importlib.metadata.entry_points", without_ours)
     assert type(transport_from_url("kafka+ssl://host")).__module__ == "my_kafka"
+
+
+def only(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """As if no other package offered any transport."""
+    every = importlib.metadata.entry_points
+
+    def ours(group: str) -> list[importlib.metadata.EntryPoint]:
+        return [each for each in every(group=group) if each.module == module]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", ours)
+
+
+def test_a_package_of_ours_of_another_minor_is_named_with_what_brings_them_together(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("wsrooms-redis", "old_redis", "redis", version="0.0.7")
+    only(monkeypatch, "old_redis")
+    core = importlib.metadata.version("wsrooms-core")
+    with pytest.raises(ConfigurationError) as caught:
+        transport_from_url("redis://localhost")
+    assert str(caught.value) == (
+        f"wsrooms-redis 0.0.7 does not go with wsrooms-core {core}: "
+        'pip install -U "wsrooms-core[redis]"'
+    )
+    assert "old_redis" not in sys.modules
+
+
+def test_a_package_of_ours_may_be_of_another_patch_and_others_of_any_version(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minor = importlib.metadata.version("wsrooms-core").rpartition(".")[0]
+    install("wsrooms-redis", "patched_redis", "redis", version=f"{minor}.99")
+    install("acme-bus", "acme_bus", "acme", version="0.0.7")
+    transport_from_url("acme://")
+    only(monkeypatch, "patched_redis")
+    assert type(transport_from_url("redis://localhost")).__module__ == "patched_redis"
+
+
+def test_in_a_bundle_that_does_not_say_which_core_it_holds_any_version_is_taken(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("wsrooms-redis", "bundled_redis", "redis", version="0.0.7")
+    only(monkeypatch, "bundled_redis")
+    every = importlib.metadata.distributions
+
+    def without_the_core(name: str | None = None) -> Iterator[importlib.metadata.Distribution]:
+        return iter(() if name == "wsrooms-core" else every(name=name))
+
+    monkeypatch.setattr("importlib.metadata.distributions", without_the_core)
+    assert type(transport_from_url("redis://localhost")).__module__ == "bundled_redis"
 
 
 def test_an_unknown_scheme_names_the_known_ones(install: Callable[..., None]) -> None:

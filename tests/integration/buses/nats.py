@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote, urlencode
 
 import nats
 
-from tests.brokers import nats_images, nats_server
-from tests.brokers.record import required
+from tests.brokers import nats_server
+from tests.brokers.nats import NATS
 from tests.integration.buses.base import Broker, Bus, Heard, Overhearing
 from tests.integration.clients import TIMEOUT
 
@@ -68,9 +68,9 @@ class Settings:
         return "\n".join(f"{name}: {json.dumps(value)}" for name, value in given.items())
 
 
-def image() -> str | None:
-    """Which servers to run: in Docker where that is required, else what starts soonest."""
-    return "nats:2" if required() else None
+def image() -> str:
+    """Which servers to run."""
+    return NATS.alone()
 
 
 class NatsBus(Bus):
@@ -79,8 +79,7 @@ class NatsBus(Bus):
     name = "nats"
 
     def prepare(self) -> None:
-        if required():
-            nats_images()  # asks Docker
+        image()  # asks Docker
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[NatsBroker]:

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from redis.asyncio import Redis
 
-from tests.brokers import redis_images, redis_server
-from tests.brokers.record import required
+from tests.brokers import redis_server
+from tests.brokers.redis import REDIS
 from tests.integration.buses.base import Broker, Bus, Heard, Overhearing
 from tests.integration.clients import TIMEOUT
 
@@ -27,18 +27,17 @@ CLIENT_NAME = "wsrooms"
 
 
 class RedisBus(Bus):
-    """One server, no cluster: in Docker where that is required, else what starts soonest."""
+    """One server, no cluster."""
 
     name = "redis"
 
     def prepare(self) -> None:
-        if required():
-            redis_images()  # asks Docker
+        REDIS.alone()  # asks Docker
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[RedisBroker]:
         async with (
-            redis_server("redis:7" if required() else None) as server,
+            redis_server(REDIS.alone()) as server,
             Redis(host=server.host, port=server.port, client_name="test") as client,
         ):
             yield RedisBroker(server, client)

@@ -33,7 +33,7 @@ from wsrooms.transports import Address, certificate_error
 if TYPE_CHECKING:
     from aiokafka.protocol.metadata import MetadataResponse
 
-    from wsrooms_kafka.transport import KafkaTransport
+    from wsrooms_kafka.target import Target
 
 __all__ = ["asked", "cause"]
 
@@ -54,11 +54,11 @@ CONNECTION = (
 """Of the keywords of its clients, those of a connection."""
 
 
-async def asked(transport: KafkaTransport, given: dict[str, Any], until: float) -> MetadataResponse:
+async def asked(target: Target, given: dict[str, Any], until: float) -> MetadataResponse:
     """Which brokers there are, as the first one says that answers; they share the time.
 
     Args:
-        transport: For whom.
+        target: Which brokers, and who asks.
         given: What aiokafka is told.
         until: When the last one has to have answered, by the loop's time.
 
@@ -67,41 +67,39 @@ async def asked(transport: KafkaTransport, given: dict[str, Any], until: float) 
         TransportUnavailable: None has answered.
     """
     error: TransportError | None = None
-    share = transport.options.connect_timeout / len(transport.addresses)
+    share = target.options.connect_timeout / len(target.addresses)
     loop = asyncio.get_running_loop()
-    for _ in range(len(transport.addresses)):
+    for _ in range(len(target.addresses)):
         try:
             async with asyncio.timeout_at(min(loop.time() + 0.95 * share, until)):
-                return await _answer(transport, transport.addresses[0], given)
+                return await _answer(target, target.addresses[0], given)
         except TimeoutError:
-            told = f"{_name(transport)} did not answer within {share:.2g} s"
-            error = TransportUnavailable(told + _tls_hint(transport))
+            told = f"{_name(target)} did not answer within {share:.2g} s"
+            error = TransportUnavailable(told + _tls_hint(target))
         except TransportUnavailable as failure:
             error = failure
-        transport.next_address()
+        target.turn()
     assert error is not None
     raise error
 
 
-async def _answer(
-    transport: KafkaTransport, address: Address, given: dict[str, Any]
-) -> MetadataResponse:
-    where = _name(transport)
+async def _answer(target: Target, address: Address, given: dict[str, Any]) -> MetadataResponse:
+    where = _name(target)
     try:
         connection = await _connected(address, given)
     except TimeoutError:
         raise
     except (KafkaError, OSError) as failure:
-        raise _told(transport, failure) from None
+        raise _told(target, failure) from None
     try:
         metadata = await connection.send(MetadataRequest([]))
     except (KafkaError, OSError) as failure:
-        if not transport.login.user and await _wants_login(address, given):
+        if not target.login and await _wants_login(address, given):
             raise AuthenticationFailed(
                 f"{where} wants a login: give a user and a password, as in "
-                f"{transport.scheme}://user:password@{address}"
+                f"{target.scheme}://user:password@{address}"
             ) from None
-        raise _told(transport, failure) from None
+        raise _told(target, failure) from None
     finally:
         _leave(connection)
     if not metadata.brokers:
@@ -137,10 +135,10 @@ async def _wants_login(address: Address, given: dict[str, Any]) -> bool:
 
 
 async def cause(
-    transport: KafkaTransport, error: Exception, metadata: MetadataResponse, given: dict[str, Any]
+    target: Target, error: Exception, metadata: MetadataResponse, given: dict[str, Any]
 ) -> TransportError:
     """What to tell of ``error``, which the cluster was not asked for but after."""
-    where, topic = transport.where, transport.topic
+    where, topic = target.where, target.topic
     if isinstance(error, TopicAuthorizationFailedError):
         return PermissionDenied(topic, f"{where} denies the topic {topic}: {_words(error)}")
     if isinstance(error, ClusterAuthorizationFailedError):
@@ -160,18 +158,18 @@ async def cause(
     return told
 
 
-def _told(transport: KafkaTransport, failure: Exception) -> TransportError:
-    where = _name(transport)
+def _told(target: Target, failure: Exception) -> TransportError:
+    where = _name(target)
     if isinstance(failure, SaslAuthenticationFailed):
         return AuthenticationFailed(f"{where} refused the login: {_words(failure)}")
     if isinstance(failure, UnsupportedSaslMechanismError):
-        mechanism = transport.options.sasl_mechanism
+        mechanism = target.options.sasl_mechanism
         return AuthenticationFailed(f"{where} has not enabled sasl_mechanism {mechanism}")
     if isinstance(failure, IllegalSaslStateError):
         return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
-    if (words := certificate_error(failure)) is not None:
-        return AuthenticationFailed(f"the certificate of {where} is not to be trusted: {words}")
-    hint = _tls_hint(transport)
+    if (certificate := certificate_error(failure, where)) is not None:
+        return certificate
+    hint = _tls_hint(target)
     if not hint and not isinstance(failure, ConnectionRefusedError):
         hint = "; if it wants TLS there, write kafka+ssl://"
     if isinstance(failure, ssl.SSLError | ConnectionResetError | KafkaError):
@@ -179,12 +177,12 @@ def _told(transport: KafkaTransport, failure: Exception) -> TransportError:
     return TransportUnavailable(f"{where} cannot be reached: {_words(failure)}{hint}")
 
 
-def _tls_hint(transport: KafkaTransport) -> str:
-    return "; does it speak TLS there?" if transport.scheme == "kafka+ssl" else ""
+def _tls_hint(target: Target) -> str:
+    return "; does it speak TLS there?" if target.scheme == "kafka+ssl" else ""
 
 
-def _name(transport: KafkaTransport) -> str:
-    return f"{transport.scheme}://{transport.addresses[0]}"
+def _name(target: Target) -> str:
+    return f"{target.scheme}://{target.addresses[0]}"
 
 
 def _words(error: Exception) -> str:

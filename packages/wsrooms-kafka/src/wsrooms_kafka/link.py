@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from aiokafka.protocol.metadata import MetadataResponse
 
-    from wsrooms_kafka.transport import KafkaTransport
+    from wsrooms.transports import BrokerTransport
+    from wsrooms_kafka.target import Target
 
     Stop = Callable[[], Coroutine[Any, Any, None]]
 
@@ -52,10 +53,11 @@ HELLO = b"ws:hello"
 class KafkaLink(BrokerLink):
     """One connection, as the transport sees it. How far was read outlives it."""
 
-    def __init__(self, transport: KafkaTransport) -> None:
-        """Connect for ``transport``."""
+    def __init__(self, transport: BrokerTransport, target: Target) -> None:
+        """Connect for ``transport`` to ``target``."""
         self._transport = transport
-        self._reader = Reader(transport)
+        self._target = target
+        self._reader = Reader(transport, target)
         self._writer: Writer | None = None
         self._handles: list[tuple[Stop, Handle]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -71,48 +73,50 @@ class KafkaLink(BrokerLink):
         await quietly(self._connect())
 
     async def _connect(self) -> None:
-        transport = self._transport
+        transport, target = self._transport, self._target
         began = asyncio.get_running_loop().time()
         given = await self._given()
         # Before all of it is given up, which would not say why.
-        metadata = await asked(transport, given, began + 0.95 * transport.options.connect_timeout)
+        metadata = await asked(target, given, began + 0.95 * target.options.connect_timeout)
         try:
             partitions = await self._topic(given, metadata)
             if not 0 < self._spread <= partitions:
                 self._spread = partitions
             consumer, producer = await self._start(given, metadata)
             await self._reader.begin(consumer, partitions)
-            self._writer = Writer(transport, producer, self._spread)
+            self._writer = Writer(transport, target, producer, self._spread)
             self._run(self._reader.run(), "reads")
             self._run(self._writer.run(), "writes")
             await self._heard(producer)
             if self._given_up is not None and self._given_up.done():
                 raise self._given_up.result()
         except (KafkaError, TimeoutError) as error:
-            transport.next_address()
-            raise await cause(transport, error, metadata, given) from None
+            target.turn()
+            raise await cause(target, error, metadata, given) from None
 
     async def _given(self) -> dict[str, Any]:
         """What all clients of aiokafka are told."""
-        transport = self._transport
+        target = self._target
         return {
-            "bootstrap_servers": list(map(str, transport.addresses)),
-            "client_id": transport.options.client_name,
-            "request_timeout_ms": _milliseconds(transport.options.confirm_timeout),
+            "bootstrap_servers": list(map(str, target.addresses)),
+            "client_id": target.options.client_name,
+            "request_timeout_ms": _milliseconds(target.options.confirm_timeout),
             "metadata_max_age_ms": _milliseconds(METADATA),
             "retry_backoff_ms": _milliseconds(BACKOFF),
-            **await security(transport),
+            **await security(target),
         }
 
     async def _topic(self, given: dict[str, Any], metadata: MetadataResponse) -> int:
         # It asks any broker: one that is silent must leave time for another try.
-        most = _milliseconds(self._transport.options.connect_timeout / 4)
+        most = _milliseconds(self._target.options.connect_timeout / 4)
         patience = min(given["request_timeout_ms"], most)
         admin = AIOKafkaAdminClient(**{**given, "request_timeout_ms": patience})
         held = (admin.close, Handle(admin, metadata))
         self._handles.append(held)
         await admin.start()
-        partitions = await ready(admin, self._transport, first=not self._spread)
+        partitions = await ready(
+            admin, self._target, self._transport.logger, first=not self._spread
+        )
         await held[1].end(admin.close())
         self._handles.remove(held)
         return partitions
@@ -120,7 +124,7 @@ class KafkaLink(BrokerLink):
     async def _start(
         self, given: dict[str, Any], metadata: MetadataResponse
     ) -> tuple[AIOKafkaConsumer, AIOKafkaProducer]:
-        options = self._transport.options
+        options = self._target.options
         producer = AIOKafkaProducer(
             acks="all",
             max_batch_size=BATCH_BYTES,
@@ -158,7 +162,7 @@ class KafkaLink(BrokerLink):
         Raises:
             TransportError: Nothing will be.
         """
-        topic = self._transport.topic
+        topic = self._target.topic
         written = b"of " + self._transport.exchange.instance.encode()
         try:
             await producer.send_and_wait(topic, written, key=HELLO, partition=0)

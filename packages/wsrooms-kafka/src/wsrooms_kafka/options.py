@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
+from wsrooms.transports import TlsKeywords, TlsOptions
 
 __all__ = ["KafkaKeywords", "KafkaOptions", "Mechanism"]
 
@@ -60,6 +60,8 @@ class KafkaOptions(TlsOptions):
         logger: For what nobody else is told.
     """
 
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"fetch_gather", "linger"})
+
     start_timeout: float = 10.0
     connect_timeout: float = 5.0
     outbox_age: float = 30.0
@@ -79,8 +81,6 @@ class KafkaOptions(TlsOptions):
     tls: ssl.SSLContext | None = None
     logger: logging.Logger | None = None
 
-    may_be_zero: ClassVar[frozenset[str]] = frozenset({"fetch_gather", "linger"})
-
     def __post_init__(self) -> None:
         """Check every value.
 
@@ -94,10 +94,7 @@ class KafkaOptions(TlsOptions):
                 raise ConfigurationError(
                     f"option {name!r} has to be between {least:g} and {most:g}, not {value!r}"
                 )
-        if self.tls is not None:
-            for name in TLS_NAMES:
-                if getattr(self, name) != getattr(type(self), name):
-                    raise ConfigurationError(f"option 'tls' says all that {name!r} does: give one")
+        self.check_context(self.tls)
 
 
 class KafkaKeywords(TlsKeywords, total=False):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from wsrooms_kafka.transport import KafkaTransport
+    from wsrooms.transports import BrokerTransport
+    from wsrooms_kafka.target import Target
 
 __all__ = ["Reader"]
 
@@ -51,10 +52,11 @@ class Reader:
         heard: Set once a connection has brought a record.
     """
 
-    def __init__(self, transport: KafkaTransport) -> None:
-        """Read for ``transport``."""
+    def __init__(self, transport: BrokerTransport, target: Target) -> None:
+        """Read the topic of ``target`` for ``transport``."""
         self._transport = transport
-        self._topic = transport.topic
+        self._topic = target.topic
+        self._gather = target.options.fetch_gather
         self._consumer: AIOKafkaConsumer | None = None
         self._places: dict[int, Place] = {}
         self._behind: set[int] = set()
@@ -157,8 +159,7 @@ class Reader:
         consumer = self._consumer
         assert consumer is not None
         loop = asyncio.get_running_loop()
-        transport = self._transport
-        gather = transport.options.fetch_gather
+        gather = self._gather
         last = 0.0
         while True:
             try:

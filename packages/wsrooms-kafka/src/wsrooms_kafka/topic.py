@@ -22,7 +22,9 @@ from aiokafka.errors import (
 from wsrooms.errors import PermissionDenied, TransportError, TransportUnavailable
 
 if TYPE_CHECKING:
-    from wsrooms_kafka.transport import KafkaTransport
+    import logging
+
+    from wsrooms_kafka.target import Target
 
 __all__ = ["LOOK", "ready"]
 
@@ -33,12 +35,15 @@ LOOK = 0.02
 """Seconds between two looks for what nobody tells, such as the leaders of a new topic."""
 
 
-async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport, *, first: bool) -> int:
+async def ready(
+    admin: AIOKafkaAdminClient, target: Target, logger: logging.Logger, *, first: bool
+) -> int:
     """See that the topic is there, with a leader for each partition.
 
     Args:
         admin: Whom to ask.
-        transport: For whom.
+        target: Which topic, and what it is made with.
+        logger: For what nobody else is told.
         first: Whether it is made before it is looked for: a broker may make what is looked
             for, and as it likes. Later that would be in the way of those who reconnect,
             since only the controller makes topics, which may be the broker that has died.
@@ -51,34 +56,34 @@ async def ready(admin: AIOKafkaAdminClient, transport: KafkaTransport, *, first:
         TransportUnavailable: It is not there, and must not or cannot be made.
         KafkaError: Anything else that aiokafka says.
     """
-    topic, options = transport.topic, transport.options
+    topic, options = target.topic, target.options
     more = options.create_topic
     made = more and first
-    refusal = await _made(admin, transport) if made else None
+    refusal = await _made(admin, target) if made else None
     while True:
         (found,) = await admin.describe_topics([topic])
         error = for_code(found["error_code"])
         if error is TopicAuthorizationFailedError:
-            raise PermissionDenied(topic, f"{transport.where} denies describing the topic {topic}")
+            raise PermissionDenied(topic, f"{target.where} denies describing the topic {topic}")
         if error not in (NoError, LeaderNotAvailableError, UnknownTopicOrPartitionError):
             raise error(topic)
         if error is UnknownTopicOrPartitionError:
             if options.create_topic and not made:
-                made, refusal = True, await _made(admin, transport)
+                made, refusal = True, await _made(admin, target)
             elif not options.create_topic or refusal is not None:
-                raise _absent(transport, refusal)
+                raise _absent(target, refusal)
         partitions = found["partitions"]
         if partitions and all(each["leader"] >= 0 for each in partitions):
             if not more or len(partitions) >= options.partitions:
                 return len(partitions)
             # Made by somebody else, or anew by the broker itself when it was gone: of one.
-            more = await _enlarged(admin, transport)
+            more = await _enlarged(admin, target, logger)
         await asyncio.sleep(LOOK)
 
 
-def _absent(transport: KafkaTransport, refusal: type[Exception] | None) -> TransportError:
+def _absent(target: Target, refusal: type[Exception] | None) -> TransportError:
     """The error of a topic that is not there, and could not be made because of ``refusal``."""
-    topic, missing = transport.topic, f"{transport.where} has no topic {transport.topic}"
+    topic, missing = target.topic, f"{target.where} has no topic {target.topic}"
     if refusal is None:
         return TransportUnavailable(f"{missing}, and option create_topic is off: create it")
     if refusal is TopicAuthorizationFailedError:
@@ -86,9 +91,9 @@ def _absent(transport: KafkaTransport, refusal: type[Exception] | None) -> Trans
     return TransportUnavailable(f"{missing}, and it cannot be created: {refusal.__name__}")
 
 
-async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[Exception] | None:
+async def _made(admin: AIOKafkaAdminClient, target: Target) -> type[Exception] | None:
     """Make the topic, if it is not there; the reason if it could not be made."""
-    options = transport.options
+    options = target.options
     settings = {
         "cleanup.policy": "delete",
         "retention.ms": str(round(options.retention * 1000)),
@@ -101,7 +106,7 @@ async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[E
     }
     replicas = options.replication or REPLICAS
     while True:
-        topic = NewTopic(transport.topic, options.partitions, replicas, topic_configs=settings)
+        topic = NewTopic(target.topic, options.partitions, replicas, topic_configs=settings)
         answer = await admin.create_topics([topic])
         error = for_code(answer.topic_errors[0][1])
         if error is InvalidReplicationFactorError and options.replication is None:
@@ -113,9 +118,9 @@ async def _made(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> type[E
         return None if error in (NoError, TopicAlreadyExistsError) else error
 
 
-async def _enlarged(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> bool:
+async def _enlarged(admin: AIOKafkaAdminClient, target: Target, logger: logging.Logger) -> bool:
     """Give the topic its partitions; False if Kafka will not."""
-    wish = {transport.topic: NewPartitions(transport.options.partitions)}
+    wish = {target.topic: NewPartitions(target.options.partitions)}
     try:
         await admin.create_partitions(wish)
     except InvalidPartitionsError:
@@ -124,12 +129,12 @@ async def _enlarged(admin: AIOKafkaAdminClient, transport: KafkaTransport) -> bo
         refusal = type(error).__name__
     else:
         return True
-    transport.logger.warning(
+    logger.warning(
         "the topic %s has fewer partitions than option partitions=%d says, and %s does not add "
         "them: %s",
-        transport.topic,
-        transport.options.partitions,
-        transport.where,
+        target.topic,
+        target.options.partitions,
+        target.where,
         refusal,
     )
     return False

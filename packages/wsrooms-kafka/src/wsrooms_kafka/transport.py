@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerLink, BrokerTransport, BrokerUrl, WsBroadcastTransport
+from wsrooms.transports import BrokerLink, BrokerTransport, WsBroadcastTransport
 from wsrooms_kafka.link import KafkaLink
-from wsrooms_kafka.login import Login
-from wsrooms_kafka.options import KafkaKeywords, KafkaOptions
+from wsrooms_kafka.target import Target
 
-__all__ = ["KafkaTransport"]
+if TYPE_CHECKING:
+    from wsrooms_kafka.options import KafkaKeywords, KafkaOptions
 
-PORTS = {"kafka": 9092, "kafka+ssl": 9093}
+__all__ = ["KafkaTransport", "from_url"]
 
 
 class KafkaTransport(BrokerTransport):
@@ -48,29 +46,21 @@ class KafkaTransport(BrokerTransport):
         """
         self._url = url
         self._given = options
-        read = BrokerUrl.of(url, broker="Kafka", ports=PORTS, example="kafka://localhost:9092")
-        if read.path.strip("/"):
-            raise ConfigurationError(f"a {read.scheme}:// URL has no path behind its brokers")
-        chosen = KafkaOptions.read(read.query, options)
-        chosen.check_tls(read.scheme, "kafka+ssl", "tls")
-        self.login: Login = Login.of(read, chosen)
-        self.addresses: deque[Address] = deque(read.addresses(PORTS[read.scheme]))
-        """The brokers to ask for the others, in the order in which they are asked next."""
-        self.scheme: str = read.scheme
-        where = f"{read.scheme}://{','.join(map(str, self.addresses))}"
-        super().__init__(chosen, where=where, max_payload=chosen.max_payload, logger=chosen.logger)
-        self.topic: str = f"wsrooms-{chosen.namespace}" if chosen.namespace else "wsrooms"
+        self.target: Target = Target.of(url, options)
+        chosen = self.target.options
+        super().__init__(
+            chosen,
+            where=self.target.where,
+            max_payload=chosen.max_payload,
+            logger=chosen.logger,
+        )
 
     def replica(self) -> KafkaTransport:
         """Another transport with the same URL and options."""
         return KafkaTransport(self._url, **self._given)
 
-    def next_address(self) -> None:
-        """Ask another broker first: one that is silent must not take the others' time."""
-        self.addresses.rotate(-1)
-
     def _make_links(self) -> Sequence[BrokerLink]:
-        return (KafkaLink(self),)
+        return (KafkaLink(self, self.target),)
 
 
 def from_url(url: str) -> WsBroadcastTransport:

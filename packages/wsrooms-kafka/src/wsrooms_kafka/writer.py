@@ -31,16 +31,15 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer, RecordMetadata
 
-    from wsrooms.transports import Outgoing
-    from wsrooms_kafka.transport import KafkaTransport
+    from wsrooms.transports import BrokerTransport, Outgoing
+    from wsrooms_kafka.target import Target
 
     Message = Outgoing[bytes]
     Outcomes = dict[Message, TransportError | None]
+    Queues = dict[int, deque[Message]]
+    Sent = dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]]
 
 __all__ = ["BATCH_BYTES", "Writer"]
-
-CHUNK_MESSAGES = 512
-CHUNK_BYTES = 256 * 1024
 
 BATCH_BYTES = 512 * 1024
 """Of one partition: whatever a chunk has for it, but for names of kilobytes."""
@@ -67,10 +66,15 @@ class Writer:
     """
 
     def __init__(
-        self, transport: KafkaTransport, producer: AIOKafkaProducer, partitions: int
+        self,
+        transport: BrokerTransport,
+        target: Target,
+        producer: AIOKafkaProducer,
+        partitions: int,
     ) -> None:
-        """Write through ``producer`` to the first ``partitions`` of the topic."""
+        """Write through ``producer`` to the first ``partitions`` of the topic of ``target``."""
         self._transport = transport
+        self._target = target
         self._producer = producer
         self._partitions = partitions
         self._work = asyncio.Event()
@@ -88,7 +92,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         outbox = self._transport.exchange.outbox
-        linger = self._transport.options.linger
+        linger = self._target.options.linger
         last = 0.0
         while True:
             await self._work.wait()
@@ -97,7 +101,7 @@ class Writer:
                 if linger and len(outbox) and (rest := last + linger - loop.time()) > 0:
                     await asyncio.sleep(rest)
                 last = loop.time()
-                chunk = outbox.batch(loop.time(), messages=CHUNK_MESSAGES, size=CHUNK_BYTES)
+                chunk = outbox.batch(loop.time())
                 if not chunk:
                     break
                 await self._send(chunk)
@@ -111,52 +115,70 @@ class Writer:
 
     async def _send(self, chunk: list[Message]) -> None:
         """Send ``chunk``, whatever number of batches it takes."""
-        queues: dict[int, deque[Message]] = {}
+        queues: Queues = {}
         for message in chunk:
             number = zlib.crc32(message.channel.encode()) % self._partitions
             queues.setdefault(number, deque()).append(message)
         alone: set[int] = set()
         while queues:
-            sent: dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]] = {}
-            failure: Exception | None = None
-            try:
-                self.busy_since = asyncio.get_running_loop().time()
-                for number, queue in queues.items():
-                    some = [queue[0]] if number in alone else queue
-                    try:
-                        sent[number] = await self._batch(number, some)
-                    except (KafkaError, AssertionError) as error:
-                        failure = error  # AssertionError: the topic has lost that partition
-                        break
-                if sent:
-                    await asyncio.wait([future for _, future in sent.values()])
-                self.busy_since = None
-                outcomes: Outcomes = {}
-                for number, (batch, future) in sent.items():
-                    why = future.exception()
-                    if why is None:
-                        outcomes.update(dict.fromkeys(batch))
-                    elif isinstance(why, TOO_LARGE) and len(batch) > 1:
-                        alone.add(number)  # the batch was too large, which no message need be
-                        continue
-                    elif isinstance(why, REFUSALS):
-                        outcomes.update({each: self._refusal(each, why) for each in batch})
-                    else:
-                        failure = why if isinstance(why, Exception) else failure
-                        continue
-                    queue = queues[number]
-                    for _ in batch:
-                        queue.popleft()
-                    if not queue:
-                        del queues[number]
-                self._transport.exchange.settled(outcomes)
-            finally:
-                for _, future in sent.values():
-                    future.add_done_callback(_seen)
+            failure = await self._round(queues, alone)
             if failure is not None:
                 raise TransportUnavailable(
                     f"{self._transport.where} has not taken messages: {failure!r}"
                 ) from None
+
+    async def _round(self, queues: Queues, alone: set[int]) -> Exception | None:
+        """Send each partition its next batch, and take from ``queues`` what has its answer.
+
+        Args:
+            queues: What is to be sent, by partition.
+            alone: The partitions whose batches have one message: larger ones were too large.
+
+        Returns:
+            Why something has no answer, and the connection is of no use any more.
+        """
+        sent: Sent = {}
+        failure: Exception | None = None
+        try:
+            self.busy_since = asyncio.get_running_loop().time()
+            for number, queue in queues.items():
+                some = [queue[0]] if number in alone else queue
+                try:
+                    sent[number] = await self._batch(number, some)
+                except (KafkaError, AssertionError) as error:
+                    failure = error  # AssertionError: the topic has lost that partition
+                    break
+            if sent:
+                await asyncio.wait([future for _, future in sent.values()])
+            self.busy_since = None
+            return self._settle(sent, queues, alone) or failure
+        finally:
+            for _, future in sent.values():
+                future.add_done_callback(_seen)
+
+    def _settle(self, sent: Sent, queues: Queues, alone: set[int]) -> Exception | None:
+        """Tell senders what became of the batches of one round; the failure of one, if any."""
+        failure: Exception | None = None
+        outcomes: Outcomes = {}
+        for number, (batch, future) in sent.items():
+            why = future.exception()
+            if why is None:
+                outcomes.update(dict.fromkeys(batch))
+            elif isinstance(why, TOO_LARGE) and len(batch) > 1:
+                alone.add(number)  # the batch was too large, which no message need be
+                continue
+            elif isinstance(why, REFUSALS):
+                outcomes.update({each: self._refusal(each, why) for each in batch})
+            else:
+                failure = why if isinstance(why, Exception) else failure
+                continue
+            queue = queues[number]
+            for _ in batch:
+                queue.popleft()
+            if not queue:
+                del queues[number]
+        self._transport.exchange.settled(outcomes)
+        return failure
 
     async def _batch(
         self, number: int, messages: Iterable[Message]
@@ -175,21 +197,21 @@ class Writer:
             if added is None:
                 break
             batch.append(message)
-        topic = self._transport.topic
+        topic = self._target.topic
         return batch, await self._producer.send_batch(builder, topic, partition=number)
 
     def _refusal(self, message: Message, error: BaseException) -> TransportError:
         """What to tell the sender of a message that Kafka will never take."""
-        transport = self._transport
+        transport, topic = self._transport, self._target.topic
         if isinstance(error, TOO_LARGE):
             return PayloadTooLarge(message.size, transport.max_payload)
         if isinstance(error, InvalidTimestampError):
             return TransportUnavailable(
                 f"{transport.where} takes the time of this machine for wrong: set its clock, or "
-                f"message.timestamp.type=LogAppendTime for the topic {transport.topic}"
+                f"message.timestamp.type=LogAppendTime for the topic {topic}"
             )
         return PermissionDenied(
-            message.channel, f"{transport.where} denies writing to the topic {transport.topic}"
+            message.channel, f"{transport.where} denies writing to the topic {topic}"
         )
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsrooms.errors import (
     AuthenticationFailed,
@@ -21,13 +21,10 @@ from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
-    from wsrooms_nats.link import NatsLink
-    from wsrooms_nats.transport import NatsTransport
+    from wsrooms.transports import BrokerTransport
+    from wsrooms_nats.target import Target
 
-__all__ = ["ANSWER", "SETTLE", "Conversation"]
-
-BATCH_MESSAGES = 512
-BATCH_BYTES = 256 * 1024
+__all__ = ["ANSWER", "SETTLE", "Conversation", "Owner"]
 
 SETTLE = 0.05
 """Seconds that other servers of a cluster get to learn of a subscription if they cannot say."""
@@ -36,6 +33,16 @@ ANSWER = 1.0
 """Seconds in which they have to say so; then they get no more."""
 
 _DENIED = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
+
+
+class Owner(Protocol):
+    """Who holds a conversation, and does what it cannot do by itself."""
+
+    def wake(self) -> None:
+        """Send what there is to send."""
+
+    def leave(self, talk: Conversation) -> None:
+        """The server of ``talk`` is about to stop: move to another one."""
 
 
 class Conversation:
@@ -48,15 +55,18 @@ class Conversation:
         is_leaving: Whether that is about to stop.
     """
 
-    def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
-        """Prepare a connection of ``link``; what comes is handed on if it is ``live``."""
+    def __init__(
+        self, transport: BrokerTransport, target: Target, owner: Owner, *, live: bool
+    ) -> None:
+        """Prepare a connection of ``owner``; what comes is handed on if it is ``live``."""
         self.wire: NatsWire = NatsWire(self)
         self.limit: int = 0
         self.server: str = ""
         self.is_leaving: bool = False
         self._transport = transport
+        self._target = target
         self._exchange = transport.exchange
-        self._link = link
+        self._owner = owner
         self._live = live
         self._asked: deque[Asked] = deque()
         self._waiting: set[asyncio.Future[bool]] = set()
@@ -79,7 +89,7 @@ class Conversation:
         self._clustered = found.clustered
         self._traces = found.traces
         if found.servers:
-            self._transport.learn(found.servers)
+            self._target.learn(found.servers)
         self.wire.keeps = found.stream
         self.wire.take_over(found.transport, found.unread)
 
@@ -94,9 +104,9 @@ class Conversation:
         """
         if not self.can_ask:
             return False
-        self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
+        self._routes = Routes(self._target.subjects.prefix, token_hex(8))
         self.wire.write(self._routes.subscribed())
-        return self._transport.options.join_settle is None
+        return self._target.options.join_settle is None
 
     @property
     def can_ask(self) -> bool:
@@ -152,7 +162,7 @@ class Conversation:
                 self._ask(lines + self._asked_of_routes(asked), asked)
         if self._batches or not self._transport.may_publish:
             return
-        batch = self._exchange.outbox.batch(now, messages=BATCH_MESSAGES, size=BATCH_BYTES)
+        batch = self._exchange.outbox.batch(now)
         if batch:
             self._batches += 1
             asked = Asked(batch=batch)
@@ -161,8 +171,8 @@ class Conversation:
     def _subscribed(self, channels: Sequence[str]) -> bytes:
         lines: list[bytes] = []
         for channel in channels:
-            subject = self._transport.subject(channel)
-            if len(subject) > self._transport.longest:
+            subject = self._target.subjects.of(channel)
+            if len(subject) > self._target.longest:
                 continue
             self._last_sid += 1
             sid = self._sids[channel] = b"%d" % self._last_sid
@@ -172,7 +182,7 @@ class Conversation:
 
     def _asked_of_routes(self, asked: Asked) -> bytes:
         """What to write so that the cluster's other servers tell when they know."""
-        if self._transport.options.join_settle is not None:
+        if self._target.options.join_settle is not None:
             return b""
         return self._question(asked)
 
@@ -187,7 +197,7 @@ class Conversation:
             return b""
         lines = b""
         if self._routes is None:
-            self._routes = Routes(self._transport.subjects.prefix, token_hex(8))
+            self._routes = Routes(self._target.subjects.prefix, token_hex(8))
             lines = self._routes.subscribed()
         asked.question, line = self._routes.asked(who, excused)
         return lines + line
@@ -205,7 +215,7 @@ class Conversation:
         )
 
     def _published(self, asked: Asked) -> Iterator[bytes]:
-        subject_of, longest = self._transport.subject, self._transport.longest
+        subject_of, longest = self._target.subjects.of, self._target.longest
         for place, message in enumerate(asked.batch):
             subject = subject_of(message.channel)
             if message.size <= self.limit and len(subject) <= longest:
@@ -244,11 +254,11 @@ class Conversation:
         """Learn of other servers, and leave one that is about to stop."""
         servers = servers_in(info)
         if servers:
-            self._transport.learn(servers)
+            self._target.learn(servers)
             self._clustered = True
         if info.get("ldm"):
             self.is_leaving = True
-            self._link.leave(self)
+            self._owner.leave(self)
 
     def on_error(self, text: str) -> None:
         """Note what was refused; end the connection where that is not all."""
@@ -266,7 +276,7 @@ class Conversation:
                 )
             elif subject not in self._subjects_of(asked, refusal[1].lower()):
                 # It was allowed before: the server has dropped a live subscription.
-                raise denied(self._transport.channel(subject), where, text)
+                raise denied(self._target.subjects.channel(subject), where, text)
             else:
                 asked.refused = asked.refused or {}
                 asked.refused.setdefault(subject, []).append(text)
@@ -286,7 +296,7 @@ class Conversation:
         else:
             channels = []
         if asked.subjects is None:
-            asked.subjects = {self._transport.subject(channel).decode() for channel in channels}
+            asked.subjects = {self._target.subjects.of(channel).decode() for channel in channels}
         return asked.subjects
 
     def _learn_limit(self) -> None:
@@ -294,11 +304,11 @@ class Conversation:
         channels = [message.channel for asked in self._asked for message in asked.batch]
         for asked in self._asked:
             channels += asked.command.channels if asked.command is not None else ()
-        longest = self._transport.longest
-        sizes = (len(self._transport.subject(channel)) for channel in channels)
+        longest = self._target.longest
+        sizes = (len(self._target.subjects.of(channel)) for channel in channels)
         written = [size for size in sizes if size <= longest]
         if written:
-            self._transport.longest = max(written) - 1
+            self._target.longest = max(written) - 1
 
     def on_pong(self) -> None:
         """Tell what became of the oldest that was asked."""
@@ -310,7 +320,7 @@ class Conversation:
             self._batches -= 1
             self._on_published(asked)
             if len(self._exchange.outbox):
-                self._link.wake()
+                self._owner.wake()
         elif asked.command is None and asked.answered is None:
             return  # a ping
         elif asked.command is not None and asked.command.kind == "unsubscribe":
@@ -320,7 +330,7 @@ class Conversation:
             self.wire.write(self._taken_back(asked, asked.command.channels))
             for channel in asked.command.channels:
                 self._exchange.wishes.ask_alone(channel)
-            self._link.wake()
+            self._owner.wake()
         elif settle := self._settle(asked):
             self._let_settle(asked, settle)
         else:
@@ -328,7 +338,7 @@ class Conversation:
 
     def _settle(self, asked: Asked) -> float:
         """Seconds from the server's confirmation until ``asked`` counts as confirmed, at most."""
-        given = self._transport.options.join_settle
+        given = self._target.options.join_settle
         if given is not None and asked.command is not None:
             return given
         if not self._clustered:
@@ -387,19 +397,19 @@ class Conversation:
                 asked.answered.set_result(asked.question is not None and asked.question.done)
         if asked.command is None:
             return
-        transport = self._transport
+        transport, target = self._transport, self._target
         for channel in asked.command.channels:
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
-                subject = transport.subject(channel)
+                subject = target.subjects.of(channel)
                 if asked.refused and subject.decode() in asked.refused:
                     error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
                 elif asked.exceeded:
                     error = TransportUnavailable(
                         f"{transport.where}: maximum subscriptions exceeded"
                     )
-                elif len(subject) > transport.longest:
-                    error = too_long(channel, transport.longest)
+                elif len(subject) > target.longest:
+                    error = too_long(channel, target.longest)
             if error is None:
                 self._exchange.wishes.answered(channel)
             else:
@@ -421,7 +431,7 @@ class Conversation:
             error = unfit.get(place)
             if error is None:
                 # What a change of permissions hits first is refused, and all after it.
-                subject = self._transport.subject(message.channel).decode()
+                subject = self._target.subjects.of(message.channel).decode()
                 words = refused.get(subject, [])
                 if left[message.channel] <= len(words):
                     error = denied(message.channel, self._transport.where, words[-1])

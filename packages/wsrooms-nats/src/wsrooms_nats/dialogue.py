@@ -12,9 +12,10 @@ from wsrooms_nats.asked import Asked
 from wsrooms_nats.conversation import ANSWER, Conversation
 
 if TYPE_CHECKING:
-    from wsrooms_nats.link import NatsLink
+    from wsrooms.transports import BrokerTransport
+    from wsrooms_nats.conversation import Owner
     from wsrooms_nats.routes import Question
-    from wsrooms_nats.transport import NatsTransport
+    from wsrooms_nats.target import Target
 
 __all__ = ["Dialogue"]
 
@@ -34,9 +35,11 @@ Servers = frozenset[str] | None
 class Dialogue(Conversation):
     """A connection that can follow another one, and go on where that ends."""
 
-    def __init__(self, transport: NatsTransport, link: NatsLink, *, live: bool) -> None:
-        """Prepare a connection of ``link``; what comes is handed on if it is ``live``."""
-        super().__init__(transport, link, live=live)
+    def __init__(
+        self, transport: BrokerTransport, target: Target, owner: Owner, *, live: bool
+    ) -> None:
+        """Prepare a connection of ``owner``; what comes is handed on if it is ``live``."""
+        super().__init__(transport, target, owner, live=live)
         self._kept: list[tuple[str, bytes]] | None = None
         self._kept_bytes = 0
         self._marked = asyncio.Event()

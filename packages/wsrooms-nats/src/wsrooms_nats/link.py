@@ -1,4 +1,8 @@
-"""The link to NATS: which server, and how it moves from one that is about to stop."""
+"""The link to NATS: which server, and how it moves from one that is about to stop.
+
+Each message is a PUB in the envelope of wsrooms, each room a SUB; a PING after each batch of
+them asks for the PONG that confirms it, as nothing else at NATS does.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports import Address, WireLink
+from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink
 from wsrooms_nats.conversation import SETTLE, Conversation
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
-    from wsrooms_nats.transport import NatsTransport
+    from wsrooms.transports import BrokerTransport
+    from wsrooms_nats.target import Target
 
 __all__ = ["NatsLink"]
-
-ENVELOPE = 64
-"""Bytes that wsrooms adds to a payload, at most."""
 
 MOVE = 8.0
 """Seconds to go on with another server once it is reached: some hold up what is published."""
@@ -30,12 +32,11 @@ AGAIN = 0.25
 class NatsLink(WireLink[NatsWire]):
     """The connection to one server, and for a moment to the next one too."""
 
-    def __init__(self, transport: NatsTransport) -> None:
-        """Connect for ``transport``."""
-        tls = transport.login.scheme == "tls"
-        hint = HINT if tls else ""
-        super().__init__(transport, transport.addresses, hint=hint)
-        self._transport = transport
+    def __init__(self, transport: BrokerTransport, target: Target) -> None:
+        """Connect for ``transport`` to ``target``."""
+        hint = HINT if target.scheme == "tls" else ""
+        super().__init__(transport, target.addresses, hint=hint)
+        self._target = target
         self._talk: Dialogue | None = None
         self._at: Address | None = None
         self._moving: asyncio.Task[None] | None = None
@@ -44,28 +45,23 @@ class NatsLink(WireLink[NatsWire]):
     # Life
 
     def _made(self) -> NatsWire:
-        self._talk = Dialogue(self._transport, self, live=True)
+        self._talk = Dialogue(self._transport, self._target, self, live=True)
         return self._talk.wire
 
     def _where(self, address: Address) -> str:
-        return f"{self._transport.login.scheme}://{address}"
+        return f"{self._target.scheme}://{address}"
 
     async def _open(self, wire: NatsWire, address: Address) -> None:
         assert self._talk is not None
-        await self._log_in(self._talk, address)
+        await log_in(address, self._target, self._talk.begin)
         if self._talk.introduce():
             await asyncio.sleep(SETTLE)
         self._use(self._talk, address)
 
-    async def _log_in(self, talk: Dialogue, address: Address) -> None:
-        transport = self._transport
-        name = transport.name_of(address)
-        await log_in(address, name, transport.login, transport.options, talk.begin)
-
     def _use(self, talk: Dialogue, address: Address) -> None:
         self._talk, self._wire, self._at = talk, talk.wire, address
-        most = self._transport.options.max_payload
-        self._exchange.max_payload = min(most, talk.limit - ENVELOPE)
+        most = self._target.options.max_payload
+        self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
 
     async def lost(self) -> TransportError:
         """Wait for the end; whatever it was, another server is tried first."""
@@ -127,7 +123,7 @@ class NatsLink(WireLink[NatsWire]):
             self._held = False
             self._moving = None
         if error is not None and self._talk is old:
-            where = self._base.where
+            where = self._transport.where
             self.abort(TransportUnavailable(f"{where} is about to stop (lame duck mode): {error}"))
         elif self._talk is not None and self._talk.is_leaving:  # it was told during the move
             self.leave(self._talk)
@@ -184,10 +180,10 @@ class NatsLink(WireLink[NatsWire]):
         """Another server, logged in; tried until there is one."""
         while True:
             for address in self._others:
-                talk = Dialogue(self._transport, self, live=False)
+                talk = Dialogue(self._transport, self._target, self, live=False)
                 try:
-                    async with asyncio.timeout(self._transport.options.connect_timeout / 2):
-                        await self._log_in(talk, address)
+                    async with asyncio.timeout(self._target.options.connect_timeout / 2):
+                        await log_in(address, self._target, talk.begin)
                 except BaseException as failure:
                     await talk.close()
                     if not isinstance(failure, TransportError | TimeoutError):

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import Client
@@ -16,28 +15,23 @@ from nats.errors import Error
 
 from wsrooms.errors import (
     AuthenticationFailed,
-    ConfigurationError,
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, BrokerUrl, certificate_error
+from wsrooms.transports import Address, certificate_error
 from wsrooms_nats.credentials import signing
+from wsrooms_nats.target import PORT, is_number
 
 if TYPE_CHECKING:
-    from wsrooms_nats.options import NatsOptions
+    from wsrooms_nats.target import Target
 
 __all__ = [
     "HINT",
-    "PORT",
     "LoggedIn",
-    "Login",
     "is_about_login",
-    "is_number",
     "log_in",
     "servers_in",
 ]
-
-PORT = 4222
 
 HINT = "; is it NATS, and does it speak TLS first (tls_first)?"
 """What to think of where the handshake of TLS fails or never ends."""
@@ -62,47 +56,6 @@ SMALLEST = 128
 
 NEVER = 86_400
 """Seconds for what nats-py is not to do by itself."""
-
-
-@dataclass(frozen=True)
-class Login:
-    """Who asks, and whether nobody else may read along.
-
-    Attributes:
-        scheme: "tls": the server has to encrypt. "nats": if it wants to.
-        keywords: User, password, token, and what else nats-py takes.
-    """
-
-    scheme: str
-    keywords: dict[str, str] = field(repr=False)
-
-    @classmethod
-    def of(cls, url: BrokerUrl, options: NatsOptions) -> Login:
-        """What the URL and the options say, which count first.
-
-        Raises:
-            ConfigurationError: They contradict themselves.
-        """
-        options.check_login()
-        if url.path.strip("/"):
-            raise ConfigurationError(f"a {url.scheme}:// URL has no path behind its servers")
-        if url.password and not url.user:
-            raise ConfigurationError(
-                f"in this {url.scheme}:// URL is a password without a user: write user:password@ "
-                "or token@"
-            )
-        keywords = {
-            name: value
-            for name in ("user", "password", "token")
-            if (value := getattr(options, name)) is not None
-        }
-        if options.has_login:
-            return cls(url.scheme, keywords)
-        if url.password:
-            keywords = {"user": url.user, "password": url.password}
-        elif url.user:
-            keywords = {"token": url.user}
-        return cls(url.scheme, keywords)
 
 
 @dataclass(frozen=True)
@@ -165,9 +118,7 @@ class _Client(Client):
 
 async def log_in(
     address: Address,
-    name: str,
-    login: Login,
-    options: NatsOptions,
+    target: Target,
     take: Callable[[LoggedIn], None],
     *,
     encrypts: bool = False,
@@ -178,9 +129,7 @@ async def log_in(
 
     Args:
         address: Where it listens.
-        name: What its certificate has to name.
-        login: Who asks.
-        options: Of the transport.
+        target: Who asks, and how.
         take: Called with what nats-py leaves, before anything else can arrive: has to give
             the transport its protocol.
         encrypts: Whether it has wanted TLS though the URL does not say so.
@@ -189,19 +138,20 @@ async def log_in(
         AuthenticationFailed: The login or the certificate was refused.
         TransportUnavailable: Anything else that nats-py or the system says.
     """
-    where = f"{login.scheme}://{address}"
+    where, options = f"{target.scheme}://{address}", target.options
+    demands_tls = target.scheme == "tls"
     if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
         raise _unknown_nats_py()
-    client = _Client(where, encrypted=login.scheme == "tls")
-    given: dict[str, Any] = dict(login.keywords)
+    client = _Client(where, encrypted=demands_tls)
+    given: dict[str, Any] = dict(target.login)
     failed: TransportError | None = None
     encrypted = False
     try:
         given.update(signing(options, where))
-        if login.scheme == "tls" or encrypts:
-            given["tls"] = options.tls or await _context(options)
-        if login.scheme == "tls":
-            given["tls_hostname"] = options.tls_hostname or name
+        if demands_tls or encrypts:
+            given["tls"] = options.tls or await options.load_ssl_context()
+        if demands_tls:
+            given["tls_hostname"] = options.tls_hostname or target.name_of(address)
             given["tls_handshake_first"] = options.tls_first
         given.update(
             servers=[where],
@@ -211,7 +161,7 @@ async def log_in(
             ping_interval=NEVER,
         )
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
-        in_clear = login.scheme == "tls" and not (options.tls_first or options.tls_hostname)
+        in_clear = demands_tls and not (options.tls_first or options.tls_hostname)
         await _until_done(_connected(client, where, take, given, in_clear=in_clear))
     except _Encrypts:
         encrypted = True
@@ -231,7 +181,7 @@ async def log_in(
         failed.__context__ = None
         raise failed.with_traceback(None)
     if encrypted:
-        await log_in(address, name, login, options, take, encrypts=True)
+        await log_in(address, target, take, encrypts=True)
 
 
 async def _connected(
@@ -286,11 +236,6 @@ async def _last_words(client: Client) -> str:
     return ""
 
 
-async def _context(options: NatsOptions) -> ssl.SSLContext:
-    """Read certificates in a thread, anew for each connection: they are renewed."""
-    return await asyncio.get_running_loop().run_in_executor(None, options.ssl_context)
-
-
 async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
     most: object = client.max_payload  # as the server has said: anything
@@ -323,15 +268,6 @@ def servers_in(info: dict[str, Any]) -> list[Address]:
     urls = info.get("connect_urls")
     found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
     return [address for address in found if address is not None]
-
-
-def is_number(host: str) -> bool:
-    """Whether ``host`` is an IP address."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 async def _left(client: Client) -> None:
@@ -374,10 +310,8 @@ def _unknown_nats_py() -> TransportUnavailable:
 
 def _told(client: Client, error: BaseException, where: str) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
-    if (certificate := certificate_error(error)) is not None:
-        return AuthenticationFailed(
-            f"the certificate of {where} is not to be trusted: {certificate}"
-        )
+    if (certificate := certificate_error(error, where)) is not None:
+        return certificate
     words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import TLS_NAMES, TlsKeywords, TlsOptions
+from wsrooms.transports import TlsKeywords, TlsOptions
 
 __all__ = ["NatsKeywords", "NatsOptions"]
 
@@ -73,23 +73,14 @@ class NatsOptions(TlsOptions):
         Raises:
             ConfigurationError: There are two, or half of one, or what it needs is missing.
         """
-        if self.tls is not None:
-            for name in TLS_NAMES:
-                if getattr(self, name) != getattr(type(self), name):
-                    raise ConfigurationError(f"option 'tls' says all that {name!r} does: give one")
+        self.check_context(self.tls)
         given = [name for name in LOGINS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigurationError(f"there are two logins, {' and '.join(given)}: give one")
         if (self.user is None) != (self.password is None):
             raise ConfigurationError("options 'user' and 'password' belong together: give both")
         for name in ("user_credentials", "nkeys_seed"):
-            path = getattr(self, name)
-            if path is not None:
-                try:
-                    with open(path, "rb"):
-                        pass
-                except OSError as error:
-                    raise ConfigurationError(f"option {name!r} cannot be read: {error}") from None
+            self.check_file(name)
         if given and given[0] in SIGNED and importlib.util.find_spec("nkeys") is None:
             raise ConfigurationError(
                 f'option {given[0]!r} needs the library nkeys: pip install "wsrooms-nats[nkeys]"'

@@ -16,7 +16,6 @@ from wsrooms.transports import Address, certificate_error
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from wsrooms_redis.options import RedisOptions
     from wsrooms_redis.target import Target
 
 __all__ = ["a_replica", "is_replica", "left", "log_in", "made", "primary_of", "transport_of"]
@@ -63,10 +62,8 @@ async def _connected(connection: AbstractConnection, where: str) -> None:
     except NoPermissionError as error:
         raise AuthenticationFailed(f"{where} lets this user in and not connect: {error}") from None
     except (RedisError, OSError, ValueError) as error:
-        if (certificate := certificate_error(error)) is not None:
-            raise AuthenticationFailed(
-                f"the certificate of {where} is not to be trusted: {certificate}"
-            ) from None
+        if (certificate := certificate_error(error, where)) is not None:
+            raise certificate from None
         raise TransportUnavailable(f"{where} cannot be reached: {error}") from None
 
 
@@ -116,8 +113,9 @@ async def _answer(connection: AbstractConnection, *words: str) -> object:
         return None
 
 
-def made(target: Target, address: Address, options: RedisOptions) -> AbstractConnection:
+def made(target: Target, address: Address) -> AbstractConnection:
     """A redis-py connection that neither retries nor times out by itself."""
+    options = target.options
     given: dict[str, Any] = {
         **target.connection(address),
         **QUIET,
@@ -139,7 +137,7 @@ def made(target: Target, address: Address, options: RedisOptions) -> AbstractCon
     return Connection(**given)
 
 
-async def primary_of(target: Target, sentinel: Address, options: RedisOptions) -> Address:
+async def primary_of(target: Target, sentinel: Address) -> Address:
     """Where the primary of the service is, by one of its sentinels.
 
     Raises:
@@ -150,8 +148,8 @@ async def primary_of(target: Target, sentinel: Address, options: RedisOptions) -
     connection = Connection(
         host=sentinel.host,
         port=sentinel.port,
-        username=options.sentinel_username,
-        password=options.sentinel_password,
+        username=target.options.sentinel_username,
+        password=target.options.sentinel_password,
         retry=Retry(NoBackoff(), 0),
         **QUIET,
     )

@@ -1,14 +1,18 @@
-"""What a Redis URL says: which servers, who asks, which options."""
+"""What a Redis URL and the options say: which servers, who asks, and what channels are called."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from wsrooms.errors import ConfigurationError
 from wsrooms.transports import Address, BrokerUrl
+from wsrooms_redis.names import Names
+from wsrooms_redis.options import RedisOptions
 
 __all__ = ["Target"]
 
@@ -20,67 +24,84 @@ class Target:
     """Where the broker is, and who asks.
 
     Attributes:
+        options: What was chosen.
         scheme: One of the four.
-        addresses: The servers to try in turn; of ``redis+sentinel`` the sentinels.
+        addresses: The servers, or their sentinels, in the order in which they are tried next.
         database: Its number, which pub/sub does not care for and a login may.
         service: What sentinels call the server.
         login: User and password, as redis-py's keywords.
-        query: The options of the URL, not read yet.
+        names: What channels are called there.
+        where: The broker, as it may be shown.
     """
 
+    options: RedisOptions
     scheme: str
-    addresses: tuple[Address, ...]
+    addresses: deque[Address]
     database: int
     service: str
     login: dict[str, str] = field(repr=False)
-    query: str = field(repr=False)
+    names: Names = field(repr=False, compare=False)
+    where: str
 
     @classmethod
-    def of(cls, url: str) -> Target:
-        """What ``url`` says.
+    def of(cls, url: str, given: Mapping[str, object] | None = None) -> Target:
+        """What ``url`` says, and the options in it and in ``given``, which count first.
 
         Raises:
-            ConfigurationError: It is no URL of a Redis server. Its text shows nothing that
-                may be a part of a password.
+            UnknownOption: One does not exist.
+            ConfigurationError: It is no URL of a Redis server, or a value makes no sense. Its
+                text shows nothing that may be a part of a password.
         """
         read = BrokerUrl.of(url, broker="Redis", ports=PORTS, example="redis://localhost:6379")
-        scheme, path, query = read.scheme, read.path, read.query
+        scheme = read.scheme
+        addresses, service, database = _place(read)
+        options = RedisOptions.read(read.query, given or {})
+        options.check_tls(scheme, "rediss")
         login = {"username": read.user, "password": read.password}
-        login = {name: text for name, text in login.items() if text}
-        if scheme == "redis+unix":
-            socket = unquote(read.hosts + path)
-            if not socket.startswith("/"):
-                raise ConfigurationError(
-                    "a Unix socket has an absolute path, with three slashes: "
-                    "redis+unix:///run/redis.sock"
-                )
-            return cls(scheme, (Address(socket, 0),), 0, "", login, query)
-        addresses = read.addresses(PORTS[scheme])
-        steps = path.strip("/").split("/")
-        service = unquote(steps.pop(0)) if scheme == "redis+sentinel" else ""
-        if scheme == "redis+sentinel" and not service:
-            raise ConfigurationError(
-                "a sentinel is asked for a service, which the URL's path names: "
-                "redis+sentinel://localhost:26379/mymaster"
-            )
-        database = "".join(steps)
-        if len(steps) > 1 or (database and not re.fullmatch(r"[0-9]{1,5}", database)):
-            raise ConfigurationError(
-                f"the path of a {scheme}:// URL ends with the number of a database, as in "
-                "redis://localhost:6379/0"
-            )
-        return cls(scheme, addresses, int(database or 0), service, login, query)
-
-    @property
-    def where(self) -> str:
-        """The broker, as it may be shown."""
-        steps = [self.service] if self.service else []
-        steps += [str(self.database)] if self.database else []
-        hosts = ",".join(map(str, self.addresses))
-        return "/".join([f"{self.scheme}://{hosts}", *steps])
+        steps = [service] if service else []
+        steps += [str(database)] if database else []
+        hosts = ",".join(map(str, addresses))
+        return cls(
+            options=options,
+            scheme=scheme,
+            addresses=deque(addresses),
+            database=database,
+            service=service,
+            login={name: text for name, text in login.items() if text},
+            names=Names(options.namespace),
+            where="/".join([f"{scheme}://{hosts}", *steps]),
+        )
 
     def connection(self, address: Address) -> dict[str, Any]:
         """The keywords of a redis-py connection to ``address``."""
         if self.scheme == "redis+unix":
             return {"path": address.host, **self.login}
         return {"host": address.host, "port": address.port, "db": self.database, **self.login}
+
+
+def _place(url: BrokerUrl) -> tuple[tuple[Address, ...], str, int]:
+    """The servers or sentinels, the service that these are asked for, and the database."""
+    scheme = url.scheme
+    if scheme == "redis+unix":
+        socket = unquote(url.hosts + url.path)
+        if not socket.startswith("/"):
+            raise ConfigurationError(
+                "a Unix socket has an absolute path, with three slashes: "
+                "redis+unix:///run/redis.sock"
+            )
+        return (Address(socket, 0),), "", 0
+    addresses = url.addresses(PORTS[scheme])
+    steps = url.path.strip("/").split("/")
+    service = unquote(steps.pop(0)) if scheme == "redis+sentinel" else ""
+    if scheme == "redis+sentinel" and not service:
+        raise ConfigurationError(
+            "a sentinel is asked for a service, which the URL's path names: "
+            "redis+sentinel://localhost:26379/mymaster"
+        )
+    database = "".join(steps)
+    if len(steps) > 1 or (database and not re.fullmatch(r"[0-9]{1,5}", database)):
+        raise ConfigurationError(
+            f"the path of a {scheme}:// URL ends with the number of a database, as in "
+            "redis://localhost:6379/0"
+        )
+    return addresses, service, int(database or 0)

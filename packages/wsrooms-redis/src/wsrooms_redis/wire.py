@@ -23,7 +23,6 @@ from wsrooms_redis.login import left, log_in, made, primary_of, transport_of
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from wsrooms_redis.options import RedisOptions
     from wsrooms_redis.target import Target
 
 __all__ = ["Refusal", "Wire", "pack", "refusal"]
@@ -65,7 +64,7 @@ class Wire(BrokerWire):
         self._connection: AbstractConnection | None = None
         self._unread = b""
 
-    async def open(self, target: Target, address: Address, options: RedisOptions) -> None:
+    async def open(self, target: Target, address: Address) -> None:
         """Connect to the server at ``address``, or to the one that this sentinel names.
 
         Raises:
@@ -73,8 +72,8 @@ class Wire(BrokerWire):
             TransportUnavailable: Anything else that redis-py or the system says.
         """
         if target.service:
-            address = await primary_of(target, address, options)
-        connection = self._connection = made(target, address, options)
+            address = await primary_of(target, address)
+        connection = self._connection = made(target, address)
         self.asks_role = await log_in(connection, f"{target.scheme}://{address}")
         self.take_over(transport_of(connection))
 

@@ -10,6 +10,7 @@ from wsrooms.transports.backoff import backoff
 from wsrooms.transports.broker import BrokerTransport
 from wsrooms.transports.brokerlink import BrokerLink
 from wsrooms.transports.envelope import (
+    ENVELOPE_BYTES,
     Envelope,
     Sequencer,
     SequenceWatch,
@@ -39,16 +40,16 @@ from wsrooms.transports.protocols import (
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
 from wsrooms.transports.target import Address, BrokerUrl
-from wsrooms.transports.tls import TLS_NAMES, TlsKeywords, TlsOptions, certificate_error
+from wsrooms.transports.tls import TlsKeywords, TlsOptions, certificate_error
 from wsrooms.transports.urls import transport_from_url
 from wsrooms.transports.wire import BrokerWire
 from wsrooms.transports.wirelink import WireLink
 from wsrooms.transports.wishes import Command, Wishes
 
 __all__ = [
+    "ENVELOPE_BYTES",
     "PROBE_PREFIX",
     "SERVER_CHANNEL",
-    "TLS_NAMES",
     "Address",
     "BrokerKeywords",
     "BrokerLink",

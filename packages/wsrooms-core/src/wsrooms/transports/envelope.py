@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = [
+    "ENVELOPE_BYTES",
     "Envelope",
     "SequenceWatch",
     "Sequencer",
@@ -25,6 +26,12 @@ __all__ = [
     "parse",
     "wrap",
 ]
+
+ENVELOPE_BYTES = 64
+"""Bytes that it adds to a payload, at most: an instance of 16 and two numbers of up to 19."""
+
+COUNTERS = 100_000
+"""Channels whose numbers an instance remembers: some 20 MB, where all are used."""
 
 _FORM = re.compile(r"1 ([!-~]{1,64}) (0|[1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) ", re.ASCII)
 _LIMIT = 2**63
@@ -97,7 +104,7 @@ class Sequencer:
 
     __slots__ = ("_counters", "_epoch", "_limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int = COUNTERS) -> None:
         """Keep at most ``limit`` counters."""
         self._limit = limit
         self._epoch = 1

@@ -91,6 +91,21 @@ class BrokerOptions:
                     f"option {name!r} has to be {' or '.join(map(repr, words))}, not {value!r}"
                 )
 
+    def check_file(self, name: str) -> None:
+        """Check that the file that option ``name`` names can be read, if it names one.
+
+        Raises:
+            ConfigurationError: It cannot.
+        """
+        path = getattr(self, name)
+        if path is None:
+            return
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            raise ConfigurationError(f"option {name!r} cannot be read: {error}") from None
+
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """All options, in order."""

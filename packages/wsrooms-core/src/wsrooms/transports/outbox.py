@@ -20,6 +20,10 @@ __all__ = ["Outbox", "OutboxPolicy", "Outgoing"]
 
 OutboxPolicy = Literal["reject", "drop_oldest"]
 
+BATCH_MESSAGES = 512
+BATCH_BYTES = 256 * 1024
+"""What a connection writes at a time: enough to fill it, little to write once more."""
+
 
 class Outgoing(Generic[AnyStr]):
     """A message on its way to the broker.
@@ -164,7 +168,9 @@ class Outbox(Generic[AnyStr]):
 
     # In batches that are confirmed
 
-    def batch(self, now: float, *, messages: int, size: int) -> list[Outgoing[AnyStr]]:
+    def batch(
+        self, now: float, *, messages: int = BATCH_MESSAGES, size: int = BATCH_BYTES
+    ) -> list[Outgoing[AnyStr]]:
         """What to write now: the unconfirmed ones of a lost link, else those that wait longest.
 
         To be called only while nothing is on its way. Each of the batch is confirmed or

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 from typing import Literal
 
-from wsrooms.errors import ConfigurationError
+from wsrooms.errors import AuthenticationFailed, ConfigurationError
 from wsrooms.transports.options import BrokerKeywords, BrokerOptions
 
-__all__ = ["TLS_NAMES", "TlsKeywords", "TlsOptions", "certificate_error"]
+__all__ = ["TlsKeywords", "TlsOptions", "certificate_error"]
 
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 TLS_NAMES = (*FILES, "ssl_cert_reqs", "ssl_check_hostname")
@@ -53,11 +54,17 @@ class TlsOptions(BrokerOptions):
                     f"option {name!r} needs TLS, and {scheme}:// has none: write {encrypted}://"
                 )
             if name in FILES:
-                try:
-                    with open(value, "rb"):
-                        pass
-                except OSError as error:
-                    raise ConfigurationError(f"option {name!r} cannot be read: {error}") from None
+                self.check_file(name)
+
+    def check_context(self, context: ssl.SSLContext | None) -> None:
+        """Check that ``context``, option ``tls``, is not given beside what it says itself.
+
+        Raises:
+            ConfigurationError: It is.
+        """
+        for name in TLS_NAMES if context is not None else ():
+            if getattr(self, name) != getattr(type(self), name):
+                raise ConfigurationError(f"option 'tls' says all that {name!r} does: give one")
 
     def ssl_context(self) -> ssl.SSLContext:
         """What they say; reads files, which takes up to 0.1 s.
@@ -74,6 +81,10 @@ class TlsOptions(BrokerOptions):
             context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
         return context
 
+    async def load_ssl_context(self) -> ssl.SSLContext:
+        """As :meth:`ssl_context`, in a thread; anew for each connection: files are renewed."""
+        return await asyncio.get_running_loop().run_in_executor(None, self.ssl_context)
+
 
 class TlsKeywords(BrokerKeywords, total=False):
     """The options of TLS as keywords, which :class:`TlsOptions` explains."""
@@ -85,11 +96,13 @@ class TlsKeywords(BrokerKeywords, total=False):
     ssl_check_hostname: bool
 
 
-def certificate_error(error: BaseException) -> str | None:
-    """What is wrong with the broker's certificate, if that is the reason of ``error``."""
+def certificate_error(error: BaseException, where: str) -> AuthenticationFailed | None:
+    """What to tell of ``error`` if it is about the certificate of ``where``; else None."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
-            return seen.verify_message
+            return AuthenticationFailed(
+                f"the certificate of {where} is not to be trusted: {seen.verify_message}"
+            )
         seen = seen.__cause__ or seen.__context__
     return None

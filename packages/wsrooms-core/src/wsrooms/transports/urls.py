@@ -40,7 +40,8 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
         UnknownScheme: Nothing speaks this URL.
         UnknownOption: Its query holds an option that does not exist.
         MissingTransport: The package that speaks it is not installed.
-        ConfigurationError: Not a URL, or two packages claim its scheme.
+        ConfigurationError: Not a URL, or two packages claim its scheme, or the one that
+            speaks it is of another minor version than the core.
     """
     if not isinstance(url, str) or "://" not in url:
         raise ConfigurationError(
@@ -59,12 +60,33 @@ def transport_from_url(url: str) -> WsBroadcastTransport:
         claims = ", ".join(sorted(_distribution(point) for point in offered))
         raise ConfigurationError(f"several packages claim {scheme}:// URLs: {claims}")
     if offered:
+        _must_be_of_our_minor(offered[0])
         make = cast("Callable[[str], WsBroadcastTransport]", offered[0].load())
         return make(url)
     if scheme in EXTRAS:
         raise MissingTransport(scheme, EXTRAS[scheme])
     known = {"memory", *EXTRAS, *(point.name for point in entry_points(group=GROUP))}
     raise UnknownScheme(scheme, known)
+
+
+def _must_be_of_our_minor(point: EntryPoint) -> None:
+    """Refuse one of our own packages that was left behind by an upgrade.
+
+    Installers refuse such a pair when they choose both, but ``pip install -U wsrooms-core``
+    only warns; what came of it would be an ImportError, or worse none.
+    """
+    from importlib.metadata import distributions
+
+    if point.dist is None or point.dist.name not in {f"wsrooms-{each}" for each in EXTRAS.values()}:
+        return
+    # A bundle of one file may hold the core without what was installed with it.
+    core = next((each.version for each in distributions(name="wsrooms-core")), None)
+    if core is not None and core.split(".")[:2] != point.dist.version.split(".")[:2]:
+        extra = point.dist.name.removeprefix("wsrooms-")
+        raise ConfigurationError(
+            f"{point.dist.name} {point.dist.version} does not go with wsrooms-core {core}: "
+            f'pip install -U "wsrooms-core[{extra}]"'
+        )
 
 
 def _memory(rest: str) -> MemoryTransport:

@@ -35,7 +35,7 @@ class WireLink(BrokerLink, Generic[Wire]):
             hint: What to think of where one does not answer.
         """
         self._exchange = transport.exchange
-        self._base = transport
+        self._transport = transport
         self._addresses = addresses
         self._shares = len(addresses)  # whatever more is learnt must not take their time
         self._hint = hint
@@ -72,7 +72,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         """Connect to the first server that answers; they share the time."""
         addresses = self._addresses
         # A machine that is gone does not even refuse: it must not take the others' time.
-        share = self._base.options.connect_timeout / self._shares
+        share = self._transport.options.connect_timeout / self._shares
         error: TransportError | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
@@ -101,7 +101,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         """Wait for the end of the wire."""
         assert self._wire is not None
         why = await self._wire.lost()
-        return why or TransportUnavailable(f"{self._base.where} has closed the connection")
+        return why or TransportUnavailable(f"{self._transport.where} has closed the connection")
 
     async def close(self) -> None:
         """Leave nothing of the wire."""
@@ -120,7 +120,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         if wire is None:
             return
         wire.look(late)
-        where, options = self._base.where, self._base.options
+        where, options = self._transport.where, self._transport.options
         silent = now - wire.heard_at
         if silent > 2 * options.ping_interval:
             self.abort(TransportUnavailable(f"{where} was silent for {silent:.1f} s"))
