@@ -24,7 +24,7 @@ from wsrooms.errors import (
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.brokerlink import close_in_time, connect_in_time
-from wsrooms.transports.calls import drawn_instance_id
+from wsrooms.transports.calls import cancelled_by_us, drawn_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.logs import LEVELS
 from wsrooms.transports.probe import Probing
@@ -134,9 +134,9 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed, self._publish_from = False, 0.0
         self.exchange.begin(drawn_instance_id())
-        self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
+            self._want_probe()
             self._links = self._make_links()
             self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
@@ -317,7 +317,9 @@ class BrokerTransport(ABC):
                 error = await link.lost()
             except TransportError as failure:
                 error = failure
-            except Exception as failure:
+            except (Exception, asyncio.CancelledError) as failure:
+                if cancelled_by_us(failure):
+                    raise
                 self.logger.exception("a link of %r failed unexpectedly", self)
                 error = TransportUnavailable(f"{type(failure).__name__}: {failure}")
             finally:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.transports.calls import cancelled_by_us
 
 if TYPE_CHECKING:
     import logging
@@ -81,5 +82,7 @@ async def close_in_time(
             await link.close()
     except TimeoutError:
         logger.error("a link of %r did not close within %g s", transport, seconds)
-    except Exception:
+    except (Exception, asyncio.CancelledError) as failure:
+        if cancelled_by_us(failure):
+            raise
         logger.exception("a link of %r failed to close", transport)
