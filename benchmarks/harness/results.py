@@ -286,7 +286,8 @@ class Flood(Struct, kw_only=True):
 
     Attributes:
         hearing: How many hear each of them.
-        bytes: What all of it took on the loopback interface, with all headers.
+        bytes_in: What the first process sent for all of it, with all headers.
+        bytes_out: What one of the others received for it.
         stranger_cpu_s: Of one more process, which wants none of them, if there is one.
     """
 
@@ -298,7 +299,8 @@ class Flood(Struct, kw_only=True):
     talker_cpu_s: float
     hearer_cpu_s: float
     stranger_cpu_s: float | None
-    bytes: int
+    bytes_in: int
+    bytes_out: int
 
 
 class Traffic(Struct, kw_only=True):

@@ -205,7 +205,9 @@ def test_a_transport_is_measured_spread_over_instances_and_without_websockets(
         *((100, 3), (1000, 3), (10_000, 3)),
     ]
     for flood in floods:
-        assert flood["bytes"] > flood["messages"] * traffic["payload"] * (1 + flood["hearing"])
+        for way in ("bytes_in", "bytes_out"):
+            # Of the last ones TCP may not know yet that they have arrived.
+            assert flood[way] > 0.5 * flood["messages"] * traffic["payload"]
         assert 0 < flood["messages"] <= flood["rate"] * flood["seconds"]
         assert min(flood["broker_cpu_s"], flood["talker_cpu_s"], flood["hearer_cpu_s"]) > 0
         assert (flood["stranger_cpu_s"] is None) == (flood["hearing"] == 1)

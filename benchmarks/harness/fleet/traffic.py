@@ -82,7 +82,7 @@ def _flood(
     for hearer in hearers:
         hearer.do("expect", count=0, timed=False)
     began, before = time.monotonic(), [program.cpu_seconds() for program in programs]
-    taken = _on_loopback()
+    sent, received = (each.do("wire", port=broker.port) for each in (talker, hearers[0]))
     said = talker.do("flood", rate=rate, seconds=seconds, rooms=ROOMS)
     give_up = time.monotonic() + HEARD_WITHIN
     for hearer in hearers:
@@ -101,15 +101,9 @@ def _flood(
         talker_cpu_s=used[1],
         hearer_cpu_s=used[2],
         stranger_cpu_s=used[3] if stranger else None,
-        bytes=_on_loopback() - taken,
+        bytes_in=talker.do("wire", port=broker.port)[0] - sent[0],
+        bytes_out=hearers[0].do("wire", port=broker.port)[1] - received[1],
     )
-
-
-def _on_loopback() -> int:
-    """Bytes that were received on this machine's loopback interface, with all headers."""
-    lines = Path("/proc/net/dev").read_text("utf-8").splitlines()
-    line = next(line for line in lines if line.strip().startswith("lo:"))
-    return int(line.partition(":")[2].split()[0])
 
 
 def _connections(port: int) -> int:

@@ -75,10 +75,7 @@ def prices_of(results: Results, name: str) -> Prices:
     hear = _curve([_point(loads, HEARS, idle) for loads in relays])
     rooms_of_all = [_loads(results, name, scenario) for scenario in ("cross-rate20", "cross1")]
     into, out = _of_broker(traffic)
-    few, many = _in_packets_of_their_own(traffic)
-    bytes_out = (many.bytes / many.messages - few.bytes / few.messages) / (
-        many.hearing - few.hearing
-    )
+    alone, _ = _in_packets_of_their_own(traffic)
     broker = ALL[name]
     return Prices(
         name=name,
@@ -96,8 +93,8 @@ def prices_of(results: Results, name: str) -> Prices:
         idle=idle,
         broker_idle=traffic.idle_share,
         payload=traffic.payload,
-        bytes_in=few.bytes / few.messages - few.hearing * bytes_out,
-        bytes_out=bytes_out,
+        bytes_in=alone.bytes_in / alone.messages,
+        bytes_out=alone.bytes_out / alone.messages,
         instance_kb=rooms.base_kb,
         connection_kb=memory.spoken_kb_each,
         room_bytes=rooms.bytes_each,
@@ -181,7 +178,8 @@ def _in_packets_of_their_own(traffic: Traffic) -> tuple[Flood, Flood]:
 
     Messages hardly share a packet there, and what passes by itself weighs nothing beside them.
     """
-    return _pairs(traffic)[:-1][-1] if len(traffic.floods) > 2 else _pairs(traffic)[0]
+    pairs = _pairs(traffic)
+    return pairs[-2] if len(pairs) > 1 else pairs[0]
 
 
 def _pairs(traffic: Traffic) -> list[tuple[Flood, Flood]]:
