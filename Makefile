@@ -6,7 +6,7 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo demo-cluster test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean combinations
+.PHONY: help demo demo-cluster test browser check check-lint check-types bench slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean combinations bench-transports
 
 help:
 	@echo "make demo         start the chat demo and print its address"
@@ -15,8 +15,7 @@ help:
 	@echo "make browser      the demo in a real browser (ARGS='-k outage' is passed to pytest)"
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
-	@echo "make costs        what each transport costs by itself  (ARGS='--write' renews the docs)"
-	@echo "make kafka-costs  Kafka's settings and the rooms of others  (ARGS='--write' renews the docs)"
+	@echo "make bench-transports  every transport in one table and chart, renewed in the docs"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
@@ -67,11 +66,8 @@ check-types:
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)
 
-costs:
-	$(IN) bench python benchmarks/transport_cost.py $(ARGS)
-
-kafka-costs:
-	$(IN) bench python benchmarks/kafka_cost.py $(ARGS)
+bench-transports:
+	$(IN) bench python benchmarks/run.py transports --reps 1 --write $(ARGS)
 
 slow-reader:
 	$(IN) bench python tools/slow_reader.py $(ARGS)

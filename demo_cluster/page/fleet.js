@@ -57,8 +57,12 @@ Object.assign(beside, {
   },
 });
 
+const silent = new Set(); // the ids of ghosts: one that is heard again was none
+
 function takeRoll(room, people, ghosts) {
+  for (const who of people) if (silent.delete(who.id)) line(room, "", bdi(who), " answers again.");
   for (const who of ghosts) {
+    silent.add(who.id);
     const where = who.instance ? ` on instance ${who.instance}` : "";
     line(room, "died", bdi(who), `${where} does not answer any more.`);
     stopTyping(room, who.id);

@@ -138,6 +138,9 @@ def test_the_broker_dies_and_comes_back_and_the_page_says_what_may_be_missed(
         tab.has_state("broker", "down")
         for name in NAMES:
             tab.has_state(name, "reconnecting")
+    silent = ann.lines.filter(has_text="does not answer any more.")
+    expect(silent).to_have_count(2)  # a call that reached nobody else
+    ann.is_in("general", "Ann")
     bob.press("restart", "broker")
     for tab in three:
         expect(tab.missed).to_contain_text(
@@ -146,6 +149,7 @@ def test_the_broker_dies_and_comes_back_and_the_page_says_what_may_be_missed(
         tab.is_whole()
     for tab in three:
         tab.has_instances(Ann=ann.instance, Bob=bob.instance, Cy=cy.instance)
+    expect(ann.lines.filter(has_text="answers again.")).to_have_count(2)
     ann.say("all is well")
     for tab in (bob, cy):
         tab.hears("Ann", "all is well")

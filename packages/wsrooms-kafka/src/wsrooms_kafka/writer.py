@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Message = Outgoing[bytes]
     Outcomes = dict[Message, TransportError | None]
     Queues = dict[int, deque[Message]]
-    Sent = dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]]
+    _Sent = dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]]
 
 __all__ = ["BATCH_BYTES", "Writer"]
 
@@ -137,7 +137,7 @@ class Writer:
         Returns:
             Why something has no answer, and the connection is of no use any more.
         """
-        sent: Sent = {}
+        sent: _Sent = {}
         failure: Exception | None = None
         try:
             self.busy_since = asyncio.get_running_loop().time()
@@ -156,7 +156,7 @@ class Writer:
             for _, future in sent.values():
                 future.add_done_callback(_seen)
 
-    def _settle(self, sent: Sent, queues: Queues, alone: set[int]) -> Exception | None:
+    def _settle(self, sent: _Sent, queues: Queues, alone: set[int]) -> Exception | None:
         """Tell senders what became of the batches of one round; the failure of one, if any."""
         failure: Exception | None = None
         outcomes: Outcomes = {}
