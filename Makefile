@@ -6,16 +6,16 @@ IN := @$(SHELL) tools/run.sh
 # The theme's notice of its successor is not about this site.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test browser check check-lint check-types bench costs kafka-costs slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean
+.PHONY: help demo demo-cluster test browser check check-lint check-types bench slow-reader soak simulate mutants matrix docs coverage constraints dist dist-check version release-check clean combinations bench-transports
 
 help:
 	@echo "make demo         start the chat demo and print its address"
+	@echo "make demo-cluster three instances over a real broker, to break and watch heal  (TRANSPORT=nats)"
 	@echo "make test         run every test          (ARGS='-k rooms' is passed to pytest)"
 	@echo "make browser      the demo in a real browser (ARGS='-k outage' is passed to pytest)"
 	@echo "make check        lint, format, types, layers"
 	@echo "make bench        measure                 (ARGS is passed to benchmarks/run.py)"
-	@echo "make costs        what each transport costs by itself  (ARGS='--write' renews the docs)"
-	@echo "make kafka-costs  Kafka's settings and the rooms of others  (ARGS='--write' renews the docs)"
+	@echo "make bench-transports  every transport in one table and chart, renewed in the docs"
 	@echo "make slow-reader  one client of 1000 stops reading: memory and latencies"
 	@echo "make soak         10,000 clients come and go: what is left of them?  (ARGS='--loop uvloop')"
 	@echo "make simulate     fleets in trouble, judged by their history  (SEEDS=10000, ARGS='--seed 7')"
@@ -25,12 +25,17 @@ help:
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
 	@echo "make dist         all wheels and sdists into dist/, checked (make dist-check: those that are there)"
+	@echo "make combinations  install those in every combination, lowest and newest, and try them"
 	@echo "make version      VERSION=0.2.0 becomes the version of all packages"
 	@echo "make release-check  what is still between this commit and its release"
 	@echo "make clean        remove everything that make has made"
 
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
+
+TRANSPORT ?= redis
+demo-cluster:
+	$(IN) demo-cluster-$(TRANSPORT) python -m demo_cluster $(TRANSPORT) $(ARGS)
 
 # Tests mostly wait, so several processes share them, file by file. WORKERS=0: one process, in
 # order, where what measures time or memory has nobody beside it.
@@ -55,17 +60,14 @@ check-lint:
 check-types:
 	$(IN) check pyright --warnings
 	$(IN) check python tools/check_types.py
-	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks)
+	$(IN) check mypy $(wildcard packages/*/src tests tools examples benchmarks demo_cluster)
 	$(IN) check python tools/check_wrong.py
 
 bench:
 	$(IN) bench python benchmarks/run.py $(ARGS)
 
-costs:
-	$(IN) bench python benchmarks/transport_cost.py $(ARGS)
-
-kafka-costs:
-	$(IN) bench python benchmarks/kafka_cost.py $(ARGS)
+bench-transports:
+	$(IN) bench python benchmarks/run.py transports --reps 1 --write $(ARGS)
 
 slow-reader:
 	$(IN) bench python tools/slow_reader.py $(ARGS)
@@ -97,10 +99,14 @@ constraints:
 	$(IN) constraints python tools/constraints.py $(ARGS)
 
 dist:
-	$(IN) dist python tools/dist.py $(ARGS)
+	$(IN) dist python tools/make_dist.py $(ARGS)
 
 dist-check:
-	$(IN) dist python tools/dist.py --check $(ARGS)
+	$(IN) dist python tools/make_dist.py --check $(ARGS)
+
+combinations:
+	$(IN) dist python -m tests.brokers run \
+		python tools/combinations.py $(ARGS) {redis_url} {nats_url} {kafka_url}
 
 version:
 	$(IN) dist python tools/release.py $(VERSION)

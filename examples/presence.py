@@ -1,4 +1,4 @@
-"""Who is in a room, on every instance, without shared state: two ways."""
+"""Who is in a room, on every instance, without shared state: a roll-call, and lists."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,6 @@ from wsrooms import (
     WsConnection,
     WsError,
     WsKey,
-    WsMessage,
     use_ws_connection,
     use_ws_message,
     use_ws_rooms,
@@ -40,23 +39,39 @@ def connected() -> None:
     connection.context[USER] = user
 
 
+# --8<-- [start:roll]
 @ws.on_message("join", "/rooms/:room")
 async def join() -> None:
-    await use_ws_rooms().join()
+    await use_ws_rooms().join()  # confirmed before the call, so that no answer is missed
+    roll()
 
 
-# --8<-- [start:roll]
-@ws.on_message("who", "/rooms/:room")
-async def who() -> None:
-    me = member()
-    await me.join(f"answers:{me.id}")  # first, or a quick answer would be missed
-    use_ws_rooms().broadcast("who?", me.id, exclude_self=False)
+@ws.on_message("roll", "/rooms/:room")
+def roll() -> None:
+    """Announce somebody; whoever hears it answers."""
+    use_ws_rooms().broadcast("roll", person(member()), exclude_self=False)
 
 
 @ws.on_message("here", "/rooms/:room")
-def here(message: WsMessage[str]) -> None:
-    answer = {"room": message.path, "user": member().get(USER)}
-    use_ws_server().room(f"answers:{message.data}").broadcast("here", answer)
+def here() -> None:
+    use_ws_rooms().broadcast("here", person(member()), exclude_self=False)
+
+
+@ws.on_message("leave", "/rooms/:room")
+def leave() -> None:
+    use_ws_rooms().broadcast("gone", person(member()))
+    use_ws_rooms().leave()
+
+
+@ws.on_disconnect
+def disconnected() -> None:
+    me = use_ws_connection()
+    for room in me.rooms:
+        use_ws_server().room(room).broadcast("gone", person(me))
+
+
+def person(one: WsConnection) -> dict[str, str]:
+    return {"id": one.id, "user": one.get(USER)}
 
 
 def member() -> WsConnection:

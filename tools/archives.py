@@ -2,7 +2,7 @@
 
 ``problems`` compares the two with the folder that they were made from, file by file: what
 is in a package and not in its archive is missing, what is in the archive and not in the
-package was not meant to go out. It reads and never builds; ``dist.py`` does that.
+package was not meant to go out. It reads and never builds; ``make_dist.py`` does that.
 """
 
 from __future__ import annotations

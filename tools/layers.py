@@ -1,6 +1,8 @@
-"""Draws the layers of the core into CONTRIBUTING.md, from the contract that CI enforces.
+"""Draws the layers of the packages into CONTRIBUTING.md, from the contracts that CI enforces.
 
-With ``--check`` it draws nothing, and fails if the drawing is not the contract's.
+Each contract whose id begins with "layers" is drawn between the two marks with its id.
+
+With ``--check`` it draws nothing, and fails if the drawing is not the contracts'.
 """
 
 from __future__ import annotations
@@ -12,15 +14,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "CONTRIBUTING.md"
-BLOCK = re.compile(r"(?<=<!-- layers -->\n).*?(?=<!-- /layers -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (layers[a-z ]*) -->\n).*?(?=<!-- /\2 -->)", re.DOTALL)
 
 
-def layers() -> list[list[str]]:
-    """The modules of each layer, the top one first; brackets mark those to come."""
+def layers() -> dict[str, list[list[str]]]:
+    """By the contract's id the modules of each layer, the top one first.
+
+    Brackets mark modules that are to come.
+    """
     config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
-    [contract] = [contract for contract in contracts if contract["id"] == "layers"]
-    return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    return {
+        contract["id"]: [
+            [name.strip() for name in layer.split("|")] for layer in contract["layers"]
+        ]
+        for contract in contracts
+        if contract["id"].startswith("layers")
+    }
 
 
 def drawing(rows: list[list[str]]) -> str:
@@ -33,9 +43,12 @@ def drawing(rows: list[list[str]]) -> str:
 
 
 def main(*, check: bool) -> None:
-    """Bring the page and the contract together, or tell that they differ."""
+    """Bring the page and the contracts together, or tell that they differ."""
     page = PAGE.read_text("utf-8")
-    drawn = BLOCK.sub(lambda _: drawing(layers()), page)
+    contracts = layers()
+    if missing := contracts.keys() ^ {found[2] for found in BLOCK.finditer(page)}:
+        sys.exit(f"there is a contract and no drawing, or the other way round: {sorted(missing)}")
+    drawn = BLOCK.sub(lambda found: found[1] + drawing(contracts[found[2]]), page)
     if check and drawn != page:
         sys.exit("CONTRIBUTING.md shows other layers than pyproject.toml: run tools/layers.py")
     PAGE.write_text(drawn, "utf-8")

@@ -1,7 +1,7 @@
 """Draws the figures in docs/many.md from those that the measuring programs have written.
 
-They are in docs/performance.md and docs/transports/kafka.md. With ``--check`` nothing is
-written, and it fails if the page has others.
+They are in docs/performance.md, docs/transports/figures.md and docs/transports/kafka.md. With
+``--check`` nothing is written, and it fails if the page has others.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def begins(cells: Sequence[str], with_what: str) -> list[int]:
     return same or [number for number, cell in enumerate(cells) if cell.startswith(with_what)]
 
 
-def choosing(performance: str, kafka: str) -> list[str]:
+def choosing(transports: str, kafka: str) -> list[str]:
     """What each broker takes for a message and for a room."""
-    costs = Table(performance, "<!-- costs: begin", "wsrooms-redis")
+    costs = Table(transports, "<!-- costs: begin", "wsrooms-redis")
     others = Table(kafka, "CPU of who wants none", "10,000/s")
     rows = {
         "a message, from one process to another, µs: p50 / p99": "from one process to another",
@@ -90,10 +90,10 @@ def page_with_figures(root: Path) -> str:
     """The page as it should be."""
     docs = {
         name: (root / "docs" / name).read_text("utf-8")
-        for name in ("many.md", "performance.md", "transports/kafka.md")
+        for name in ("many.md", "performance.md", "transports/figures.md", "transports/kafka.md")
     }
-    page, performance, kafka = docs.values()
-    figures = {"choosing": choosing(performance, kafka), "sizing": sizing(performance)}
+    page, performance, transports, kafka = docs.values()
+    figures = {"choosing": choosing(transports, kafka), "sizing": sizing(performance)}
     for name, lines in figures.items():
         first = f"<!-- {name}: begin (written by tools/many_page.py) -->"
         last = f"<!-- {name}: end -->"

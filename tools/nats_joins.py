@@ -215,7 +215,7 @@ class Publisher:
             ),
         )
         for place, text in messages:
-            subject, payload = transport.subject(place), text.encode()
+            subject, payload = transport.target.subjects.of(place), text.encode()
             self._writer.write(b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload))
         return mark
 

@@ -1,18 +1,25 @@
-"""A result file as SVG: a panel for each scenario, a bar for each server with its spread."""
+"""Figures as SVG: a panel for each thing that was measured, a bar for each server."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.harness.contenders import HANDLER_KINDS
-from benchmarks.harness.scenarios import LOADS, SCENARIOS, Scenario
+from benchmarks.harness.fleet.brokers import ALL
+from benchmarks.harness.scenarios import LOADS, SCENARIOS
 
 if TYPE_CHECKING:
     from benchmarks.harness.results import Results
 
-__all__ = ["chart"]
+__all__ = ["Panel", "chart", "picture"]
+
+Panel = tuple[str, str, Mapping[str, Sequence[float]]]
+"""A title, a unit, and the figures of each server in the order of its bars."""
+
+TRANSPORTS = [broker.title for broker in ALL.values()]
 
 WIDTH = 760
 LABELS = 150  # where the bars begin
@@ -35,20 +42,31 @@ def chart(results: Results) -> str:
     Scenarios with a fixed rate, whose bars would be alike, are left out, and so are what tables
     show better: our handlers of other kinds, and the slower of two settings of one peer.
     """
-    panels: list[str] = []
-    top = float(MARGIN)
+    panels: list[Panel] = []
     for name in LOADS:
         scenario = SCENARIOS[name]
-        servers = _shown(results, name)
-        if not servers or scenario.demand:
-            continue
-        panels.append(_panel(results, scenario, servers, top))
-        top += HEAD + ROW * len(servers) + MARGIN
+        rates = {
+            server: [load.rate for load in results.loads(server, name)]
+            for server in _shown(results, name)
+        }
+        if rates and not scenario.demand:
+            ranked = sorted(rates, key=lambda server: median(rates[server]), reverse=True)
+            unit = f"{scenario.unit} a second; median, lowest and highest"
+            panels.append((scenario.title, unit, {server: rates[server] for server in ranked}))
+    return picture("Deliveries and replies a second, by scenario and server", panels)
+
+
+def picture(title: str, panels: Sequence[Panel]) -> str:
+    """Panels below each other, in each a bar as long as the median, with its spread."""
+    drawn: list[str] = []
+    top = float(MARGIN)
+    for panel in panels:
+        drawn.append(_panel(*panel, top))
+        top += HEAD + ROW * len(panel[2]) + MARGIN
     size = f"width='{WIDTH}' height='{top:g}' viewBox='0 0 {WIDTH} {top:g}'"
     # Its own ground, so that it can be read on a dark page too.
     ground = f"<rect width='{WIDTH}' height='{top:g}' rx='8' fill='#ffffff'/>"
-    title = "<title>Deliveries and replies a second, by scenario and server</title>"
-    body = "\n".join([title, ground, *panels])
+    body = "\n".join([f"<title>{escape(title)}</title>", ground, *drawn])
     return f"<svg xmlns='http://www.w3.org/2000/svg' {size} {FONT} role='img'>\n{body}\n</svg>\n"
 
 
@@ -70,22 +88,18 @@ def _median(results: Results, server: str, scenario: str) -> float:
     return median(load.rate for load in results.loads(server, scenario))
 
 
-def _panel(results: Results, scenario: Scenario, servers: list[str], top: float) -> str:
-    rates = {
-        server: [load.rate for load in results.loads(server, scenario.name)] for server in servers
-    }
-    longest = max(max(each) for each in rates.values()) or 1
+def _panel(title: str, unit: str, figures: Mapping[str, Sequence[float]], top: float) -> str:
+    longest = max(max(each) for each in figures.values()) or 1
     parts = [
-        _text(MARGIN, top + 18, scenario.title, INK, size=15, weight=600),
-        _text(MARGIN, top + 34, f"{scenario.unit} a second; median, lowest and highest", FAINT),
+        _text(MARGIN, top + 18, title, INK, size=15, weight=600),
+        _text(MARGIN, top + 34, unit, FAINT),
     ]
-    ranked = sorted(servers, key=lambda server: median(rates[server]), reverse=True)
-    for index, server in enumerate(ranked):
-        parts.append(_bar(server, rates[server], longest, top + HEAD + index * ROW))
+    for index, (server, values) in enumerate(figures.items()):
+        parts.append(_bar(server, values, longest, top + HEAD + index * ROW))
     return "\n".join(parts)
 
 
-def _bar(server: str, rates: list[float], longest: float, y: float) -> str:
+def _bar(server: str, rates: Sequence[float], longest: float, y: float) -> str:
     value = median(rates)
     low, end, high = (LABELS + MARGIN + BARS * x / longest for x in (min(rates), value, max(rates)))
     left = LABELS + MARGIN
@@ -97,13 +111,17 @@ def _bar(server: str, rates: list[float], longest: float, y: float) -> str:
             f"rx='2' fill='{_colour(server)}'/>",
             f"<path d='M{low:.1f} {center:g}H{high:.1f}M{low:.1f} {center - 3:g}v6M{high:.1f} "
             f"{center - 3:g}v6' stroke='{INK}' fill='none'/>",
-            _text(max(high, end) + 8, center + 4, f"{value:,.0f}", INK),
+            _text(max(high, end) + 8, center + 4, _figure(value), INK),
         ]
     )
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
+
+
 def _colour(server: str) -> str:
-    if server.startswith("wsrooms"):
+    if server.startswith("wsrooms") or server in TRANSPORTS:
         return OURS
     return LIMIT if server.startswith("limit") else OTHERS
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -18,10 +19,9 @@ from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages
 from benchmarks.harness.figures import faults
 from benchmarks.harness.fleet import contenders as fleets
 from benchmarks.harness.fleet import scenarios as fleet_scenarios
-from benchmarks.harness.fleet.brokers import BROKERS
-from benchmarks.harness.fleet.contenders import FLEETS, OURS
+from benchmarks.harness.fleet.brokers import ALL
+from benchmarks.harness.fleet.contenders import FLEETS, OURS, TRANSPORTS
 from benchmarks.harness.fleet.measure import FleetBench
-from benchmarks.harness.fleet.report import summary as fleet_summary
 from benchmarks.harness.machine import (
     CannotMeasure,
     Cores,
@@ -34,14 +34,16 @@ from benchmarks.harness.machine import (
     versions,
 )
 from benchmarks.harness.measure import Bench
-from benchmarks.harness.publish import publish
-from benchmarks.harness.report import summary
-from benchmarks.harness.results import MADE, Results, Run, Settings
+from benchmarks.harness.publish import publish, summaries
+from benchmarks.harness.results import MADE, Results, Run, Settings, What
 from benchmarks.harness.scenarios import SCENARIOS, Scenario
 
 __all__ = ["main"]
 
-WHAT = "one server alone, or fleets of several instances over a broker (server)"
+WHAT = (
+    "one server alone, fleets of several instances over a broker beside those of other "
+    "libraries, or all of our transports (server); see also: costs, kafka and sizing --help"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         results = _measure(options) if options.report is None else _read(options.report)
-        tell = fleet_summary if results.fleet else summary
-        print("\n".join(["", *tell(results)]))
+        print("\n".join(["", *summaries(results)]))
         if options.write:
             print(f"wrote {', '.join(path.name for path in publish(results))}")
     except (CannotMeasure, ValueError, OSError) as error:
@@ -68,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     for line in wrong:
         print(f"FAULT {line}", file=sys.stderr)
     # Several peers lose or reorder between instances: that is a finding, not a failed run.
-    return 1 if any(line.startswith(OURS) or not results.fleet for line in wrong) else 0
+    theirs = results.what == "fleet"
+    return 1 if any(line.startswith(OURS) or not theirs for line in wrong) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "docs/performance.md explains the method.",
     )
     option = parser.add_argument
-    option("what", nargs="?", choices=["server", "fleet"], default="server", help=WHAT)
+    option("what", nargs="?", choices=list(get_args(What)), default="server", help=WHAT)
     option("--only", metavar="A,B", help="servers, or all")
     option("--scen", metavar="A,B", help="scenarios, or all")
     option("--reps", type=int, default=3, help="repetitions (3)")
@@ -88,10 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     option("--idle-conns", type=int, default=5000, help="connections of the scenario idle (5000)")
     option("--crowd", type=int, default=10_000, help="connections of memory, joins, disconnect")
     option("--rooms", type=int, default=10_000, help="fleet: rooms of rooms and restart (10000)")
-    option("--out", type=Path, help="the result file (results/latest.json or results/fleet.json)")
+    option("--out", type=Path, help="the result file (in results/)")
     option("--append", action="store_true", help="add to the result file instead of a new one")
     option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
-    option("--write", action="store_true", help="renew docs/performance.md and what belongs to it")
+    option("--write", action="store_true", help="renew the pages of docs/ that show it")
     option("--list", action="store_true", help="name all servers and scenarios")
     return parser
 
@@ -115,18 +117,25 @@ def _there_are(options: argparse.Namespace) -> tuple[dict[str, Contender], dict[
     """All servers and scenarios of the kind that is asked for."""
     if options.what == "fleet":
         return FLEETS, fleet_scenarios.SCENARIOS
+    if options.what == "transports":
+        return TRANSPORTS, fleet_scenarios.TRANSPORTS
     return CONTENDERS, SCENARIOS
 
 
 def _measure(options: argparse.Namespace) -> Results:
-    fleet = options.what == "fleet"
+    fleet = options.what != "server"
     there, known = _there_are(options)
-    quick = (fleets.QUICK, fleet_scenarios.QUICK) if fleet else (contenders.QUICK, scenarios.QUICK)
+    quick: dict[str, tuple[list[str], list[str]]] = {
+        "server": (contenders.QUICK, scenarios.QUICK),
+        "fleet": (fleets.QUICK, fleet_scenarios.QUICK),
+        "transports": (list(there), list(known)),
+    }
     why_not = fleets.why_not if fleet else contenders.why_not
-    names = _chosen(options.only or ",".join(quick[0]), list(there), "server")
-    chosen = _chosen(options.scen or ",".join(quick[1]), list(known), "scenario")
+    servers_, scenarios_ = (",".join(names) for names in quick[options.what])
+    names = _chosen(options.only or servers_, list(there), "server")
+    chosen = _chosen(options.scen or scenarios_, list(known), "scenario")
     wanted = [known[name] for name in chosen]
-    out = options.out or MADE / ("fleet.json" if fleet else "latest.json")
+    out = options.out or MADE / f"{'latest' if not fleet else options.what}.json"
     build()
     cores, unpinned = choose_cores()
     if unpinned is not None:
@@ -147,7 +156,7 @@ def _measure(options: argparse.Namespace) -> Results:
         ),
         skipped=skipped,
         runs=[],
-        fleet=fleet,
+        what=options.what,
     )
     if options.append and out.exists():
         results = _continued(_read(out), results)
@@ -186,12 +195,12 @@ def _campaign(
         sockets=sockets,
     )
     fleets = FleetBench(cores=cores, seconds=options.secs, warm=options.warm, rooms=options.rooms)
-    can = fleets.can if options.what == "fleet" else bench.can
+    can = bench.can if options.what == "server" else fleets.can
     if not any(can(server, scenario) for server in servers for scenario in wanted):
         raise CannotMeasure("none of these servers is measured in these scenarios")
-    if options.what == "fleet":
-        return Campaign(fleets, servers, wanted, options.reps, options.attempts).runs()
-    return Campaign(bench, servers, wanted, options.reps, options.attempts).runs()
+    if options.what == "server":
+        return Campaign(bench, servers, wanted, options.reps, options.attempts).runs()
+    return Campaign(fleets, servers, wanted, options.reps, options.attempts).runs()
 
 
 def _continued(former: Results, new: Results) -> Results:
@@ -199,6 +208,7 @@ def _continued(former: Results, new: Results) -> Results:
     for what, then, now in (
         ("commit", former.versions.get("commit"), new.versions.get("commit")),
         ("machine", former.machine, new.machine),
+        ("kind", former.what, new.what),
     ):
         if then != now:
             raise CannotMeasure(f"the result file is of another {what} ({then}, now {now})")
@@ -259,6 +269,10 @@ def _told_of_fleet(run: Run) -> str:
         return f"{rate:,.0f} messages/s, {stranger.cpu_us:.2f} µs each"
     if run.writes is not None:
         return f"{sum(run.writes.values()):,.0f} sends for 1,000 messages"
+    if run.traffic is not None:
+        floods = run.traffic.floods
+        each = (f"{1e6 * each.broker_cpu_s / each.messages:.1f}" for each in floods)
+        return f"{', '.join(each)} µs of the broker for each"
     if run.restart is not None:
         restart = run.restart
         times = [restart.channels_s, restart.heard_s]
@@ -271,7 +285,8 @@ def _told_of_fleet(run: Run) -> str:
 def _peer_versions(servers: list[Contender], *, fleet: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in {server.broker: None for server in servers if fleet}:
-        found.update([BROKERS[kind].version()])
+        if kind != "memory":
+            found.update([ALL[kind].version()])
     for server in servers:
         found.update({name: python_packages()[name] for name in server.python})
         if server.node:

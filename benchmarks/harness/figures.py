@@ -23,7 +23,7 @@ def conditions(results: Results) -> str:
     settings = results.settings
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     where = "server and load on a core each" if settings.pinned else "server and load not pinned"
-    if results.fleet and settings.pinned:
+    if results.what != "server" and settings.pinned:
         where = "the instance that hears on a core, all else and the load on another"
     loads = [load for run in results.runs for load in run.windows()]
     foreign = max((load.foreign for load in loads), default=0)
@@ -58,6 +58,8 @@ def _windows(run: Run) -> Iterator[tuple[Load, str]]:
         known = SCENARIOS | FLEET_SCENARIOS
         demand = known[run.scenario].demand if run.scenario in known else 0
         yield run.load, "missing" if run.load.rate < ENOUGH * demand else ""
+        if run.most is not None:
+            yield run.most, ""
         for level in run.levels or []:
             yield level.load, "missing" if late(run, level) else ""
 

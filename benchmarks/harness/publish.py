@@ -2,59 +2,106 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness.chart import chart
 from benchmarks.harness.details import details
+from benchmarks.harness.figures import conditions
+from benchmarks.harness.fleet import transports
 from benchmarks.harness.fleet.report import details as fleet_details
 from benchmarks.harness.fleet.report import summary as fleet_summary
+from benchmarks.harness.markers import replace_between
 from benchmarks.harness.report import summary
+from benchmarks.harness.results import ROOT
+from benchmarks.harness.sizing.figures import all_prices
+from benchmarks.harness.sizing.model import Fleet, Machines
+from benchmarks.harness.sizing.report import assumed, checked, sized
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.harness.results import Results
 
-__all__ = ["publish", "replace_between"]
+__all__ = ["RECORD", "pages", "publish", "summaries"]
 
-ROOT = Path(__file__).resolve().parents[2]
+RECORD = ROOT / "benchmarks/transports.json"
+"""What the pages about all transports show, and what fleets are calculated from."""
+
+SIZED = Fleet(instances=100, clients=10_000)
+"""What docs/sizing.md is about."""
+
+
+def summaries(results: Results) -> list[str]:
+    """What a reader of the terminal is told of them."""
+    tell = {"server": summary, "fleet": fleet_summary, "transports": transports.summary}
+    return tell[results.what](results)
 
 
 def publish(results: Results, root: Path = ROOT) -> list[Path]:
     """Write all that belongs to them; returns which files these are.
 
     Raises:
-        ValueError: docs/performance.md has lost its markers.
+        ValueError: A page has lost its markers, or there are figures missing.
     """
-    page = root / "docs/performance.md"
-    text = page.read_text("utf-8")
-    head = ["Written by `python benchmarks/run.py --report FILE --write`; do not edit.", ""]
-    if results.fleet:
-        every = root / "benchmarks/FLEETS.md"
-        page.write_text(replace_between(text, "\n".join(fleet_summary(results)), "fleets"), "utf-8")
-        head = ["# Every figure of the fleets in docs/performance.md", "", *head]
-        every.write_text("\n".join([*head, *fleet_details(results)]) + "\n", "utf-8")
-        return [page, every]
-    picture = root / "docs/assets/performance.svg"
-    every = root / "benchmarks/RESULTS.md"
-    text = replace_between(text, "\n".join(summary(results)), "measured")
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, "utf-8")
-    picture.write_text(chart(results), "utf-8")
-    head = ["# Every figure of the table in docs/performance.md", "", *head]
-    every.write_text("\n".join([*head, *details(results)]) + "\n", "utf-8")
-    return [page, picture, every]
+    found = pages(results, root)
+    for path, text in found.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return list(found)
 
 
-def replace_between(text: str, inner: str, name: str, program: str = "run.py") -> str:
-    """``text`` with ``inner`` between its markers of this name, in place of what was there.
+def pages(results: Results, root: Path = ROOT) -> dict[Path, str]:
+    """All files that show them, as they are to be.
 
     Raises:
-        ValueError: It does not have them, once each and in this order.
+        ValueError: A page has lost its markers, or there are figures missing.
     """
-    first = f"<!-- {name}: begin (written by benchmarks/{program}) -->"
-    last = f"<!-- {name}: end -->"
-    before, begin, rest = text.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {first!r} and {last!r}")
-    return f"{before}{first}\n\n{inner}\n\n{last}{after}"
+    if results.what == "transports":
+        return _of_transports(results, root)
+    head = ["Written by `python benchmarks/run.py --report FILE --write`; do not edit.", ""]
+    if results.what == "fleet":
+        page = root / "docs/performance-fleets.md"
+        head = ["# Every figure of the fleets in docs/performance-fleets.md", "", *head]
+        return {
+            page: _with(page, fleets=fleet_summary(results)),
+            root / "benchmarks/FLEETS.md": _lines([*head, *fleet_details(results)]),
+        }
+    page = root / "docs/performance.md"
+    head = ["# Every figure of the table in docs/performance.md", "", *head]
+    return {
+        page: _with(page, measured=summary(results)),
+        root / "docs/assets/performance.svg": chart(results),
+        root / "benchmarks/RESULTS.md": _lines([*head, *details(results)]),
+    }
+
+
+def _of_transports(results: Results, root: Path) -> dict[Path, str]:
+    page, sizing = root / "docs/transports/figures.md", root / "docs/sizing.md"
+    where = conditions(results)
+    prices, machines = all_prices(results), Machines()
+    return {
+        page: _with(
+            page,
+            transports=[where, "", *transports.side_by_side(results)],
+            instances=transports.instances(results),
+        ),
+        root / "docs/assets/transports.svg": transports.chart(results),
+        sizing: _with(
+            sizing,
+            checked=[where, "", *checked(results, prices)],
+            sized=[assumed(SIZED, machines), "", *sized(prices, SIZED, machines)],
+        ),
+        root / RECORD.relative_to(ROOT): results.as_json(),
+    }
+
+
+def _with(page: Path, **parts: list[str]) -> str:
+    """This page with its parts anew."""
+    text = page.read_text("utf-8")
+    for name, lines in parts.items():
+        text = replace_between(text, "\n".join(lines), name)
+    return text
+
+
+def _lines(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"

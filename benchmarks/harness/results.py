@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 from msgspec import Struct
@@ -11,8 +11,10 @@ from msgspec import Struct
 __all__ = [
     "BINARIES",
     "MADE",
+    "ROOT",
     "Calls",
     "Disconnect",
+    "Flood",
     "Goodbyes",
     "Idle",
     "Instructions",
@@ -27,10 +29,17 @@ __all__ = [
     "Run",
     "Settings",
     "Stranger",
+    "Traffic",
     "Turns",
+    "What",
 ]
 
-MADE = Path(__file__).resolve().parent.parent / "results"
+What = Literal["server", "fleet", "transports"]
+"""One server alone, fleets beside those of other libraries, or all of our transports."""
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MADE = ROOT / "benchmarks/results"
 """Everything that the harness makes; git does not see it."""
 
 BINARIES = MADE / "bin"
@@ -272,13 +281,56 @@ class Stranger(Struct, kw_only=True):
         return 1e6 * max(0, self.cpu_s - self.idle_share * self.seconds) / self.messages
 
 
+class Flood(Struct, kw_only=True):
+    """Messages of one process to so many others, without WebSockets.
+
+    Attributes:
+        hearing: How many hear each of them.
+        bytes_in: What the first process sent for all of it, with all headers.
+        bytes_out: What one of the others received for it.
+        stranger_cpu_s: Of one more process, which wants none of them, if there is one.
+    """
+
+    rate: int
+    hearing: int
+    messages: int
+    seconds: float
+    broker_cpu_s: float
+    talker_cpu_s: float
+    hearer_cpu_s: float
+    stranger_cpu_s: float | None
+    bytes_in: int
+    bytes_out: int
+
+
+class Traffic(Struct, kw_only=True):
+    """What messages cost the broker and its connections.
+
+    Attributes:
+        payload: The bytes of each message.
+        connections: Of one process to the broker.
+        idle_share: Of a core, of the broker while nobody says anything.
+        broker_kb: The resident memory of the broker then.
+    """
+
+    payload: int
+    connections: int
+    idle_share: float
+    broker_kb: int
+    floods: list[Flood]
+
+
 class Run(Struct, kw_only=True, omit_defaults=True):
-    """One measurement of one server."""
+    """One measurement of one server.
+
+    ``most`` is a second window, in which as much was sent as went through.
+    """
 
     server: str
     scenario: str
     repetition: int
     load: Load | None = None
+    most: Load | None = None
     idle: Idle | None = None
     calls: Calls | None = None
     memory: Memory | None = None
@@ -291,11 +343,12 @@ class Run(Struct, kw_only=True, omit_defaults=True):
     restart: Restart | None = None
     stranger: Stranger | None = None
     writes: dict[str, float] | None = None
+    traffic: Traffic | None = None
     error: str | None = None
 
     def windows(self) -> list[Load]:
         """Every window under load that is in it."""
-        whole = [] if self.load is None else [self.load]
+        whole = [load for load in (self.load, self.most) if load is not None]
         return whole + [level.load for level in self.levels or []]
 
 
@@ -314,7 +367,11 @@ class ResultFile(Struct, kw_only=True):
     def save(self, path: Path) -> None:
         """Write the file anew."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+        path.write_text(self.as_json(), "utf-8")
+
+    def as_json(self) -> str:
+        """The text of the file."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -336,7 +393,7 @@ class Results(ResultFile, kw_only=True):
     settings: Settings
     skipped: dict[str, str]
     runs: list[Run]
-    fleet: bool = False
+    what: What = "server"
 
     def servers(self) -> list[str]:
         """Who was measured, in the order of their first run."""

@@ -21,6 +21,8 @@ Kind = Literal[
     "restart",
     "stranger",
     "writes",
+    "spread",
+    "traffic",
 ]
 """What measures a scenario; from "turns" on, a scenario of fleets."""
 
@@ -58,6 +60,7 @@ class Scenario:
         goal: Times ``websockets``, by the design of this library; None where it names none.
         who: The only servers that it makes sense for; empty for all.
         once: Whether one repetition is enough.
+        instances: Over how many the clients are spread, for the kind "spread".
     """
 
     name: str
@@ -71,6 +74,7 @@ class Scenario:
     goal: float | None = None
     who: tuple[str, ...] = ()
     once: bool = False
+    instances: int = 1
 
 
 _ALL = (

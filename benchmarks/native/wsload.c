@@ -21,14 +21,14 @@
 // by newlines, pings ("{}") are answered, and a sender sends only the first line of --join (connect): it is not
 // subscribed, since centrifuge delivers to the publisher too. In a crowd --open is sent first, and "connect" awaited.
 //
-// With --sender-port the senders are clients of another server than the receivers; of several --pid, "each_s" tells
-// what each used.
+// With --sender-port the senders are clients of another server than the receivers. Each --also names one more server:
+// receivers, and senders, are spread over --port and these in turn. Of several --pid, "each_s" tells what each used.
 #define _GNU_SOURCE
 #include "crowd.h"
 #include <math.h>
 #include <signal.h>
 
-static int port, sender_port, conns = 50, inflight = 1, total;
+static int port, sender_port, ports[16], port_count = 1, conns = 50, inflight = 1, total;
 static int connecting_at_once = 64, timeout = 30, core = -1, pids[16], pid_count, paused;
 static double warm = 0.7, seconds = 2.5, hold = 3, drain = 8;
 
@@ -55,6 +55,7 @@ static void read_options(int count, char **words) {
         else if (!strcmp(words[i], "--pause")) paused = 1;
         else if (i + 1 == count) die("%s needs a value", words[i]);
         else if (!strcmp(words[i], "--pid") && pid_count < 16) pids[pid_count++] = atoi(words[++i]);
+        else if (!strcmp(words[i], "--also") && port_count < 16) ports[port_count++] = atoi(words[++i]);
         else {
             while (o < known && strcmp(words[i], options[o].name)) o++;
             if (o == known) die("unknown option %s", words[i]);
@@ -64,6 +65,7 @@ static void read_options(int count, char **words) {
             else *options[o].string = words[i];
         }
     }
+    ports[0] = port;
 }
 
 // Open all connections, a few at a time; returns the seconds until all were ready.
@@ -76,7 +78,8 @@ static double connect_all(void) {
     room_left = calloc(rooms, sizeof *room_left);
     for (int i = 0; i < total; i++) {
         all[i].sender = mode == FAN && i >= receivers;
-        all[i].port = all[i].sender && sender_port ? sender_port : port;
+        all[i].port = ports[(all[i].sender ? i - receivers : i) % port_count];
+        if (all[i].sender && sender_port) all[i].port = sender_port;
         if (mode == FAN) all[i].room = all[i].sender ? i - receivers : i / members;
     }
     while (ready + failed < total && now_ns() - began < timeout * SECOND) {

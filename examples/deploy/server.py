@@ -18,7 +18,8 @@ from wsrooms import (
 # Who may tell us the address of a client.
 PROXIES = [ip_network(one) for one in os.environ.get("PROXIES", "127.0.0.0/8 ::1").split()]
 
-ws = WsApp()
+# Unset: one process, whose rooms nobody shares.
+ws = WsApp(broadcast_transport=os.environ.get("TRANSPORT"))
 
 
 @ws.on_connect

@@ -386,8 +386,8 @@ class MissesWhatWasBefore(Good):
         seen: set[str] = set()
 
         def first(payload: str) -> None:
-            if not seen and self._on_gap is not None:
-                self._on_gap(Gap(room_of(channel), None, 500))
+            if not seen and self._inbox.on_gap is not None:
+                self._inbox.on_gap(Gap(room_of(channel), None, 500))
             seen.add(payload)
             handler(payload)
 

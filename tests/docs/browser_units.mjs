@@ -65,20 +65,50 @@ const units = {
     assert.deepEqual(sentSince(), [["here", "/me"]]);
   },
 
-  async "a roll-call collects who is here, each once, until time is up"() {
-    const roll = rollCall(1000);
-    const answered = roll.who(link, "/rooms/team");
-    await Promise.resolve();
-    await Promise.resolve();
-    assert.deepEqual(sentSince(), [["who", "/rooms/team"]]);
-    for (const user of ["cy", "ann", "cy"]) roll.push(link, { event: "here", data: { room: "/rooms/team", user } });
-    roll.push(link, { event: "here", data: { room: "/rooms/other", user: "eve" } });
-    pass(1000);
-    roll.push(link, { event: "here", data: { room: "/rooms/team", user: "late" } });
-    assert.deepEqual(await answered, ["ann", "cy"]);
+  "a roll-call lists who is heard, answers each call, and forgets who does not answer in time"() {
+    const shown = [];
+    const room = "/rooms/team";
+    const show = (people, ghosts) => shown.push([people.map(({ user }) => user), ghosts.map(({ user }) => user)]);
+    const roll = rollCall(link, room, show, { every: 10000, patience: 2000 });
+    const push = (event, user, path = room) => roll.push({ event, path, data: { id: `of ${user}`, user } });
+    push("roll", "ann");
+    push("here", "ann");
+    push("here", "bob");
+    push("here", "eve", "/rooms/other");
+    assert.deepEqual(sentSince(), [["here", room]]);
+    assert.deepEqual(shown.splice(0), [[["ann"], []], [["ann", "bob"], []]]);
+    pass(2000);
+    push("roll", "cy");
+    push("here", "cy");
+    pass(1999);
+    push("here", "ann"); // in time; bob's instance was killed
+    assert.deepEqual(shown.splice(0), [[["ann", "bob", "cy"], []]]);
+    pass(1);
+    assert.deepEqual(shown.splice(0), [[["ann", "cy"], ["bob"]]]);
+    push("gone", "cy");
+    push("gone", "cy");
+    assert.deepEqual(shown.splice(0), [[["ann"], []]]);
+    assert.deepEqual(sentSince(), [["here", room]]);
+    roll.stop();
+    push("roll", "dee");
+    assert.deepEqual([sentSince(), shown, timers.size], [[], [], 0]);
+  },
 
-    roll.push(link, { event: "who?", path: "/rooms/team", data: "asker" });
-    assert.deepEqual(sentSince(), [["here", "/rooms/team", "asker"]]);
+  "of all who wait for the next roll-call one calls, and a call makes the others wait anew"() {
+    const roll = rollCall(link, "/rooms/team", () => {}, { every: 10000, patience: 2000 });
+    pass(9999);
+    assert.deepEqual(sentSince(), []);
+    roll.push({ event: "roll", path: "/rooms/team", data: { id: "b", user: "bob" } });
+    sentSince();
+    pass(9999);
+    assert.deepEqual(sentSince(), []);
+    pass(5001);
+    assert.deepEqual(sentSince(), [["roll", "/rooms/team"]]);
+    roll.call(); // after a gap
+    assert.deepEqual(sentSince(), [["roll", "/rooms/team"]]);
+    roll.stop();
+    pass(60000);
+    assert.deepEqual([sentSince(), timers.size], [[], 0]);
   },
 
   "an instance that is silent for three rounds fades out"() {

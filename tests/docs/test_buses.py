@@ -32,6 +32,33 @@ async def server(bus: Bus) -> AsyncIterator[Server]:
         yield server
 
 
+# The page
+
+SECTIONS = (
+    "What it keeps",
+    "Options",
+    "Users",
+    "TLS",
+    "Clusters|Failover",
+    "Settings of the server|Settings of the broker",
+    "Several apps on one .*",
+    "Sizing",
+    "What to alert on",
+    ".*services, proxies",
+)
+"""What whoever knows the page of one transport looks for on another's, in this order."""
+
+
+def test_the_pages_have_their_sections_in_one_order(bus: Bus) -> None:
+    headings = re.findall(r"^## (.+)$", bus.page, re.M)
+    places = [
+        [at for at, heading in enumerate(headings) if re.fullmatch(section, heading, re.I)]
+        for section in SECTIONS
+    ]
+    assert [len(found) for found in places] == [1] * len(SECTIONS), headings
+    assert places == sorted(places), headings
+
+
 # The table of options
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
-import signal
 import ssl
 import subprocess
 import sys
@@ -14,36 +12,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Origin
 
 from wsrooms import WsRequest
 
-from .programs import DEADLINE, EXAMPLES, ROOT, Client, load
-from .proxies import HOST, Certificate, Files, Proxy, free_port, running
+from .programs import DEADLINE, EXAMPLES, Client, load
+from .proxies import CLIENT, HOST, Files, Proxy, running, server, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from wsrooms import WsAddress, WsApp
+    from wsrooms import WsApp
 
 DEPLOY = EXAMPLES / "deploy"
-
-# Not the proxy's own address, where one machine has several.
-CLIENT = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Made once, and before any test's loop runs, which that would hold up."""
-    return Certificate(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture
-def files(tmp_path: Path, certificate: Certificate) -> Files:
-    return Files(tmp_path, certificate)
 
 
 @asynccontextmanager
@@ -60,28 +42,6 @@ async def deployed(
         running(kind, files, [server(here), server(there)], changes) as proxy,
     ):
         yield proxy, [one, two]
-
-
-def server(address: WsAddress) -> str:
-    return f"{address.host}:{address.port}"
-
-
-@asynccontextmanager
-async def through(
-    proxy: Proxy, *, origin: str | None = None, headers: Mapping[str, str] | None = None
-) -> AsyncIterator[ClientConnection]:
-    """A connection as a page of this site, or of another ``origin``, opens it."""
-    async with connect(
-        proxy.url,
-        host="127.0.0.1",
-        local_addr=(CLIENT, 0),
-        ssl=proxy.trusting,
-        compression=None,
-        proxy=None,
-        additional_headers=headers,
-        origin=Origin(origin or proxy.origin),
-    ) as socket:
-        yield socket
 
 
 both = pytest.mark.parametrize("kind", ["nginx", "caddy"])
@@ -234,64 +194,6 @@ def test_only_a_proxy_tells_where_a_client_is(
     headers = [] if forwarded is None else [("X-Forwarded-For", forwarded)]
     request = WsRequest("GET", "/ws", headers, peer)
     assert load("deploy/server.py").client_address(request) == client
-
-
-def docker_command(instruction: str) -> list[str]:
-    """An instruction's command in exec form, to be run here."""
-    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
-    [given] = re.findall(rf"^{instruction}(?: +--\S+)* +(?:CMD +)?(\[.*\])$", text, re.MULTILINE)
-    program, *rest = json.loads(given)
-    assert program == "python"
-    return [sys.executable, *(one.replace("/app/", f"{DEPLOY}/") for one in rest)]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a container has POSIX signals")
-async def test_the_containers_command_ends_with_0_and_its_health_check_tells_up_from_down(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    port = free_port()
-    monkeypatch.setenv("PORT", str(port))
-    check = docker_command("HEALTHCHECK")
-    process = await asyncio.create_subprocess_exec(
-        *docker_command("CMD"), stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(DEADLINE):
-            while b"listening on" not in (line := await process.stderr.readline()):
-                assert line, "it ended before it listened"
-        assert await exit_status(check) == 0
-        async with connect(f"ws://127.0.0.1:{port}/ws", compression=None, proxy=None) as socket:
-            process.send_signal(signal.SIGTERM)
-            with pytest.raises(ConnectionClosed) as closed:
-                async with asyncio.timeout(DEADLINE):
-                    await socket.recv()
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1001
-        async with asyncio.timeout(DEADLINE):
-            assert await process.wait() == 0
-            await process.stderr.read()
-        assert await exit_status(check) != 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def exit_status(command: list[str]) -> int:
-    async with asyncio.timeout(DEADLINE):
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-        return await process.wait()
-
-
-def test_the_dockerfile_copies_what_is_there_and_runs_as_nobody_special() -> None:
-    text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    copied = re.findall(r"^COPY (\S+) \S+$", text, re.MULTILINE)
-    assert copied
-    for source in copied:
-        assert (ROOT / source).exists()
-    [user] = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
-    assert int(user) != 0
 
 
 async def test_the_server_takes_a_unix_socket_and_a_shared_port(

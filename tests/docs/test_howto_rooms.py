@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from wsrooms import WsApp
+    from wsrooms.testing import Client as ClusterClient
 
 
 def refusal(code: int, message: str) -> dict[str, object]:
@@ -245,41 +247,59 @@ async def written_while_read(module: ModuleType) -> None:
     vars(module)["read"] = read_slowly
 
 
-async def test_a_roll_call_is_answered_from_every_instance() -> None:
-    async with fleet(load("presence.py").ws, lifespan=None) as together:
-        ann = await together.connect(0, "ann")
-        others = [await together.connect(0, "bob"), await together.connect(1, "cy")]
-        for one in (ann, *others):
-            await one.call("join", "/rooms/team")
-        asked = await call_the_roll(ann)
-        for one in others:
-            assert await heard(one) == ("who?", asked)
-        for one in (ann, *others):
-            await one.send("here", "/rooms/team", data=asked)
-        here = [(await ann.receive())["data"] for _ in range(3)]
-        assert {answer["user"] for answer in here} == {"ann", "bob", "cy"}
-        assert {answer["room"] for answer in here} == {"/rooms/team"}
+async def test_a_roll_call_is_answered_from_every_instance_that_lives() -> None:
+    app = load("presence.py").ws.replica(lifespan=None)
+    async with Cluster(app, n=3) as cluster:
+        users = ("ann", "bob", "cy")
+        ann, bob, cy = [await cluster.connect(n, f"/?user={user}") for n, user in enumerate(users)]
+        for number, one in enumerate((ann, bob, cy)):
+            await one.call("join", ROLL)
+            for member in (ann, bob, cy)[: number + 1]:
+                push = await member.receive()  # announced to all who are there, himself too
+                assert (push["event"], push["data"]["user"]) == ("roll", users[number])
+
+        ann.send("roll", ROLL)
+        assert await answers(ann, bob, cy) == ["ann", "bob", "cy"]
+        await cluster.crash(2)  # nobody says goodbye for cy
+        ann.send("roll", ROLL)
+        assert await answers(ann, bob) == ["ann", "bob"]
+
+        await bob.close()
+        push = await ann.receive()
+        assert (push["event"], push["data"]["user"]) == ("gone", "bob")
 
 
-async def call_the_roll(one: Client) -> str:
-    """Ask; our own client is asked too, before the reply to it."""
-    await one.send("who", "/rooms/team", id=1)
-    event, asked = await heard(one)
-    assert event == "who?"
-    assert await one.receive() == {"id": 1, "data": None}
-    assert isinstance(asked, str)
-    return asked
+ROLL = "/rooms/team"
 
 
-async def test_only_members_ask_and_answer_a_roll_call() -> None:
+async def answers(*members: ClusterClient) -> list[str]:
+    """Whom the first of them hears after a call, when each has answered as a page does."""
+    for one in members:
+        assert (await one.receive())["event"] == "roll"
+    for one in members:
+        one.send("here", ROLL)
+    heard = [[await one.receive() for _ in members] for one in members]
+    assert {push["event"] for pushes in heard for push in pushes} == {"here"}
+    users = [sorted(push["data"]["user"] for push in pushes) for pushes in heard]
+    assert all(each == users[0] for each in users)
+    return users[0]
+
+
+async def test_only_members_call_and_answer_a_roll_and_who_leaves_says_goodbye() -> None:
     join_first = refusal(403, "join the room first")
     async with fleet(load("presence.py").ws, instances=1, lifespan=None) as alone:
         ann, eve = await alone.connect(0, "ann"), await alone.connect(0, "eve")
-        await ann.call("join", "/rooms/team")
-        assert await eve.call("who", "/rooms/team") == join_first
-        asked = await call_the_roll(ann)
-        assert await eve.call("here", "/rooms/team", data=asked) == join_first
-        assert await ann.call("join", "/rooms/team") == {"data": None}  # and no answer before it
+        await ann.send("join", ROLL, id=1)
+        assert (await ann.receive())["event"] == "roll"
+        assert await ann.receive() == {"id": 1, "data": None}
+        for event in ("roll", "here", "leave"):
+            assert await eve.call(event, ROLL) == join_first
+        await eve.send("join", ROLL)
+        assert (await ann.receive())["data"]["user"] == "eve"
+        assert (await eve.receive())["data"]["user"] == "eve"
+        assert await eve.call("leave", ROLL) == {"data": None}
+        assert await heard(ann) == ("gone", {"id": ANY, "user": "eve"})
+        assert await eve.call("here", ROLL) == join_first
 
 
 async def test_each_instance_tells_the_room_who_is_there() -> None:
@@ -287,8 +307,10 @@ async def test_each_instance_tells_the_room_who_is_there() -> None:
     async with fleet(module.ws, lifespan=None) as together:
         users = {"ann": 0, "bob": 1, "cy": 1}
         clients = {user: await together.connect(number, user) for user, number in users.items()}
-        for one in clients.values():
-            await one.call("join", "/rooms/team")
+        for number, one in enumerate(clients.values(), 1):
+            await one.send("join", ROLL)
+            for there in list(clients.values())[:number]:
+                assert (await there.receive())["event"] == "roll"
         for number, app in enumerate(together.apps):
             app.start_task(module.tell_who_is_here(app, f"number {number}"), name="presence")
         for one in clients.values():

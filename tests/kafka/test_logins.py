@@ -59,6 +59,15 @@ async def test_a_login_is_right_or_told_and_never_shown(
             assert form not in caplog.text
 
 
+async def test_after_a_refusal_another_broker_is_asked_first() -> None:
+    async with secured_server() as server:
+        brokers = f"{server.host}:{server.port},localhost:{server.port}"
+        transport = KafkaTransport(f"kafka://ann:s3cret-other@{brokers}")
+        with pytest.raises(AuthenticationFailed):
+            await transport.start()
+        assert [each.host for each in transport.target.addresses] == ["localhost", server.host]
+
+
 @pytest.mark.parametrize(
     ("user", "password"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from wsrooms import WsApp
 from wsrooms.errors import ConfigurationError, UnknownScheme
-from wsrooms_kafka import KafkaTransport, from_url
+from wsrooms_kafka import KafkaTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,32 +18,6 @@ if TYPE_CHECKING:
 def who(user: str, password: str) -> dict[str, str]:
     """A login, as aiokafka wants it."""
     return {"sasl_plain_username": user, "sasl_plain_password": password}
-
-
-@pytest.mark.parametrize(
-    ("url", "addresses", "where"),
-    [
-        ("kafka://", [("localhost", 9092)], "kafka://localhost:9092"),
-        ("kafka://localhost", [("localhost", 9092)], "kafka://localhost:9092"),
-        ("KAFKA://h:7/", [("h", 7)], "kafka://h:7"),
-        ("kafka://:7", [("localhost", 7)], "kafka://localhost:7"),
-        ("kafka://[::1]:7", [("::1", 7)], "kafka://[::1]:7"),
-        ("kafka://[fe80::1%25eth0]:7", [("fe80::1%eth0", 7)], "kafka://[fe80::1%eth0]:7"),
-        ("kafka+ssl://h", [("h", 9093)], "kafka+ssl://h:9093"),
-        (
-            "kafka://u:p@a,b:7,[::1]",
-            [("a", 9092), ("b", 7), ("::1", 9092)],
-            "kafka://a:9092,b:7,[::1]:9092",
-        ),
-    ],
-)
-def test_a_url_says_where_the_brokers_are(
-    url: str, addresses: list[tuple[str, int]], where: str
-) -> None:
-    transport = KafkaTransport(url)
-    assert list(transport.target.addresses) == addresses
-    assert transport.where == where
-    assert repr(transport) == f"<KafkaTransport {where}>"
 
 
 @pytest.mark.parametrize(
@@ -81,21 +55,6 @@ def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("localhost", r"a Kafka URL begins with kafka://, kafka\+ssl://"),
-        ("kafka:localhost", "a Kafka URL begins with"),
-        ("http://localhost", "a Kafka URL begins with"),
-        ("kafka+tls://h", "a Kafka URL begins with"),
-        ("kafkas://h", "a Kafka URL begins with"),
-        ("kafka://h:x", "the host and port of this kafka:// URL cannot be read"),
-        ("kafka://h:0", "the host and port"),
-        ("kafka+ssl://h:65536", r"the host and port of this kafka\+ssl:// URL"),
-        ("kafka://::1", "the host and port"),
-        ("kafka://[::1", "the host and port"),
-        ("kafka://a b", "the host and port"),
-        ("kafka://a:b@c,d:e@f", "the login stands once"),
-        ("kafka://u:a/b@h", "a character has to be percent-encoded"),
-        ("kafka://a#b@h", "a character has to be percent-encoded"),
-        ("kafka://h#x", "a character has to be percent-encoded"),
         ("kafka://h/topic", "path"),
         ("kafka://u@h", "password"),
         ("kafka://u:@h", "password"),
@@ -137,13 +96,6 @@ def test_a_login_in_which_plain_cannot_be_said_is_refused_and_not_shown(word: st
 def test_the_core_knows_no_other_scheme(scheme: str) -> None:
     with pytest.raises(UnknownScheme, match="kafka"):
         WsApp(broadcast_transport=f"{scheme}://localhost")
-
-
-def test_the_core_makes_it_of_both_schemes() -> None:
-    for scheme in "kafka", "kafka+ssl":
-        made = from_url(f"{scheme}://h:7?namespace=a")
-        assert isinstance(made, KafkaTransport)
-        assert made.where == f"{scheme}://h:7"
 
 
 def test_a_namespace_is_a_topic() -> None:

@@ -11,37 +11,10 @@ import pytest
 from wsrooms import WsApp
 from wsrooms.errors import ConfigurationError, UnknownScheme
 from wsrooms.transports import Address
-from wsrooms_nats import NatsTransport, from_url
+from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("url", "addresses", "where"),
-    [
-        ("nats://", [("localhost", 4222)], "nats://localhost:4222"),
-        ("nats://localhost", [("localhost", 4222)], "nats://localhost:4222"),
-        ("NATS://h:7/", [("h", 7)], "nats://h:7"),
-        ("nats://:7", [("localhost", 7)], "nats://localhost:7"),
-        ("nats://[::1]:7", [("::1", 7)], "nats://[::1]:7"),
-        ("nats://[fe80::1%eth0]", [("fe80::1%eth0", 4222)], "nats://[fe80::1%eth0]:4222"),
-        ("nats://[fe80::1%25eth0]:7", [("fe80::1%eth0", 7)], "nats://[fe80::1%eth0]:7"),
-        ("tls://h", [("h", 4222)], "tls://h:4222"),
-        (
-            "nats://u:p@a,b:7,[::1]",
-            [("a", 4222), ("b", 7), ("::1", 4222)],
-            "nats://a:4222,b:7,[::1]:4222",
-        ),
-    ],
-)
-def test_a_url_says_where_the_servers_are(
-    url: str, addresses: list[tuple[str, int]], where: str
-) -> None:
-    transport = NatsTransport(url, randomize=False)
-    assert list(transport.target.addresses) == addresses
-    assert transport.where == where
-    assert repr(transport) == f"<NatsTransport {where}>"
 
 
 def test_several_servers_are_tried_in_an_order_of_chance_unless_told_otherwise() -> None:
@@ -87,21 +60,8 @@ def test_a_login_of_the_options_counts_before_that_of_the_url() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("localhost", "a NATS URL begins with nats://, tls://"),
-        ("nats:localhost", "a NATS URL begins with"),
-        ("http://localhost", "a NATS URL begins with"),
         ("ws://localhost", "a NATS URL begins with"),
         ("wss://localhost:443", "a NATS URL begins with"),
-        ("nats+tls://h", "a NATS URL begins with"),
-        ("nats://h:x", r"the host and port of this nats:// URL cannot be read"),
-        ("nats://h:0", "the host and port"),
-        ("tls://h:65536", "the host and port of this tls:// URL"),
-        ("nats://::1", "the host and port"),
-        ("nats://[::1", "the host and port"),
-        ("nats://a b", "the host and port"),
-        ("nats://u:a/b@h", "a character has to be percent-encoded"),
-        ("nats://a#b@h", "a character has to be percent-encoded"),
-        ("nats://h#x", "a character has to be percent-encoded"),
         ("nats://h/path", "path"),
         ("nats://h/4", "path"),
         ("nats://h?user=u", "'user' and 'password' belong together"),
@@ -175,10 +135,3 @@ def test_a_server_that_was_learnt_by_its_number_shows_the_name_of_the_first_that
         "other.example.org": "other.example.org",
     }.items():
         assert transport.target.name_of(Address(host, 4222)) == name
-
-
-def test_the_core_makes_it_of_both_schemes() -> None:
-    for scheme in "nats", "tls":
-        made = from_url(f"{scheme}://h?namespace=a")
-        assert isinstance(made, NatsTransport)
-        assert made.where == f"{scheme}://h:4222"

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.fleet.brokers import BROKERS
+from benchmarks.harness.fleet.brokers import ALL, BROKERS
+from benchmarks.harness.fleet.contenders import FLEETS, TRANSPORTS
 from tests.brokers.record import missing
 from tests.repo.bench import (
     ROOT,
@@ -45,7 +46,7 @@ def test_a_report_of_fleets_compares_with_the_best_setting_of_each_repetition(
         for server, counts in rates.items()
         for number, n in enumerate(counts)
     ]
-    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, what="fleet")))
     assert done.returncode == 0, done.stderr
     assert row(done.stdout, "wsrooms-redis-asyncio")[1] == "1,500 (500…2,000)"
     rates_and_cpu = ["**10.00 ×**", "(5.00…30.00)", "10.00 ×"]
@@ -69,7 +70,7 @@ def test_a_report_of_fleets_compares_brokers_on_the_same_loop(tmp_path: Path) ->
         {"server": server, "scenario": "relay20", "load": fleet_load(count=count)}
         for server, count in counts.items()
     ]
-    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, fleet=True)))
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", *runs, what="fleet")))
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if "over Redis" in line]
     assert sorted((cells[1], cells[3], *cells[5:]) for cells in rows) == [
@@ -82,12 +83,12 @@ def test_a_report_of_fleets_compares_brokers_on_the_same_loop(tmp_path: Path) ->
 def test_a_report_of_fleets_fails_for_our_faults_only(tmp_path: Path) -> None:
     peer: dict[str, Any] = {"server": "python-socketio", "scenario": "cross20"}
     peer["load"] = fleet_load(out_of_order=7)
-    file = result_file(tmp_path / "fleet.json", peer, fleet=True)
+    file = result_file(tmp_path / "fleet.json", peer, what="fleet")
     done = bench("--report", str(file))
     assert (done.returncode, done.stderr) == (0, "FAULT python-socketio cross20: 7 out_of_order\n")
     assert row(done.stdout, "python-socketio")[-1] == "cross20: out of order (1 ×)"
     ours = peer | {"server": "wsrooms-redis-uvloop"}
-    done = bench("--report", str(result_file(tmp_path / "fleet.json", peer, ours, fleet=True)))
+    done = bench("--report", str(result_file(tmp_path / "fleet.json", peer, ours, what="fleet")))
     assert done.returncode == 1
 
 
@@ -112,11 +113,11 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
         own | {"scenario": "restart", "restart": restart},
         own | {"server": "broadcaster", "scenario": "restart", "error": "it has gone"},
         own | {"server": "wsrooms-kafka-uvloop", "scenario": "restart", "restart": untold},
-        fleet=True,
+        what="fleet",
     )
     done = bench("--report", str(file))
     assert done.stderr == "FAULT broadcaster restart: it has gone\n"
-    sections = dict(part.split("\n", 1) for part in done.stdout.split("\n### ")[1:])
+    sections = dict(part.split("\n", 1) for part in done.stdout.split("\n## ")[1:])
     ours = {title: row(text, "wsrooms-redis-asyncio")[1:] for title, text in sections.items()}
     assert ours["CPU for each message"] == ["50,000", "8.0 + 1.5 + 0.5", "0.9 / 2.0"]
     assert ours["Joins"] == ["2,000", "0.40 / 0.90", "60 + 10"]
@@ -131,12 +132,12 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
 
 def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
-    page = tmp_path / "docs/performance.md"
+    page = tmp_path / "docs/performance-fleets.md"
     page.parent.mkdir()
-    shutil.copy(ROOT / "docs/performance.md", page)
+    shutil.copy(ROOT / "docs/performance-fleets.md", page)
     before = page.read_text()
     run = {"server": "wsrooms-redis-asyncio", "scenario": "cross20", "load": fleet_load()}
-    file = result_file(tmp_path / "fleet.json", run, fleet=True)
+    file = result_file(tmp_path / "fleet.json", run, what="fleet")
     done = bench("--report", str(file), "--write", root=tmp_path)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
@@ -152,31 +153,88 @@ def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("broker", BROKERS)
-def test_a_fleet_is_measured_in_every_kind_of_scenario(broker: str, tmp_path: Path) -> None:
-    if (reason := BROKERS[broker].why_not()) is not None:
-        missing(reason)
-    out = tmp_path / "fleet.json"
-    window = ("--reps", "1", "--secs", "0.2", "--warm", "0.1", "--rooms", "200")
-    who = ("--only", f"wsrooms-{broker}-asyncio", "--out", str(out))
-    scenarios = "cross20,relay1,strangers,turns,rooms"
-    # Tansu, which stands for Kafka here, loses its log, and does not tell who reads on in it.
-    restarts = broker != "kafka"
-    scenarios += ",restart" * restarts
-    done = bench("fleet", *who, "--scen", scenarios, *window, PYTHONPATH=ours(broker))
-    assert done.returncode == 0, done.stdout + done.stderr
-    runs = {run["scenario"]: run for run in json.loads(out.read_text())["runs"]}
+def test_a_fleet_is_measured_in_every_kind_of_scenario(tmp_path: Path) -> None:
+    scenarios = "cross20,relay1,strangers,turns,rooms,restart"
+    runs = measured("fleet", "wsrooms-redis-asyncio", scenarios, tmp_path)
     for name in ("cross20", "relay1"):
-        measured = runs[name]["load"]
-        assert measured["count"] > 0
-        assert all(seconds > 0 for seconds in measured["each_s"])
-        assert len(measured["each_s"]) == 3
+        assert_load(runs[name]["load"], programs=3)
     assert runs["strangers"]["stranger"]["messages"] > 0
     assert [turns["count"] for turns in runs["turns"]["turns"]] == [500, 5000]
     assert runs["rooms"]["rooms"]["rooms"] == 200
-    if not restarts:
-        return
-    restart = runs["restart"]["restart"]
+    assert_as_before(runs["restart"]["restart"])
+
+
+@needs_compiler
+def test_a_fleet_over_nats_is_measured_and_is_as_before_when_its_broker_is_back(
+    tmp_path: Path,
+) -> None:
+    runs = measured("fleet", "wsrooms-nats-asyncio", "relay1,restart", tmp_path)
+    assert_load(runs["relay1"]["load"], programs=3)
+    assert_as_before(runs["restart"]["restart"])
+
+
+@needs_compiler
+def test_a_fleet_over_kafka_is_measured(tmp_path: Path) -> None:
+    # No restart: Tansu, which stands for Kafka here, loses its log, and does not tell who reads on.
+    runs = measured("fleet", "wsrooms-kafka-asyncio", "relay1", tmp_path)
+    assert_load(runs["relay1"]["load"], programs=3)
+
+
+@needs_compiler
+def test_one_instance_alone_is_measured_beside_the_brokers(tmp_path: Path) -> None:
+    pytest.importorskip("uvloop", reason="the servers run on uvloop")
+    runs = measured("transports", "memory", "on1,on2,memory", tmp_path)
+    assert sorted(runs) == ["memory", "on1"]  # one instance is no two
+    assert_load(runs["on1"]["load"], programs=1)
+    assert runs["memory"]["memory"]["connections"] == 200
+
+
+@needs_compiler
+def test_a_transport_is_measured_spread_over_instances_and_without_websockets(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("uvloop", reason="the servers run on uvloop")
+    runs = measured("transports", "valkey", "on2,traffic", tmp_path)
+    for window in ("load", "most"):
+        assert_load(runs["on2"][window], programs=3)
+    traffic = runs["traffic"]["traffic"]
+    assert traffic["connections"] == 2
+    floods = traffic["floods"]
+    assert [(flood["rate"], flood["hearing"]) for flood in floods] == [
+        *((100, 1), (1000, 1), (10_000, 1)),
+        *((100, 3), (1000, 3), (10_000, 3)),
+    ]
+    for flood in floods:
+        for way in ("bytes_in", "bytes_out"):
+            # Of the last ones TCP may not know yet that they have arrived.
+            assert flood[way] > 0.5 * flood["messages"] * traffic["payload"]
+        assert 0 < flood["messages"] <= flood["rate"] * flood["seconds"]
+        assert min(flood["broker_cpu_s"], flood["talker_cpu_s"], flood["hearer_cpu_s"]) > 0
+        assert (flood["stranger_cpu_s"] is None) == (flood["hearing"] == 1)
+
+
+def measured(what: str, who: str, scenarios: str, folder: Path) -> dict[str, Any]:
+    """A campaign with windows as short as can be; its runs by scenario."""
+    there = TRANSPORTS if what == "transports" else FLEETS
+    broker = ALL[there[who].broker]
+    if (reason := broker.why_not()) is not None:
+        missing(reason)
+    out = folder / "found.json"
+    window = ("--reps", "1", "--secs", "0.1", "--warm", "0.1", "--rooms", "200")
+    words = (what, "--only", who, "--scen", scenarios, *window, "--out", str(out))
+    scheme = () if broker.scheme == "memory" else (broker.scheme,)
+    done = bench(*words, PYTHONPATH=ours(*scheme))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {run["scenario"]: run for run in json.loads(out.read_text())["runs"]}
+
+
+def assert_load(load: dict[str, Any], *, programs: int) -> None:
+    assert load["count"] > 0
+    assert len(load["each_s"]) == programs
+    assert all(seconds > 0 for seconds in load["each_s"])
+
+
+def assert_as_before(restart: dict[str, Any]) -> None:
     assert (restart["heard"], restart["twice"], restart["lost"]) == (200, 0, 0)
     assert restart["said"] > 100
     assert restart["channels_after"] == restart["channels"] >= 200

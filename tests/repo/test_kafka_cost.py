@@ -1,4 +1,4 @@
-"""`benchmarks/kafka_cost.py`: what it measures, tells and writes."""
+"""`benchmarks/run.py kafka`: what it measures, tells and writes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.harness import costing
 from benchmarks.harness.fleet.brokers import kafka as broker
 from benchmarks.harness.kafka import cli, measure
 from benchmarks.harness.machine import Cores
@@ -16,7 +17,7 @@ from tests.repo.bench import ROOT, bench, copy_of_benchmarks, ours, row
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEGIN = "<!-- kafka: begin (written by benchmarks/kafka_cost.py) -->"
+BEGIN = "<!-- kafka: begin (written by benchmarks/run.py) -->"
 
 
 def made_up(path: Path) -> Path:
@@ -52,7 +53,7 @@ def made_up(path: Path) -> Path:
 
 
 def test_a_report_shows_settings_idling_and_the_rooms_of_others(tmp_path: Path) -> None:
-    done = bench("--report", str(made_up(tmp_path / "kafka.json")), program="kafka_cost.py")
+    done = bench("kafka", "--report", str(made_up(tmp_path / "kafka.json")))
     assert done.returncode == 0, done.stderr
     assert "a machine; Apache Kafka 4.1.1. Medians of 3." in done.stdout
     assert "Not measured: nats (no NATS)." in done.stdout
@@ -71,7 +72,7 @@ def test_write_renews_the_page_of_kafka(tmp_path: Path) -> None:
     page.parent.mkdir(parents=True)
     page.write_text(f"before\n\n{BEGIN}\nold\n<!-- kafka: end -->\n\nafter\n")
     file = str(made_up(tmp_path / "kafka.json"))
-    done = bench("--report", file, "--write", root=tmp_path, program="kafka_cost.py")
+    done = bench("kafka", "--report", file, "--write", root=tmp_path)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert text.startswith(f"before\n\n{BEGIN}\n\n2026-01-01 12:00 on a machine")
@@ -97,7 +98,7 @@ def test_everything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("OTHERS", {name: measure.OTHERS[name] for name in ("wsrooms-kafka", "aiokafka")}),
     ):
         monkeypatch.setattr(measure, name, few)
-    monkeypatch.setattr(cli, "end_like_an_interrupt", lambda: None)
+    monkeypatch.setattr(costing, "end_like_an_interrupt", lambda: None)
     monkeypatch.setenv("PYTHONPATH", ours("redis", "nats", "kafka"))
     out = tmp_path / "kafka.json"
     assert cli.main(["--secs", "0.2", "--out", str(out)]) == 0

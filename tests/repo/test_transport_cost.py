@@ -1,4 +1,4 @@
-"""`benchmarks/transport_cost.py`: what it measures, tells and writes."""
+"""`benchmarks/run.py costs`: what it measures, tells and writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def cost(*arguments: str, **more: Any) -> CompletedProcess[str]:
-    return bench(*arguments, program="transport_cost.py", **more)
+    return bench("costs", *arguments, **more)
 
 
 def made_up(path: Path) -> Path:
@@ -61,8 +61,8 @@ def test_a_report_shows_medians_of_transports_beside_their_libraries(tmp_path: P
 def test_write_renews_the_pages_of_the_brokers_that_were_measured(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     (tmp_path / "docs/transports").mkdir(parents=True)
-    begin = "<!-- costs: begin (written by benchmarks/transport_cost.py) -->"
-    pages = [tmp_path / "docs" / name for name in ("performance.md", "transports/nats.md")]
+    begin = "<!-- costs: begin (written by benchmarks/run.py) -->"
+    pages = [tmp_path / "docs" / name for name in ("transports/figures.md", "transports/nats.md")]
     for page in pages:
         page.write_text(f"before\n\n{begin}\nold\n<!-- costs: end -->\n\nafter\n")
     done = cost("--report", str(made_up(tmp_path / "costs.json")), "--write", root=tmp_path)
@@ -75,9 +75,9 @@ def test_write_renews_the_pages_of_the_brokers_that_were_measured(tmp_path: Path
 
 
 def test_the_pages_have_the_places_that_are_written() -> None:
-    for name in ("performance.md", *(f"transports/{kind}.md" for kind in OURS)):
+    for name in ("transports/figures.md", *(f"transports/{kind}.md" for kind in OURS)):
         text = (ROOT / "docs" / name).read_text("utf-8")
-        assert "<!-- costs: begin (written by benchmarks/transport_cost.py) -->" in text, name
+        assert "<!-- costs: begin (written by benchmarks/run.py) -->" in text, name
 
 
 @pytest.mark.parametrize("broker", BROKERS)

@@ -21,7 +21,7 @@ from wsrooms.sendbuffer import SendBuffer
 from wsrooms.server.heartbeat import Heartbeat
 from wsrooms.session import Session
 from wsrooms.transports import SequenceWatch, Verdict
-from wsrooms.transports.link import BusLink
+from wsrooms.transports.buslink import BusLink
 
 __all__ = ["MUTANTS", "Mutant"]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import PropertyMock, patch
 
 from tests.simulation.mutants import MUTANTS, planted
-from wsrooms.transports import BrokerTransport, Command, Exchange, Outbox, Wishes
+from wsrooms.transports import BrokerTransport, Command, Outbox, Wishes
+from wsrooms.transports.inbox import Inbox
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -82,7 +83,7 @@ def confirmed_when_sent() -> AbstractContextManager[object]:
 
 @planted("the loss of a link is not told", "redis-py, measured")
 def link_lost_in_silence() -> AbstractContextManager[object]:
-    return patch.object(Exchange, "gap", lambda self, gap: None)
+    return patch.object(Inbox, "gap", lambda self, gap: None)
 
 
 @planted("a link that is lost twice before it is restored has lost nothing", "none known")

@@ -16,10 +16,10 @@ from benchmarks.harness.contenders import (
     Dialect,
 )
 from benchmarks.harness.contenders import why_not as why_not_alone
-from benchmarks.harness.fleet.brokers import BROKERS
+from benchmarks.harness.fleet.brokers import ALL, BROKERS
 from benchmarks.harness.results import BINARIES
 
-__all__ = ["FLEETS", "OURS", "OVER_REDIS", "QUICK", "WITHOUT_GOAL", "why_not"]
+__all__ = ["FLEETS", "OURS", "OVER_REDIS", "QUICK", "TRANSPORTS", "WITHOUT_GOAL", "why_not"]
 
 OURS = "wsrooms-"
 """How the names of ours begin; the broker follows, and the loop."""
@@ -142,6 +142,9 @@ _ALL = (
 
 FLEETS = {contender.name: contender for contender in _ALL}
 
+TRANSPORTS = {kind: replace(_ours(kind, "uvloop"), name=kind) for kind in ALL}
+"""Ours over whatever can join its instances, on the faster loop."""
+
 SLOW = (
     "python-socketio",
     "channels-redis",
@@ -170,11 +173,12 @@ WITHOUT_GOAL = [f"{OURS}kafka-{loop}" for loop in LOOPS]
 
 def why_not(contender: Contender) -> str | None:
     """Why this fleet cannot run here; None if it can."""
-    reason = BROKERS[contender.broker].why_not()
+    broker = ALL[contender.broker]
+    reason = broker.why_not()
     if reason is not None:
         return reason
-    if contender.name.startswith(OURS):
-        package = f"wsrooms_{contender.broker}"
+    if contender.name.startswith(OURS) or (contender.name in TRANSPORTS and broker.knows_rooms):
+        package = f"wsrooms_{broker.scheme}"
         if importlib.util.find_spec(package) is None:
             return f"{package.replace('_', '-')} is not installed"
     return why_not_alone(contender)

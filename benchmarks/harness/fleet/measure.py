@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.crowd import Crowd
+from benchmarks.harness.crowd import Crowd, memory
 from benchmarks.harness.fleet.processes import Fleet
 from benchmarks.harness.fleet.scenarios import STRANGERS, WRITES
+from benchmarks.harness.fleet.spread import spread
+from benchmarks.harness.fleet.traffic import traffic
 from benchmarks.harness.machine import Cores
 from benchmarks.harness.measure import SENDS, Paused, counted_calls, loaded
 from benchmarks.harness.results import Load, Restart, Rooms, Run, Stranger, Turns
@@ -58,6 +60,12 @@ BACK_WITHIN = 15.0
 OVERLOADED_FOR = 3.0
 """Seconds that who cannot keep up with "strangers" has for what is left."""
 
+NEED_A_BROKER = ("stranger", "restart", "traffic")
+"""Kinds that mean nothing on one instance alone."""
+
+LONGER = 2
+"""Windows that last so many times as long: many processes share the cores."""
+
 HEARD_WITHIN = 5.0
 """Seconds for messages to AT_ONCE rooms."""
 
@@ -86,6 +94,9 @@ class FleetBench:
         """Whether this fleet can be measured in this scenario here."""
         if scenario.kind == "writes" and shutil.which("perf") is None:
             return False
+        alone = contender.broker == "memory"
+        if alone and (scenario.kind in NEED_A_BROKER or scenario.instances > 1):
+            return False
         return not scenario.who or contender.name in scenario.who
 
     def measure(
@@ -107,6 +118,19 @@ class FleetBench:
                     run.rooms = self.room_memory(contender, server)
                 case "restart":
                     run.restart = self.restart(contender, server)
+                case "spread":
+                    run.load, run.most = spread(
+                        contender,
+                        server,
+                        self.cores,
+                        scenario.instances,
+                        seconds=LONGER * self.seconds,
+                        warm=self.warm,
+                    )
+                case "traffic":
+                    run.traffic = traffic(server.broker, "traffic", LONGER * self.seconds)
+                case "memory":
+                    run.memory = memory(contender, server.hears, self.cores, self.rooms)
                 case _:
                     raise Failed(f"a fleet has no {scenario.kind}")
         except Failed as error:
@@ -118,7 +142,7 @@ class FleetBench:
     ) -> list[str]:
         mode, *rest = scenario.load
         words = [mode, "--port", str(fleet.hears.port), "--sender-port", str(fleet.talks.port)]
-        for program in (fleet.hears, fleet.talks, fleet.broker):
+        for program in fleet.programs:
             words += ["--pid", str(program.pid)]
         words += [*rest, "--warm", str(self.warm), "--secs", str(seconds or self.seconds)]
         if self.cores.server is not None:

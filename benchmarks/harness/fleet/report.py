@@ -58,7 +58,7 @@ def summary(results: Results) -> list[str]:
         ("A broker that is killed and started", _restarts(results)),
     ):
         if body:
-            lines += ["", *([f"### {title}", ""] if title else []), *body]
+            lines += ["", *([f"## {title}", ""] if title else []), *body]
     return lines
 
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from benchmarks.harness.scenarios import Scenario
 
-__all__ = ["QUICK", "SCENARIOS", "STRANGERS", "WRITES"]
+__all__ = [
+    "QUICK",
+    "SCENARIOS",
+    "SPREAD",
+    "SPREAD_MEMBERS",
+    "SPREAD_RATE",
+    "SPREAD_ROOMS",
+    "STRANGERS",
+    "TRANSPORTS",
+    "WRITES",
+]
 
 ONE_ROOM = ("fan", "--members", "500", "--room-name", "/chat/general")
 MANY_ROOMS = ("fan", "--rooms", "50", "--members", "1")
+
+SPREAD_ROOMS, SPREAD_MEMBERS, SPREAD_RATE = 50, 8, 10
+"""What is the same on one, two and four instances: rooms, members of each that hear, and messages
+a second in each. Every room has as many members on each instance."""
+
+SPREAD = ("fan", "--rooms", str(SPREAD_ROOMS), "--members", str(SPREAD_MEMBERS))
 
 _ALL = (
     Scenario(
@@ -70,6 +86,41 @@ _ALL = (
 )
 
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}
+
+_MORE = (
+    Scenario(
+        name="relay-rare",
+        title="100 messages a second in 50 rooms, one member each on the other instance",
+        load=(*MANY_ROOMS, "--rate", "2", "--drain", "3"),
+        unit="messages",
+        demand=100,
+    ),
+    *(
+        Scenario(
+            name=f"on{count}",
+            kind="spread",
+            title=f"50 rooms of 8 and a sender on {count} instances",
+            demand=SPREAD_ROOMS * SPREAD_MEMBERS * SPREAD_RATE,
+            instances=count,
+            once=True,
+        )
+        for count in (1, 2, 4)
+    ),
+    Scenario(name="traffic", kind="traffic", title="Messages without WebSockets", once=True),
+    Scenario(
+        name="memory",
+        kind="memory",
+        title="Memory for each connection, and for each of its rooms",
+        who=("memory",),
+        once=True,
+    ),
+)
+
+TRANSPORTS = {
+    **{name: each for name, each in SCENARIOS.items() if name not in ("relay1", "writes", "turns")},
+    **{scenario.name: scenario for scenario in _MORE},
+}
+"""What all of our transports are measured in; the last ones are for calculations too."""
 
 STRANGERS = SCENARIOS["strangers"]
 WRITES = SCENARIOS["writes"]

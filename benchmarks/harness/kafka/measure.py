@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode
 
 from benchmarks.harness.fleet.brokers import Broker
 from benchmarks.harness.kafka.results import Idle, KafkaCosts, Others, Speed, Way
@@ -121,8 +120,7 @@ class Measure:
         return hears, talks
 
     def _url(self, kind: str, namespace: str, options: Options) -> str:
-        url, _, query = self.brokers[kind].url.partition("?")
-        return f"{url}?{urlencode({**dict(parse_qsl(query)), 'namespace': namespace, **options})}"
+        return self.brokers[kind].in_namespace(namespace, **options)
 
     def _speed(self, setting: str, hears: Worker, talks: Worker) -> None:
         """How many go through."""

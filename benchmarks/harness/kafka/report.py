@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from benchmarks.harness.publish import ROOT, replace_between
+from benchmarks.harness.markers import replace_between
+from benchmarks.harness.results import ROOT
 from benchmarks.harness.tables import Row, table, thousands
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from benchmarks.harness.kafka.results import Idle, KafkaCosts, Others, Way
 
 __all__ = ["publish", "summary"]
-
-PROGRAM = "kafka_cost.py"
 
 T = TypeVar("T")
 
@@ -40,16 +39,16 @@ def summary(costs: KafkaCosts) -> list[str]:
     return lines
 
 
-def publish(costs: KafkaCosts, root: Path = ROOT) -> Path:
+def publish(costs: KafkaCosts, root: Path = ROOT) -> list[Path]:
     """Write the tables into Kafka's page.
 
     Raises:
         ValueError: The page has lost its markers.
     """
     page = root / "docs/transports/kafka.md"
-    text = replace_between(page.read_text("utf-8"), "\n".join(summary(costs)), "kafka", PROGRAM)
+    text = replace_between(page.read_text("utf-8"), "\n".join(summary(costs)), "kafka")
     page.write_text(text, "utf-8")
-    return page
+    return [page]
 
 
 def _ways(costs: KafkaCosts) -> list[Row]:

@@ -6,8 +6,13 @@ python -m benchmarks.harness.transports.child SUBJECT URL
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import os
+import socket
+import stat
+import struct
 import sys
 import time
 import tracemalloc
@@ -24,6 +29,12 @@ PAYLOAD = '{"event":"message","path":"/chat/general","params":{"room":"general"}
 """As a room's members are sent it; the data is a time and what makes it 200 bytes."""
 
 SIZE = 200
+
+TCP_INFO = struct.Struct("=QQII")
+"""At 120 bytes in ``struct tcp_info``: bytes acknowledged and received, segments out and in."""
+
+HEADERS = 90
+"""Bytes of a segment beside its data: Ethernet 38, IP 20, TCP 32."""
 
 EACH = 0.001
 """Seconds between the messages of a flood."""
@@ -48,6 +59,8 @@ class Child:
             "listen": self.listen,
             "expect": self.expect,
             "heard": self.heard,
+            "counted": self.counted,
+            "wire": self.wire,
             "talk": self.talk,
             "pace": self.pace,
             "flood": self.flood,
@@ -77,6 +90,14 @@ class Child:
         """Wait for as many as are expected; the nanoseconds of each, if they were noted."""
         await self._all_heard.wait()
         return [float(each) for each in self._took or []]
+
+    async def counted(self) -> int:
+        """How many it has heard since it was to count anew."""
+        return self._heard
+
+    async def wire(self, port: int) -> list[int]:
+        """Bytes that its connections to this port have sent and received, with all headers."""
+        return _over_the_wire(port)
 
     async def talk(self, count: int, burst: int) -> None:
         """Say so much, so many at a time."""
@@ -122,6 +143,22 @@ class Child:
         here, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return here
+
+
+def _over_the_wire(port: int) -> list[int]:
+    sent = received = 0
+    for number in map(int, os.listdir("/proc/self/fd")):
+        # The one that lists them is closed by now.
+        with contextlib.suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(number)) as connection:
+                if connection.family == socket.AF_INET and connection.getpeername()[1] == port:
+                    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
+                    acked, heard, segments_out, segments_in = TCP_INFO.unpack_from(info, 120)
+                    sent += acked + HEADERS * segments_out
+                    received += heard + HEADERS * segments_in
+    return [sent, received]
 
 
 def _payload() -> str:

@@ -2,65 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.metadata
 import importlib.util
-import sys
-import time
 from datetime import datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from benchmarks.harness.costing import Costing, Tell
 from benchmarks.harness.fleet.brokers import BROKERS
-from benchmarks.harness.machine import CannotMeasure, describe, end_like_an_interrupt, versions
-from benchmarks.harness.results import MADE
-from benchmarks.harness.server import Failed
+from benchmarks.harness.machine import CannotMeasure, describe, versions
 from benchmarks.harness.transports.measure import measure
 from benchmarks.harness.transports.report import publish, summary
 from benchmarks.harness.transports.results import Cost, Costs
 from benchmarks.harness.transports.subjects import LIBRARIES, MODULES, OURS, SUBJECTS
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["main", "versions_of", "why_not"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure or report; returns the exit status: 2 if nothing could be done."""
-    options = _parser().parse_args(arguments)
-    end_like_an_interrupt()
-    try:
-        costs = _measure(options) if options.report is None else Costs.read(options.report)
-        print("\n".join(["", *summary(costs)]))
-        if options.write:
-            print(f"wrote {', '.join(path.name for path in publish(costs))}")
-    except (CannotMeasure, Failed, msgspec.MsgspecError, ValueError, OSError) as error:
-        print(f"wsrooms: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return Costing(
+        name="costs",
+        about="Measures each transport by itself, and its broker's library alone, with a broker of "
+        "its own: CPU and time of messages, and what subscriptions take.",
+        file=Costs,
+        add_options=_add_options,
+        prepare=_prepare,
+        measure=_measure,
+        summary=summary,
+        publish=publish,
+    ).main(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks/transport_cost.py",
-        description="Measures each transport by itself, and its broker's library alone, with a "
-        "broker of its own: CPU and time of messages, and what subscriptions take.",
-    )
+def _add_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     option("--only", metavar="A,B", default=",".join(SUBJECTS), help=f"of {', '.join(SUBJECTS)}")
     option("--reps", type=int, default=3, help="repetitions (3)")
     option("--rooms", type=int, default=10_000, help="subscriptions (10000)")
     option("--messages", type=int, default=20_000, help="messages of a measurement (20000)")
     option("--idle", type=float, default=3, help="seconds of doing nothing (3)")
-    option("--out", type=Path, default=MADE / "transports.json", help="the result file")
-    option("--report", metavar="FILE", type=Path, help="measure nothing, show this result file")
-    option("--write", action="store_true", help="renew the tables in docs/")
-    return parser
 
 
-def _measure(options: argparse.Namespace) -> Costs:
+def _prepare(options: argparse.Namespace) -> Costs:
     names = options.only.split(",")
     for name in names:
         if name not in SUBJECTS:
@@ -71,30 +57,28 @@ def _measure(options: argparse.Namespace) -> Costs:
     able = [name for name in names if name not in skipped]
     if not able:
         raise CannotMeasure("none of these can be measured here")
-    costs = Costs(
+    return Costs(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
         versions=versions_of(able),
         skipped=skipped,
         costs=[],
     )
-    began = time.monotonic()
-    try:
-        for repetition in range(options.reps):
-            for name in able:
-                cost = measure(
-                    name,
-                    repetition,
-                    rooms=options.rooms,
-                    messages=options.messages,
-                    idle=options.idle,
-                )
-                costs.costs.append(cost)
-                print(f"{time.monotonic() - began:6.1f} s  {_line(cost)}", flush=True)
-    finally:
-        costs.save(options.out)
-        print(f"wsrooms: every figure is in {options.out}")
-    return costs
+
+
+def _measure(options: argparse.Namespace, costs: Costs, tell: Tell) -> None:
+    able = [name for name in options.only.split(",") if name not in costs.skipped]
+    for repetition in range(options.reps):
+        for name in able:
+            cost = measure(
+                name,
+                repetition,
+                rooms=options.rooms,
+                messages=options.messages,
+                idle=options.idle,
+            )
+            costs.costs.append(cost)
+            tell(_line(cost))
 
 
 def why_not(name: str) -> str | None:

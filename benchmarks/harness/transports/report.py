@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.publish import ROOT, replace_between
+from benchmarks.harness.markers import replace_between
+from benchmarks.harness.results import ROOT
 from benchmarks.harness.tables import table
 from benchmarks.harness.transports.child import SIZE
 from benchmarks.harness.transports.subjects import LIBRARIES, OURS
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["publish", "summary"]
 
-PROGRAM = "transport_cost.py"
-
 PARTS = ("publishing one", "hearing one", "the broker, for one")
 """Whose CPU is counted, in the order in which it is kept."""
 
@@ -30,19 +29,19 @@ def summary(costs: Costs) -> list[str]:
 
 
 def publish(costs: Costs, root: Path = ROOT) -> list[Path]:
-    """Write the table into docs/performance.md, and of each broker its part into its page.
+    """Write the table into docs/transports/figures.md, and of each broker its part into its page.
 
     Raises:
         ValueError: A page has lost its markers.
     """
-    pages = [(root / "docs/performance.md", summary(costs))]
+    pages = [(root / "docs/transports/figures.md", summary(costs))]
     for kind, name in OURS.items():
         if costs.of(name):
             rows = [*_conditions(costs), "", *_table(costs, [name, LIBRARIES[kind]])]
             pages.append((root / f"docs/transports/{kind}.md", rows))
     for page, lines in pages:
         text = page.read_text("utf-8")
-        page.write_text(replace_between(text, "\n".join(lines), "costs", PROGRAM), "utf-8")
+        page.write_text(replace_between(text, "\n".join(lines), "costs"), "utf-8")
     return [page for page, _ in pages]
 
 

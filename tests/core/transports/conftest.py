@@ -11,7 +11,7 @@ import pytest
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
-from wsrooms.transports.link import BusLink
+from wsrooms.transports.buslink import BusLink
 
 if TYPE_CHECKING:
     from wsrooms.transports import Gap, TransportState, WsBroadcastTransport
@@ -66,7 +66,7 @@ class Sync:
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.handlers: dict[str, Callable[[str], None]] = {}
-        self.fails: dict[str, Exception] = {}
+        self.fails: dict[str, BaseException] = {}
         self.returns: Any = None
 
     def _did(self, *call: str) -> Any:
@@ -116,6 +116,8 @@ class Slow(Stateful):
     def __init__(self) -> None:
         super().__init__()
         self.there = False
+        self.refusal: BaseException | None = ConnectionRefusedError("nobody there")
+        """None: it waits instead."""
         self.tried_thrice = asyncio.Event()
         self._tried = 0
 
@@ -124,7 +126,10 @@ class Slow(Stateful):
         if self._tried == 3:
             self.tried_thrice.set()
         if not self.there:
-            raise ConnectionRefusedError("nobody there")
+            if self.refusal is None:
+                await asyncio.Event().wait()
+            else:
+                raise self.refusal
 
 
 class Deferred:

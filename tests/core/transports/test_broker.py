@@ -255,6 +255,28 @@ async def test_a_link_that_makes_a_mistake_is_connected_again() -> None:
     await transport.close()
 
 
+@pytest.mark.parametrize("when", ["connecting", "closing"])
+def test_a_link_that_its_own_library_cancels_is_connected_again(
+    when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_virtual_time
+    async def cancelled() -> None:
+        transport = await started()
+
+        async def cancel() -> None:
+            setattr(transport.hearing, when, None)
+            raise asyncio.CancelledError
+
+        setattr(transport.hearing, when, cancel)
+        transport.hearing.lose()
+        await transport.until("down")
+        await transport.until("up")
+        await transport.close()
+
+    cancelled()
+    assert "failed" in caplog.text
+
+
 def test_a_link_that_fails_to_close_is_connected_again(caplog: pytest.LogCaptureFixture) -> None:
     @on_virtual_time
     async def failing() -> None:

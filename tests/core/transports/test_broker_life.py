@@ -18,11 +18,13 @@ from tests.core.transports.lines import (
 )
 from wsrooms.errors import (
     AuthenticationFailed,
+    InvalidChannel,
     PermissionDenied,
     TransportClosed,
     TransportError,
     TransportUnavailable,
 )
+from wsrooms.transports import checked
 
 if TYPE_CHECKING:
     from wsrooms.transports import TransportState
@@ -185,6 +187,22 @@ async def test_cancelling_the_start_leaves_nothing() -> None:
     assert isinstance(await error_of(receipt), TransportClosed)
     assert isinstance(await error_of(wish), TransportClosed)
     assert transport.stats()["outbox"] == 0
+
+
+@on_virtual_time
+async def test_a_probe_that_the_broker_could_not_carry_fails_the_start_and_leaves_nothing() -> None:
+    transport = LineTransport()
+
+    def check(channel: str) -> None:
+        raise InvalidChannel(channel, "it is too long")
+
+    transport.exchange.check = check
+    for _ in range(2):
+        with pytest.raises(InvalidChannel, match="too long"):
+            await transport.start()
+    transport.exchange.check = checked
+    await transport.start()
+    await transport.close()
 
 
 @on_virtual_time

@@ -444,6 +444,6 @@ async def test_time_comes_from_the_loop_where_there_is_one(bus: EchoBus) -> None
     heard = subscribed(two)
     now = asyncio.get_running_loop().time()
     bus.deliver("ws:room:r", wrap("i", 1, 1, "x"))
-    seen = two._watch._channels["ws:room:r"]["i"]
+    seen = two._inbox._watch._channels["ws:room:r"]["i"]
     assert now <= seen.at <= asyncio.get_running_loop().time()
     assert heard == ["x"]

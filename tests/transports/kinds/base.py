@@ -84,6 +84,7 @@ class Kind(ABC):
         keywords: The same as a TypedDict.
         place: A URL at which nobody listens, without options.
         tls_place: Likewise, with TLS.
+        ports: Those of a URL that names none, without and with TLS.
         defaults: Each option with its default.
         needs: What an option makes no sense without: keywords.
         may_be_zero: The options for which 0 makes sense.
@@ -98,6 +99,7 @@ class Kind(ABC):
     keywords: type
     place: str
     tls_place: str
+    ports: ClassVar[tuple[int, int]]
     defaults: ClassVar[Mapping[str, object]]
     needs: ClassVar[Mapping[str, Mapping[str, object]]] = {}
     may_be_zero: ClassVar[frozenset[str]] = frozenset()

@@ -91,6 +91,7 @@ class KafkaKind(Kind):
     keywords = KafkaKeywords
     place = "kafka://h:7"
     tls_place = "kafka+ssl://h:7"
+    ports = (9092, 9093)
     defaults: ClassVar = {
         **DEFAULTS,
         "start_timeout": 10.0,

@@ -30,6 +30,7 @@ class NatsKind(RefusingKind):
     keywords = NatsKeywords
     place = "nats://h:7"
     tls_place = "tls://h:7"
+    ports = (4222, 4222)
     defaults: ClassVar = {
         **DEFAULTS,
         "max_control_line": 4096,

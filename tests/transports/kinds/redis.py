@@ -33,6 +33,7 @@ class RedisKind(RefusingKind):
     keywords = RedisKeywords
     place = "redis://h:7"
     tls_place = "rediss://h:7"
+    ports = (6379, 6379)
     defaults: ClassVar = {
         **DEFAULTS,
         "sentinel_username": None,

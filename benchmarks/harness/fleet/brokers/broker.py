@@ -8,6 +8,7 @@ import shutil
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import parse_qsl, urlencode
 
 from benchmarks.harness.results import MADE
 from benchmarks.harness.server import START_WITHIN, Process, free_port
@@ -22,13 +23,15 @@ class Broker(Process):
     """A server that is set up as it is by itself, and runs beside the load.
 
     Attributes:
-        kind: What the URLs of its transports begin with, and the end of our package's name.
+        kind: Its name here.
+        scheme: What the URLs of its transports begin with, and the end of our package's name.
         title: Its name for readers.
         knows_rooms: Whether it is told which rooms an instance hosts.
         starts_within: Seconds until it must accept.
     """
 
     kind: ClassVar[str]
+    scheme: ClassVar[str]
     title: ClassVar[str]
     knows_rooms: ClassVar[bool] = True
     starts_within: ClassVar[float] = START_WITHIN
@@ -53,7 +56,12 @@ class Broker(Process):
     @property
     def url(self) -> str:
         """What a transport is given."""
-        return f"{self.kind}://{self.address}"
+        return f"{self.scheme}://{self.address}"
+
+    def in_namespace(self, namespace: str, **options: float) -> str:
+        """Likewise, for those that share this broker with others; and with such options."""
+        url, _, query = self.url.partition("?")
+        return f"{url}?{urlencode({**dict(parse_qsl(query)), 'namespace': namespace, **options})}"
 
     def fall(self) -> None:
         """End it at once, so that there may be another one in its place."""

@@ -51,6 +51,7 @@ class KafkaServer(Broker):
     """
 
     kind: ClassVar[str] = "kafka"
+    scheme: ClassVar[str] = "kafka"
     title: ClassVar[str] = "Kafka"
     knows_rooms: ClassVar[bool] = False
     starts_within: ClassVar[float] = 60.0

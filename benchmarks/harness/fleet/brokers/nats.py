@@ -23,6 +23,7 @@ class NatsServer(Broker):
     """A single one, with its monitoring, without JetStream."""
 
     kind: ClassVar[str] = "nats"
+    scheme: ClassVar[str] = "nats"
     title: ClassVar[str] = "NATS"
 
     def command(self, port: int) -> list[str]:

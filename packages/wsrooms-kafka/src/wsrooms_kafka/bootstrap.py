@@ -78,6 +78,9 @@ async def asked(target: Target, given: dict[str, Any], until: float) -> Metadata
             error = TransportUnavailable(told + _tls_hint(target))
         except TransportUnavailable as failure:
             error = failure
+        except AuthenticationFailed:
+            target.turn()
+            raise
         target.turn()
     assert error is not None
     raise error

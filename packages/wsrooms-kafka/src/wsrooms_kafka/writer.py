@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Message = Outgoing[bytes]
     Outcomes = dict[Message, TransportError | None]
+    Queues = dict[int, deque[Message]]
+    _Sent = dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]]
 
 __all__ = ["BATCH_BYTES", "Writer"]
 
@@ -113,52 +115,70 @@ class Writer:
 
     async def _send(self, chunk: list[Message]) -> None:
         """Send ``chunk``, whatever number of batches it takes."""
-        queues: dict[int, deque[Message]] = {}
+        queues: Queues = {}
         for message in chunk:
             number = zlib.crc32(message.channel.encode()) % self._partitions
             queues.setdefault(number, deque()).append(message)
         alone: set[int] = set()
         while queues:
-            sent: dict[int, tuple[list[Message], asyncio.Future[RecordMetadata]]] = {}
-            failure: Exception | None = None
-            try:
-                self.busy_since = asyncio.get_running_loop().time()
-                for number, queue in queues.items():
-                    some = [queue[0]] if number in alone else queue
-                    try:
-                        sent[number] = await self._batch(number, some)
-                    except (KafkaError, AssertionError) as error:
-                        failure = error  # AssertionError: the topic has lost that partition
-                        break
-                if sent:
-                    await asyncio.wait([future for _, future in sent.values()])
-                self.busy_since = None
-                outcomes: Outcomes = {}
-                for number, (batch, future) in sent.items():
-                    why = future.exception()
-                    if why is None:
-                        outcomes.update(dict.fromkeys(batch))
-                    elif isinstance(why, TOO_LARGE) and len(batch) > 1:
-                        alone.add(number)  # the batch was too large, which no message need be
-                        continue
-                    elif isinstance(why, REFUSALS):
-                        outcomes.update({each: self._refusal(each, why) for each in batch})
-                    else:
-                        failure = why if isinstance(why, Exception) else failure
-                        continue
-                    queue = queues[number]
-                    for _ in batch:
-                        queue.popleft()
-                    if not queue:
-                        del queues[number]
-                self._transport.exchange.settled(outcomes)
-            finally:
-                for _, future in sent.values():
-                    future.add_done_callback(_seen)
+            failure = await self._round(queues, alone)
             if failure is not None:
                 raise TransportUnavailable(
                     f"{self._transport.where} has not taken messages: {failure!r}"
                 ) from None
+
+    async def _round(self, queues: Queues, alone: set[int]) -> Exception | None:
+        """Send each partition its next batch, and take from ``queues`` what has its answer.
+
+        Args:
+            queues: What is to be sent, by partition.
+            alone: The partitions whose batches have one message: larger ones were too large.
+
+        Returns:
+            Why something has no answer, and the connection is of no use any more.
+        """
+        sent: _Sent = {}
+        failure: Exception | None = None
+        try:
+            self.busy_since = asyncio.get_running_loop().time()
+            for number, queue in queues.items():
+                some = [queue[0]] if number in alone else queue
+                try:
+                    sent[number] = await self._batch(number, some)
+                except (KafkaError, AssertionError) as error:
+                    failure = error  # AssertionError: the topic has lost that partition
+                    break
+            if sent:
+                await asyncio.wait([future for _, future in sent.values()])
+            self.busy_since = None
+            return self._settle(sent, queues, alone) or failure
+        finally:
+            for _, future in sent.values():
+                future.add_done_callback(_seen)
+
+    def _settle(self, sent: _Sent, queues: Queues, alone: set[int]) -> Exception | None:
+        """Tell senders what became of the batches of one round; the failure of one, if any."""
+        failure: Exception | None = None
+        outcomes: Outcomes = {}
+        for number, (batch, future) in sent.items():
+            why = future.exception()
+            if why is None:
+                outcomes.update(dict.fromkeys(batch))
+            elif isinstance(why, TOO_LARGE) and len(batch) > 1:
+                alone.add(number)  # the batch was too large, which no message need be
+                continue
+            elif isinstance(why, REFUSALS):
+                outcomes.update({each: self._refusal(each, why) for each in batch})
+            else:
+                failure = why if isinstance(why, Exception) else failure
+                continue
+            queue = queues[number]
+            for _ in batch:
+                queue.popleft()
+            if not queue:
+                del queues[number]
+        self._transport.exchange.settled(outcomes)
+        return failure
 
     async def _batch(
         self, number: int, messages: Iterable[Message]

@@ -54,9 +54,9 @@ async def lifespan(app: WsApp) -> AsyncGenerator[None, None]:
 
 
 async def ticker(app: WsApp) -> None:
-    """Tell everybody, every few seconds, how it stands."""
+    """Tell everybody here, every few seconds, how it stands."""
     while True:
-        app.broadcast("tick", "/chat", status(app.server))
+        app.broadcast("tick", "/chat", status(app.server), local=True)
         await asyncio.sleep(TICK)
 
 

@@ -1,7 +1,7 @@
 "use strict";
 // The page's link: one WebSocket that comes back by itself, and calls that are
 // answered. Of the page it uses me, rooms, enter, pushed, stopTyping, tick, line,
-// showLink, render, wire and askName.
+// showLink, render, wire, askName and beside.
 
 const QUIET = 12000; // the server ticks every 3 s: silent for longer, the link is dead
 const ANSWER = 10000;
@@ -43,6 +43,7 @@ async function greet() {
     link.tries = 0;
     tick(status);
     showLink();
+    beside.greeted();
     for (const room of rooms.values()) enter(room);
   } catch (error) {
     if (error.code === 422) askName(error.message);
@@ -69,6 +70,7 @@ function lost() {
   const longest = Math.min(15000, 500 * 2 ** link.tries++);
   const wait = longest * (0.5 + Math.random() / 2);
   link.timer = setTimeout(connect, wait);
+  beside.lost();
   showLink();
   render();
 }

@@ -26,6 +26,9 @@ function store(kind, key, value) {
   } catch {}
 }
 
+// What a page does besides that speaks to one of several instances; here it is alone.
+const beside = { alone: true, greeted() {}, entered(room) {}, pushed(room, event, who) {}, lost() {} };
+
 // --- the rooms --------------------------------------------------------------
 
 const me = { id: null, name: null };
@@ -63,7 +66,8 @@ async function enter(room) {
     room.in = true;
     takePeople(room, people);
     line(room, "", room.been ? "You are back. What was said meanwhile is not kept." : "You joined.");
-    if (!room.been && people.length === 1) line(room, "", "Nobody else is here: open this page in a second tab.");
+    if (!room.been && beside.alone && people.length === 1) line(room, "", "Nobody else is here: open this page in a second tab.");
+    beside.entered(room);
     room.been = true;
   } catch (error) {
     if (!error.code) return; // the link is down; it joins again when it is back
@@ -74,7 +78,8 @@ async function enter(room) {
 }
 
 function takePeople(room, people) {
-  room.people = new Map(people.map((one) => [one.id, one]));
+  const elsewhere = beside.alone ? [] : room.people; // whom this instance does not know
+  room.people = new Map([...elsewhere, ...people.map((one) => [one.id, { ...room.people.get(one.id), ...one }])]);
   if (room === active) showPeople();
 }
 
@@ -144,12 +149,18 @@ const pushes = {
   },
 };
 
+// Pushed to everybody, with the path "/chat".
+const toAll = {
+  announcement: announced,
+  tick: tick,
+};
+
 function pushed({ event, path, data }) {
-  if (event === "tick") return tick(data);
-  if (event === "announcement") return announced(data);
+  if (path === "/chat") return toAll[event]?.(data);
   const room = rooms.get(path);
   if (!room?.in) return;
   pushes[event]?.(room, data);
+  beside.pushed(room, event, data);
   render();
 }
 
@@ -316,7 +327,8 @@ function showPeople() {
     $("people-list"),
     here.map((who) => {
       const name = el("b", { dir: "auto", textContent: who.name, title: who.name });
-      return el("li", {}, face(who), name, ...(who.id === me.id ? [el("small", { textContent: "you" })] : []));
+      const notes = [who.instance, who.id === me.id && "you"].filter(Boolean);
+      return el("li", {}, face(who), name, ...notes.map((note) => el("small", { textContent: note })));
     }),
   );
 }
@@ -344,11 +356,15 @@ function showLink() {
 }
 
 function tick({ time, online, rooms }) {
-  counts = Object.fromEntries(Object.entries(rooms).filter(([path]) => nameOf(path) !== null));
-  $("tick").textContent = `${seconds.format(new Date(time * 1000))} · ${online} online`;
+  if (beside.alone) takeCounts(rooms);
+  $("tick").textContent = `${seconds.format(new Date(time * 1000))}` + (beside.alone ? ` · ${online} online` : "");
   $("pulse").className = "pulse";
   requestAnimationFrame(() => $("pulse").classList.add("on"));
   render();
+}
+
+function takeCounts(rooms) {
+  counts = Object.fromEntries(Object.entries(rooms).filter(([path]) => nameOf(path) !== null));
 }
 
 const frames = [];

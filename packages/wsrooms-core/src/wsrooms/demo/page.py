@@ -14,7 +14,12 @@ from importlib.resources import files
 
 from wsrooms import WsHttpResponse, WsRequest
 
-__all__ = ["serve_page"]
+__all__ = ["PARTS", "serve_page", "whole_page"]
+
+PARTS = {
+    name: files("wsrooms.demo").joinpath(name).read_text("utf-8")
+    for name in ("page.html", "page.css", "link.js", "page.js", "input.js")
+}
 
 
 def serve_page(request: WsRequest) -> WsHttpResponse:
@@ -28,12 +33,12 @@ def serve_page(request: WsRequest) -> WsHttpResponse:
 
 @cache
 def _page() -> WsHttpResponse:
-    assets = files("wsrooms.demo")
-    html, style, *scripts = (
-        assets.joinpath(name).read_text("utf-8")
-        for name in ("page.html", "page.css", "link.js", "page.js", "input.js")
-    )
-    script = "\n".join(scripts)
+    html, style, *scripts = PARTS.values()
+    return whole_page(html, style, "\n".join(scripts))
+
+
+def whole_page(html: str, style: str, script: str) -> WsHttpResponse:
+    """The page with its style and script in their places, and a policy that allows these."""
     headers = {
         "Content-Security-Policy": "; ".join(
             [

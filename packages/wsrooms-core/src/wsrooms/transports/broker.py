@@ -23,7 +23,8 @@ from wsrooms.errors import (
 )
 from wsrooms.receipt import FINISHED, Receipt
 from wsrooms.transports.backoff import backoff
-from wsrooms.transports.calls import drawn_instance_id
+from wsrooms.transports.brokerlink import close_in_time, connect_in_time
+from wsrooms.transports.calls import cancelled_by_us, drawn_instance_id
 from wsrooms.transports.exchange import Exchange
 from wsrooms.transports.logs import LEVELS
 from wsrooms.transports.probe import Probing
@@ -133,9 +134,9 @@ class BrokerTransport(ABC):
         self._set_state("starting", tell=False)
         self._gap_owed, self._publish_from = False, 0.0
         self.exchange.begin(drawn_instance_id())
-        self._want_probe()
         limit = asyncio.timeout(self.options.start_timeout)
         try:
+            self._want_probe()
             self._links = self._make_links()
             self._run(self._keep(self._links[0]), f"wsrooms link 0 of {self!r}")
             self._run(self._watch(loop.time()), f"wsrooms watch of {self!r}")
@@ -302,13 +303,13 @@ class BrokerTransport(ABC):
     # Supervision
 
     async def _keep(self, link: BrokerLink) -> None:
-        """Connect ``link`` whenever it is not."""
+        """Connect ``link`` whenever it is not; its own mistakes do not end that."""
         loop = asyncio.get_running_loop()
         delays = backoff()
         while link in self._links:
             began: float | None = None
             try:
-                await self._connect(link)
+                await connect_in_time(link, self.options.connect_timeout, self.where)
                 if link not in self._links:
                     return  # it has swallowed the cancellation
                 began = loop.time()
@@ -316,38 +317,19 @@ class BrokerTransport(ABC):
                 error = await link.lost()
             except TransportError as failure:
                 error = failure
-            except Exception as failure:
+            except (Exception, asyncio.CancelledError) as failure:
+                if cancelled_by_us(failure):
+                    raise
                 self.logger.exception("a link of %r failed unexpectedly", self)
                 error = TransportUnavailable(f"{type(failure).__name__}: {failure}")
             finally:
-                await self._closed(link)
+                await close_in_time(link, self.options.close_timeout / 4, self, self.logger)
             if link not in self._links:
                 return
             if began is not None and loop.time() - began > STEADY:
                 delays = backoff()
             self._on_lost(link, error, connected=began is not None)
             await asyncio.sleep(next(delays))
-
-    async def _connect(self, link: BrokerLink) -> None:
-        limit = asyncio.timeout(self.options.connect_timeout)
-        try:
-            async with limit:
-                await link.connect()
-        except TimeoutError:
-            raise TransportUnavailable(
-                f"{self.where} did not answer within {self.options.connect_timeout:g} s"
-            ) from None
-
-    async def _closed(self, link: BrokerLink) -> None:
-        """Close ``link``, whose own mistakes must not end the supervision."""
-        limit = self.options.close_timeout / 4
-        try:
-            async with asyncio.timeout(limit):
-                await link.close()
-        except TimeoutError:
-            self.logger.error("a link of %r did not close within %g s", self, limit)
-        except Exception:
-            self.logger.exception("a link of %r failed to close", self)
 
     def _on_connected(self, link: BrokerLink) -> None:
         self._connected[link] = None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.transports.calls import cancelled_by_us
+
 if TYPE_CHECKING:
-    from wsrooms.errors import TransportError
+    import logging
 
 __all__ = ["BrokerLink"]
 
@@ -54,3 +58,31 @@ class BrokerLink(ABC):
     @abstractmethod
     def abort(self, error: TransportError) -> None:
         """Give the connection up at once, because of ``error``; :meth:`lost` ends with it."""
+
+
+async def connect_in_time(link: BrokerLink, seconds: float, where: str) -> None:
+    """Connect ``link``.
+
+    Raises:
+        TransportError: It did not connect, or not in time; ``where`` names the broker then.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await link.connect()
+    except TimeoutError:
+        raise TransportUnavailable(f"{where} did not answer within {seconds:g} s") from None
+
+
+async def close_in_time(
+    link: BrokerLink, seconds: float, transport: object, logger: logging.Logger
+) -> None:
+    """Close ``link`` of ``transport``; that it fails, or takes too long, is logged only."""
+    try:
+        async with asyncio.timeout(seconds):
+            await link.close()
+    except TimeoutError:
+        logger.error("a link of %r did not close within %g s", transport, seconds)
+    except (Exception, asyncio.CancelledError) as failure:
+        if cancelled_by_us(failure):
+            raise
+        logger.exception("a link of %r failed to close", transport)

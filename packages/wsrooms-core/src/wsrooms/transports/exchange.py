@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import InvalidChannel, OutboxFull, PayloadTooLarge, TransportError
 from wsrooms.receipt import Receipt
-from wsrooms.transports.envelope import Envelope, Sequencer, SequenceWatch, assemble, parse
+from wsrooms.transports.envelope import Sequencer, assemble, parse
+from wsrooms.transports.inbox import Inbox
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.outbox import Outbox, Outgoing
-from wsrooms.transports.protocols import Gap, room_of
 from wsrooms.transports.wishes import Wishes
 
 if TYPE_CHECKING:
     import logging
 
     from wsrooms.transports.options import BrokerOptions
+    from wsrooms.transports.protocols import Gap
 
 __all__ = ["PROBE_PREFIX", "Exchange", "checked"]
 
@@ -41,7 +42,6 @@ class Exchange:
         max_payload: Bytes that a payload to be published may have: what the transport was
             made for, or less, where the broker takes less.
         check: Raises ``InvalidChannel`` for what the broker cannot carry.
-        on_gap: Told of each gap.
         probes: Own messages on the probe's channel that came back.
     """
 
@@ -57,27 +57,20 @@ class Exchange:
             max_age=options.outbox_age,
             policy=options.outbox_policy,
         )
-        self.on_gap: Callable[[Gap], None] | None = None
+        self._inbox = Inbox(logger)
         self.probes: int = 0
-        self._logger = logger
         self._log = SeldomLog(logger)
         self._sequencer = Sequencer()
-        self._watch = SequenceWatch()
         self._own = self._own_id = b""
         self._max_received = max_payload
-        self._received = 0
         self._own_skipped = 0
-        self._duplicates = 0
-        self._gaps = 0
-        self._missing = 0
         self._foreign = 0
-        self._handler_errors = 0
 
     def begin(self, instance: str) -> None:
         """From now on this is ``instance``; others see a new publisher, and so does it."""
         self.instance = instance
         self.probe_channel = PROBE_PREFIX + instance
-        self._watch = SequenceWatch()  # what passed before this one was there is no gap
+        self._inbox.begin()
         self._own_id = instance.encode("ascii")
         self._own = b"1 " + self._own_id + b" "
 
@@ -121,8 +114,7 @@ class Exchange:
     def unsubscribe(self, channel: str, now: float) -> None:
         """Wish ``channel`` away: no handler is called any more."""
         self.wishes.unwant(channel, now)
-        self._watch.unsubscribed(channel, now)
-        self._watch.forget_old(now)
+        self._inbox.unsubscribed(channel, now)
 
     def received(self, channel: str, data: bytes, now: float) -> None:
         """Hand what the broker brought to its handler, unless it is not to be heard."""
@@ -142,7 +134,7 @@ class Exchange:
         if envelope is None:
             self.count_foreign(channel, len(data))
             return
-        self._deliver(channel, handler, envelope, now)
+        self._inbox.deliver(channel, handler, envelope, now)
 
     def arrived(self, channel: str, head: Sequence[bytes] | None, data: bytes, now: float) -> None:
         """As :meth:`received`, of a broker that keeps the parts of the envelope apart.
@@ -166,36 +158,20 @@ class Exchange:
         if envelope is None:
             self.count_foreign(channel, len(data))
             return
-        self._deliver(channel, handler, envelope, now)
+        self._inbox.deliver(channel, handler, envelope, now)
 
-    def _deliver(
-        self, channel: str, handler: Callable[[str], None], envelope: Envelope, now: float
-    ) -> None:
-        instance, epoch, seq, payload = envelope
-        verdict = self._watch.judge(channel, instance, epoch, seq, now)
-        if not verdict.deliver:
-            self._duplicates += 1
-            return
-        if verdict.missing:
-            self._missing += verdict.missing
-            self.gap(Gap(room_of(channel), instance, verdict.missing))
-        self._received += 1
-        try:
-            handler(payload)
-        except Exception:
-            self._handler_errors += 1
-            self._logger.exception("a handler of %s failed", channel)
+    @property
+    def on_gap(self) -> Callable[[Gap], None] | None:
+        """Told of each gap."""
+        return self._inbox.on_gap
+
+    @on_gap.setter
+    def on_gap(self, callback: Callable[[Gap], None] | None) -> None:
+        self._inbox.on_gap = callback
 
     def gap(self, gap: Gap) -> None:
         """Tell that messages were lost."""
-        self._gaps += 1
-        if self.on_gap is None:
-            return
-        try:
-            self.on_gap(gap)
-        except Exception:
-            self._handler_errors += 1
-            self._logger.exception("a gap callback failed")
+        self._inbox.gap(gap)
 
     def count_foreign(self, channel: str, size: int) -> None:
         """What came on ``channel``, of ``size`` bytes, is no message of wsrooms: it is dropped."""
@@ -241,13 +217,13 @@ class Exchange:
             "published": self.outbox.confirmed,
             "publish_failed": self.outbox.failed,
             "resent": self.outbox.resent,
-            "received": self._received,
+            "received": self._inbox.received,
             "own_skipped": self._own_skipped,
-            "duplicates": self._duplicates,
-            "gaps": self._gaps,
-            "missing": self._missing,
+            "duplicates": self._inbox.duplicates,
+            "gaps": self._inbox.gaps,
+            "missing": self._inbox.missing,
             "foreign": self._foreign,
-            "handler_errors": self._handler_errors,
+            "handler_errors": self._inbox.handler_errors,
             "subscriptions": len(self.wishes),
             "outbox": len(self.outbox),
             "outbox_bytes": self.outbox.size,

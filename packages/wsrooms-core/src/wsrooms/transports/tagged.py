@@ -14,10 +14,10 @@ from wsrooms.transports.calls import drawn_instance_id
 from wsrooms.transports.envelope import (
     ENVELOPE_BYTES,
     Sequencer,
-    SequenceWatch,
     parse,
     wrap,
 )
+from wsrooms.transports.inbox import Inbox
 from wsrooms.transports.logs import SeldomLog
 from wsrooms.transports.protocols import (
     Gap,
@@ -28,10 +28,11 @@ from wsrooms.transports.protocols import (
     SupportsStats,
     TransportState,
     WsBroadcastTransport,
-    room_of,
 )
 
 __all__ = ["TaggedTransport", "tagged"]
+
+LOGGER = logging.getLogger("wsrooms")
 
 
 def tagged(transport: WsBroadcastTransport) -> TaggedTransport:
@@ -53,16 +54,14 @@ class TaggedTransport:
         self._inner = transport
         self._instance = drawn_instance_id()
         self._sequencer = Sequencer()
-        self._watch = SequenceWatch()
+        # What these raise must not end the wrapped transport's reader.
+        self._inbox = Inbox(LOGGER)
         # Who hears what: looked up for each payload, so that a payload still on its way
         # reaches the handler of now, and none after an unsubscribe.
         self._handlers: dict[str, Callable[[str], None]] = {}
-        self._on_gap: Callable[[Gap], None] | None = None
-        self._log = SeldomLog(logging.getLogger("wsrooms"))
+        self._log = SeldomLog(LOGGER)
         self._own_skipped = 0
-        self._duplicates = 0
         self._foreign: int = 0
-        self._handler_errors = 0
 
     @property
     def wrapped(self) -> WsBroadcastTransport:
@@ -72,7 +71,7 @@ class TaggedTransport:
     async def start(self) -> None:
         """Draw a new instance id and start the wrapped transport, if it has a lifecycle."""
         self._instance = drawn_instance_id()
-        self._watch = SequenceWatch()  # what passed before this instance was there is no gap
+        self._inbox.begin()
         if isinstance(self._inner, SupportsLifecycle):
             await self._inner.start()
 
@@ -89,7 +88,7 @@ class TaggedTransport:
                 if inspect.isawaitable(call):
                     await call
             except Exception:
-                logging.getLogger("wsrooms").exception("unsubscribing %s failed", channel)
+                LOGGER.exception("unsubscribing %s failed", channel)
 
     def publish(self, channel: str, payload: str) -> Awaitable[None] | None:
         """Publish ``payload`` in its envelope.
@@ -120,34 +119,17 @@ class TaggedTransport:
             if envelope is None:
                 self._count_foreign(channel)
                 return
-            instance, epoch, seq, payload = envelope
-            if instance == self._instance:
+            if envelope.instance == self._instance:
                 self._own_skipped += 1
                 return
-            verdict = self._watch.judge(channel, instance, epoch, seq, _now())
-            if not verdict.deliver:
-                self._duplicates += 1
-                return
-            # What these raise must not end the wrapped transport's reader.
-            try:
-                if verdict.missing and self._on_gap is not None:
-                    self._on_gap(Gap(room_of(channel), instance, verdict.missing))
-            except Exception:
-                self._handler_errors += 1
-                logging.getLogger("wsrooms").exception("a gap callback failed")
-            try:
-                handler(payload)
-            except Exception:
-                self._handler_errors += 1
-                logging.getLogger("wsrooms").exception("a handler of %s failed", channel)
+            self._inbox.deliver(channel, handler, envelope, _now())
 
         return self._inner.subscribe(channel, receive)
 
     def unsubscribe(self, channel: str) -> Awaitable[None] | None:
         """Unsubscribe; no call of the handler begins after this returns."""
         self._handlers.pop(channel, None)
-        self._watch.unsubscribed(channel, _now())
-        self._watch.forget_old(_now())
+        self._inbox.unsubscribed(channel, _now())
         return self._inner.unsubscribe(channel)
 
     def on_gap(self, callback: Callable[[Gap], None]) -> None:
@@ -156,7 +138,7 @@ class TaggedTransport:
         Told are the gaps in a publisher's numbers, and those that the wrapped transport
         notices itself, such as a lost link.
         """
-        self._on_gap = callback
+        self._inbox.on_gap = callback
         if isinstance(self._inner, SupportsGaps):
             self._inner.on_gap(callback)
 
@@ -182,9 +164,9 @@ class TaggedTransport:
         return {
             **inner,
             "own_skipped": self._own_skipped,
-            "duplicates": self._duplicates,
+            "duplicates": self._inbox.duplicates,
             "foreign": self._foreign,
-            "handler_errors": self._handler_errors,
+            "handler_errors": self._inbox.handler_errors,
         }
 
     def replica(self) -> TaggedTransport:

@@ -10,7 +10,7 @@ import pytest
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED
-from wsrooms.transports import link, publisher
+from wsrooms.transports import buslink, publisher
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
@@ -49,13 +49,34 @@ async def test_a_start_that_fails_is_a_transport_error(
     assert caught.value is error or caught.value.__cause__ is error
 
 
+async def test_a_start_that_its_transport_gave_up_is_a_transport_error(
+    stateful: type[Stateful], linked: Linked
+) -> None:
+    transport = stateful()
+    transport.fails["start"] = asyncio.CancelledError()  # of a future of its own
+    bus, _ = linked(transport)
+    with pytest.raises(TransportUnavailable, match="gave the call up"):
+        await bus.start()
+
+
+async def test_a_start_that_is_cancelled_is_cancelled(slow: type[Slow], linked: Linked) -> None:
+    transport = slow()
+    transport.refusal = None
+    bus, _ = linked(transport)
+    starting = asyncio.create_task(bus.start())
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     def delays() -> Iterator[float]:
         while True:
             yield 0
 
-    monkeypatch.setattr(link, "backoff", delays)
+    monkeypatch.setattr(buslink, "backoff", delays)
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -83,6 +104,23 @@ async def test_without_a_broker_wishes_and_publishes_wait_until_it_comes(
     ]
     assert events.told[0] == ("state", "down", "ConnectionRefusedError: nobody there")
     assert events.told[-2:] == [("state", "up", None), ("subscribed", "c")]
+    await bus.close(1)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_start_that_its_transport_gave_up_is_tried_again(
+    slow: type[Slow], linked: Linked
+) -> None:
+    transport = slow()
+    transport.refusal = asyncio.CancelledError()  # of a future of its own
+    bus, events = linked(transport)
+    await bus.start(keep_trying=True)
+    bus.subscribe("c", ignore)
+    assert events.told[0] == ("state", "down", "the transport gave the call up")
+    async with asyncio.timeout(DEADLINE):
+        await transport.tried_thrice.wait()
+    transport.there = True
+    await events.until("subscribed")
     await bus.close(1)
 
 
@@ -117,7 +155,7 @@ async def test_a_broker_that_comes_when_nothing_waits_is_asked_for_nothing(
 async def test_a_broker_that_is_silent_keeps_nobody_waiting_and_counts_once_it_speaks(
     slow: type[Slow], linked: Linked, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "FIRST_TRY", 0.02)
+    monkeypatch.setattr(buslink, "FIRST_TRY", 0.02)
     transport = slow()
     speaks = asyncio.Event()
 
@@ -143,7 +181,7 @@ async def test_a_broker_that_is_silent_keeps_nobody_waiting_and_counts_once_it_s
 async def test_close_ends_a_start_that_waits_for_a_silent_broker(
     slow: type[Slow], linked: Linked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "FIRST_TRY", 0.02)
+    monkeypatch.setattr(buslink, "FIRST_TRY", 0.02)
     transport = slow()
     monkeypatch.setattr(transport, "start", asyncio.Event().wait)
     bus, _ = linked(transport)

@@ -14,7 +14,7 @@ from wsrooms.transports import Gap
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Deferred, Ended, Linked, Stateful, Sync, Turns
-    from wsrooms.transports.link import BusLink
+    from wsrooms.transports.buslink import BusLink
 
 DEADLINE = 5.0
 

@@ -1,8 +1,8 @@
 """Builds the wheels and sdists of all packages into ``dist/``, and checks them.
 
-    python tools/dist.py                   make dist
-    python tools/dist.py --check           make dist-check: those that are there
-    python tools/dist.py --into FOLDER     elsewhere
+    python tools/make_dist.py                   make dist
+    python tools/make_dist.py --check           make dist-check: those that are there
+    python tools/make_dist.py --into FOLDER     elsewhere
 
 The same commit gives the same bytes, whoever builds and wherever: the time in the archives
 is the commit's (or SOURCE_DATE_EPOCH), and the builder is the one that constraints.txt
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,15 +29,17 @@ from archives import Package, problems, read_packages, trespasses
 from release import ROOT, Refused, entry, packages, version
 
 
-def build(folders: Iterable[Path], into: Path, epoch: str) -> None:
-    """Build the wheel and the sdist of each of ``folders`` into ``into``."""
+def build(
+    folders: Iterable[Path], into: Path, epoch: str, kinds: Sequence[str] = ("sdist", "wheel")
+) -> None:
+    """Build the archives of each of ``folders`` into ``into``."""
     variables = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
     into = into.resolve()
 
     def one(folder: Path) -> None:
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel"]
+        targets = [word for kind in kinds for word in ("-t", kind)]
         built = subprocess.run(
-            [*command, "-d", str(into)],
+            [sys.executable, "-m", "hatchling", "build", "-d", str(into), *targets],
             cwd=folder,
             env=variables,
             stdout=subprocess.PIPE,

@@ -165,8 +165,10 @@ class BusLink:
         if not keep_trying:
             try:
                 await wait_for_end(transport.start)
-            except Exception as error:  # noqa: BLE001 - anybody's class; it becomes the start's error
-                told = as_transport_error(error)
+            except (Exception, asyncio.CancelledError) as failure:
+                if cancelled_by_us(failure):
+                    raise
+                told = as_transport_error(as_exception(failure))
                 raise told from told.__cause__
             return
         loop = asyncio.get_running_loop()
@@ -190,8 +192,10 @@ class BusLink:
             try:
                 await wait_for_end(transport.start)
                 break
-            except Exception as error:  # noqa: BLE001 - anybody's class; health() tells it
-                self._on_state("down", str(as_transport_error(error)))
+            except (Exception, asyncio.CancelledError) as failure:
+                if cancelled_by_us(failure):
+                    raise
+                self._on_state("down", str(as_transport_error(as_exception(failure))))
                 self._publisher.expire()
             if not tried.done():
                 tried.set_result(None)

@@ -1,0 +1,1 @@
+"""What a fleet would cost on each broker, computed from what was measured here."""

@@ -1,0 +1,82 @@
+"""The command line of the calculation: which fleet, and where the tables go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.harness.publish import RECORD, publish
+from benchmarks.harness.results import Results
+from benchmarks.harness.sizing.figures import Incomplete, all_prices
+from benchmarks.harness.sizing.model import Fleet, Machines, Workload
+from benchmarks.harness.sizing.report import WORKLOADS, assumed, checked, sized
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Calculate; returns the exit status: 2 if nothing could be calculated."""
+    options = _parser().parse_args(arguments)
+    try:
+        results = Results.read(options.record)
+        prices = all_prices(results)
+        fleet = Fleet(
+            instances=options.instances,
+            clients=options.clients,
+            brokers=options.brokers,
+            replicas=options.brokers,
+        )
+        machines = Machines(
+            broker_cores=options.broker_cores,
+            bits=options.gbit * 1e9,
+            instance_mb=options.instance_mb,
+            broker_mb=options.broker_mb,
+        )
+        lines = [*checked(results, prices), "", assumed(fleet, machines)]
+        print("\n".join([*lines, "", *sized(prices, fleet, machines, _workloads(options))]))
+        if options.write:
+            print(f"wrote {', '.join(path.name for path in publish(results))}")
+    except (Incomplete, msgspec.MsgspecError, OSError, ValueError) as error:
+        print(f"wsrooms: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run.py sizing",
+        description="Calculates from what was measured what a fleet uses on each broker, and "
+        "which limit comes first. docs/sizing.md explains it.",
+    )
+    fleet, machines = Fleet(instances=100, clients=10_000), Machines()
+    option = parser.add_argument
+    option("--record", metavar="FILE", type=Path, default=RECORD, help="the result file")
+    option("--instances", type=int, default=fleet.instances, help="of one core each (100)")
+    option("--clients", type=int, default=fleet.clients, help="on each of them (10000)")
+    option("--brokers", type=int, default=1, help="joined to a cluster (1)")
+    option("--rooms", type=int, help="in the whole fleet; else three examples are shown")
+    option("--members", type=int, default=4, help="of each room (4)")
+    option("--rate", type=float, default=0.1, help="messages a second in each room (0.1)")
+    option("--payload", type=int, default=WORKLOADS[0].payload, help="bytes of a message (200)")
+    option("--broker-cores", type=int, default=machines.broker_cores, help="(8)")
+    option("--gbit", type=float, default=machines.bits / 1e9, help="of each network card (1)")
+    option("--instance-mb", type=float, default=machines.instance_mb, help="memory (4096)")
+    option("--broker-mb", type=float, default=machines.broker_mb, help="memory (16384)")
+    option("--write", action="store_true", help="renew the tables in docs/, as they are by default")
+    return parser
+
+
+def _workloads(options: argparse.Namespace) -> tuple[Workload, ...]:
+    if options.rooms is None:
+        return WORKLOADS
+    given = Workload(
+        name="as given",
+        rooms=options.rooms,
+        members=options.members,
+        rate=options.rate,
+        payload=options.payload,
+    )
+    return (given,)

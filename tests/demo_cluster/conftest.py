@@ -1,0 +1,34 @@
+"""One demo for all these tests; each finds it whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo_cluster.brokers import BROKERS, NotHere
+
+from .running import Demo, end, started
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(scope="package")
+def running() -> Iterator[Demo]:
+    try:
+        BROKERS["redis"].command(0)
+    except NotHere as error:
+        pytest.skip(str(error))
+    demo = started()
+    yield demo
+    end(demo)
+
+
+@pytest.fixture
+async def demo(running: Demo) -> AsyncIterator[Demo]:
+    """All of it up, with its buttons at hand."""
+    async with asyncio.timeout(50), running.connect("/fleet") as running.panel:
+        await running.heal()
+        yield running
