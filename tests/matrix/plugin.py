@@ -128,6 +128,8 @@ class Taker:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         from tests.integration.faults_table import ROWS
 
+        if not any(report.when == "teardown" for report in self._reports):
+            return  # it was interrupted, and is to be run again
         result, why = verdict(self._reports)
         self._write(
             scenario=self._scenarios[nodeid],

@@ -47,7 +47,10 @@ def drawn(page: str, runs: Mapping[str, Run]) -> str:
         shown = [each for name in names for each in named(name, known)]
         links = "<br>".join(f"[{sentence(each)}](matrix.md#{anchor(each)})" for each in shown)
         place = f'<span id="{_place(promise)}"></span>{promise}'
-        rows.append([place, *(_count(shown, run) for run in runs.values()), links])
+        # Folded, or the names would make the page as long as the matrix.
+        title = f"{len(shown)} scenario{'s' if len(shown) != 1 else ''}"
+        told = f"<details><summary>{title}</summary>{links}</details>"
+        rows.append([place, *(_count(shown, run) for run in runs.values()), told])
     head = ["promise", *(heading(*each) for each in runs.items()), "shown by"]
     made = f"\n{table(head, rows)}\n"
     return BLOCK.sub(lambda _: made, page)

@@ -33,7 +33,7 @@ from tests.matrix.columns import COLUMNS, ROOT, SUITES, Column, digest
 from tests.matrix.plugin import notes
 from tests.matrix.record import Entry, Run
 
-__all__ = ["Lanes", "Unfinished", "collected"]
+__all__ = ["Lanes", "Unfinished", "collected", "gathered"]
 
 NOTES = ROOT / ".matrix"
 LOOK_AGAIN = 0.5
@@ -129,30 +129,40 @@ class Job:
         Raises:
             Unfinished: Tests are left.
         """
-        kept = notes(self.notes)
-        results = {each["scenario"]: each for each in kept if "scenario" in each}
-        wanted: list[str] = next((each["collected"] for each in kept if "collected" in each), [])
-        left = [each for each in wanted if each not in results]
-        if left or not wanted:
+        try:
+            return gathered(notes(self.notes))
+        except Unfinished as unfinished:
             raise Unfinished(
-                f"{self.column.name}: pytest ended with status {self._process.returncode} and "
-                f"left {len(left)} of {len(wanted)} scenarios; see {self._place(self.log)}"
-            )
-        head = {name: value for name, value in kept[0]["head"].items() if name != "everything"}
-        entries = {
-            name: Entry(each["result"], each["why"], tuple(map(_counted, each["counted"])))
-            for name, each in ((name, results[name]) for name in wanted)
-        }
-        seconds = round(sum(each["seconds"] for each in results.values()))
-        return Run(**head, seconds=seconds, entries=entries)
+                f"{self.column.name}: pytest ended with status {self._process.returncode}, and "
+                f"{unfinished}; see {self.log.relative_to(ROOT).as_posix()}"
+            ) from None
 
     def forget(self) -> None:
         """Its result is kept elsewhere."""
         self.notes.unlink()
 
-    @staticmethod
-    def _place(path: Path) -> str:
-        return path.relative_to(ROOT).as_posix()
+
+def gathered(kept: list[dict[str, Any]]) -> Run:
+    """The run that was noted so.
+
+    Raises:
+        Unfinished: Tests are left.
+    """
+    results = {each["scenario"]: each for each in kept if "scenario" in each}
+    wanted: list[str] = next((each["collected"] for each in kept if "collected" in each), [])
+    left = [each for each in wanted if each not in results]
+    if left or not wanted:
+        raise Unfinished(f"{len(left)} of {len(wanted)} scenarios are left")
+    head = {name: value for name, value in kept[0]["head"].items() if name != "everything"}
+    # By their own word, so that a test that takes another server is seen.
+    served = {name for each in kept for name in each.get("started", ())}
+    head["server"] = ", ".join(sorted(served)) or head["server"]
+    entries = {
+        name: Entry(each["result"], each["why"], tuple(map(_counted, each["counted"])))
+        for name, each in ((name, results[name]) for name in wanted)
+    }
+    seconds = round(sum(each["seconds"] for each in results.values()))
+    return Run(**head, seconds=seconds, entries=entries)
 
 
 def _counted(row: dict[str, Any]) -> dict[str, Any]:

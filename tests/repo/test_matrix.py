@@ -15,9 +15,9 @@ import pytest
 from tests.brokers.record import lacking
 from tests.matrix import checking, page, promises
 from tests.matrix.columns import COLUMNS, ROOT, digest, source_digest
-from tests.matrix.plugin import notes, verdict
+from tests.matrix.plugin import Taker, notes, verdict
 from tests.matrix.record import Entry, Run, read, scenarios, write
-from tests.matrix.running import Head, collected
+from tests.matrix.running import Head, Unfinished, collected, gathered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -256,6 +256,38 @@ def test_a_run_that_was_interrupted_goes_on_behind_its_last_whole_line(tmp_path:
     ]
     results = [each["scenario"] for each in kept if "scenario" in each]
     assert results == [done["scenario"], *(each for each in both if each != done["scenario"])]
+
+
+def test_a_test_that_was_interrupted_in_its_midst_is_not_noted(tmp_path: Path) -> None:
+    taker = Taker("memory", tmp_path / "notes.jsonl")
+    taker._scenarios = {"t": PASSED}
+    for reports, noted in ((["setup"], []), (["setup", "call", "teardown"], [PASSED])):
+        taker.pytest_runtest_logstart("t")
+        for when in reports:
+            taker.pytest_runtest_logreport(report(when, "passed", duration=1.0))
+        taker.pytest_runtest_logfinish("t")
+        assert [each["scenario"] for each in notes(tmp_path / "notes.jsonl")] == noted
+
+
+def test_a_run_has_all_its_scenarios_or_is_none() -> None:
+    head = dataclasses.asdict(Head("redis:7", "7", {}, "3", "a machine", "", "", 2, "c", "e"))
+    ended = [
+        {"scenario": name, "result": "passed", "why": "", "seconds": 2.3, "counted": rows}
+        for name, rows in ((KILLED, [{**row(), "broker": "redis:7 in Docker"}]), (PASSED, []))
+    ]
+    kept: list[dict[str, Any]] = [
+        {"head": head},
+        {"collected": [PASSED, KILLED]},
+        *ended,
+        {"started": {"a": 1, "b": 2}},
+    ]
+    run = gathered(kept)
+    assert list(run.entries) == [PASSED, KILLED]
+    assert run.rows == [row()]
+    assert run.seconds == 5
+    assert run.server == "a, b"
+    with pytest.raises(Unfinished, match="1 of 2 scenarios are left"):
+        gathered([each for each in kept if each.get("scenario") != PASSED])
 
 
 def test_a_run_goes_on_only_with_the_same_code_on_the_same_server() -> None:
