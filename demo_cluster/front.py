@@ -66,6 +66,9 @@ class Front:
             if there is None:
                 await refuse(writer, "503 Service Unavailable", NOBODY)
                 return
+            for _, side in ((reader, writer), there):
+                # Drained is what the system has: the end of a copy throws the rest away.
+                side.transport.set_write_buffer_limits(0)
             there[1].write(head)
             await copy_both_ways((reader, writer), there)
         except asyncio.LimitOverrunError:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from wsrooms.transports import Gap, WsBroadcastTransport
 
 REPORT_EVERY = 0.25
+ROOMS = 20
+LONGEST_ROOM = 200
+"""Clients name rooms: a report has as many, and names as long, as the page can show."""
 
 
 def make_app(name: str, transport: str | WsBroadcastTransport) -> WsApp:
@@ -62,14 +65,19 @@ def report(app: WsApp, port: int) -> dict[str, object]:
     """How this instance is, as the fleet reads it."""
     health, stats = app.health(), app.stats()
     counts = {name: stats[name] for name in ("connections", "received", "gaps", "reconnects")}
-    rooms = Counter(room for one in app.server.connections() for room in one.rooms)
+    rooms = Counter(
+        room
+        for one in app.server.connections()
+        for room in one.rooms
+        if room.startswith("/chat/") and len(room) <= LONGEST_ROOM
+    )
     return {
         "port": port,
         "pid": os.getpid(),
         "state": health.state,
         "error": health.error,
         **counts,
-        "rooms": {room: count for room, count in rooms.items() if room.startswith("/chat/")},
+        "rooms": dict(rooms.most_common(ROOMS)),
     }
 
 

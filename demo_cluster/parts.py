@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from demo_cluster.brokers import HOST, Broker, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Literal
 
     State = Literal["up", "starting", "reconnecting", "down"]
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 KEEPER = Path(__file__).with_name("keeper.py")
 LOOK_AGAIN = 0.05
+LONGEST_LINE = 1 << 20
+PIECE = 65_536
 
 
 class Part(ABC):
@@ -46,6 +48,7 @@ class Part(ABC):
         self._process: asyncio.subprocess.Process | None = None
         self._following: asyncio.Task[None] | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._working: set[asyncio.Task[bool]] = set()
         self._said: deque[str] = deque(maxlen=1)
 
     @property
@@ -71,27 +74,53 @@ class Part(ABC):
         return {"name": self.name, "state": self.state, "why": self.why}
 
     async def restart(self) -> None:
-        """Kill it if it runs, and start it; how it is then comes later."""
-        async with self._one_at_a_time:
-            await self._end("restarted")
-            await self._start()
+        """Kill it if it runs, and start it; how it is then comes later.
+
+        It is done to its end, also where whoever asked for it has gone meanwhile.
+        """
+        await self._to_its_end(self._restart())
 
     async def kill(self, why: str = "killed by its button") -> bool:
-        """End it as the system does when memory runs out; return whether it ran."""
+        """End it as the system does when memory runs out; return whether it ran.
+
+        It is done to its end, as a restart.
+        """
+        return await self._to_its_end(self._kill(why))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, bool]) -> bool:
+        task = asyncio.create_task(work, name=f"a button of {self.name}")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return await asyncio.shield(task)
+
+    async def _restart(self) -> bool:
+        async with self._one_at_a_time:
+            ran = await self._end("restarted")
+            await self._start()
+            return ran
+
+    async def _kill(self, why: str) -> bool:
         async with self._one_at_a_time:
             return await self._end(why)
 
     async def _start(self) -> None:
         self.why = ""
         self._said.clear()
-        process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(KEEPER), *self.command()),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._complaints(),
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(KEEPER), *self.command()),
+                cwd=ROOT,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=self._complaints(),
+                limit=LONGEST_LINE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.why = f"cannot be started: {error}"
+            self._changed()
+            raise
+        self._process = process
         self._following = asyncio.create_task(self._follow(process), name=f"follow {self.name}")
         self._changed()
 
@@ -105,13 +134,19 @@ class Part(ABC):
             return False
         self.why = why
         kill_group(process.pid)
-        await following
+        await asyncio.wait([following])
         return True
 
     async def _follow(self, process: asyncio.subprocess.Process) -> None:
         """Stay with it until its end, and say what that was."""
         assert process.stdout is not None
-        await self.follow(process.stdout)
+        try:
+            await self.follow(process.stdout)
+        except ValueError as error:  # a line too long, or no report: it would wait to be heard
+            self.why = self.why or f"said what cannot be read ({error})"
+            kill_group(process.pid)
+            while await process.stdout.read(PIECE):
+                """Its end comes after all that it has said."""
         status = await process.wait()
         self._process = self._following = None
         if not self.why:

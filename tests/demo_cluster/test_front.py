@@ -70,6 +70,24 @@ async def test_bytes_pass_both_ways_as_they_were_however_many() -> None:
         assert await ask(port, much) == b"one " + much
 
 
+async def test_who_reads_late_still_gets_all_that_was_said_before_the_end() -> None:
+    async with server("one") as one, a_front(one) as port:
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=small)
+        much = UPGRADE + bytes(4_000_000)
+        writer.write(much)
+        writer.write_eof()
+        heard = 0
+        while piece := await reader.read(100_000):
+            heard += len(piece)
+            await asyncio.sleep(0.01)  # as one does that is busy
+        writer.close()
+        assert heard == len(b"one " + much)
+
+
 async def test_an_instance_that_has_just_died_is_passed_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as ended:
         dead = ended.getsockname()[1]

@@ -37,6 +37,8 @@ __all__ = ["Lanes", "Unfinished", "collected", "gathered"]
 
 NOTES = ROOT / ".matrix"
 LOOK_AGAIN = 0.5
+PATIENCE = 60.0
+"""Seconds that pytest has to end what it has started, once it is interrupted."""
 TELL_EVERY = 30.0
 ALL_CODE = ("packages", "tests")
 """What must not change while a column runs."""
@@ -104,6 +106,8 @@ class Job:
                 env=column.environment(server),
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # Ctrl+C is for the one that owns them: a second one would hit their teardown.
+                start_new_session=True,
             )
 
     @property
@@ -121,7 +125,11 @@ class Job:
         """Let it end itself and its brokers, and wait for that."""
         if not self.ended:
             self._process.send_signal(signal.SIGINT)
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def result(self) -> Run:
         """All of it.
@@ -196,7 +204,7 @@ class Lanes:
     def run(self) -> None:
         """Until all have ended; an interrupt ends those that run, and is raised."""
         # The command may have been started with another answer to these.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         told = time.monotonic()
         try:
