@@ -13,7 +13,7 @@ import webbrowser
 from typing import TYPE_CHECKING
 
 from demo_cluster.brokers import BROKERS, HOST, NotHere
-from demo_cluster.control import control, serve_page
+from demo_cluster.control import control, page_server
 from demo_cluster.fleet import Fleet
 from demo_cluster.front import Front
 
@@ -29,7 +29,7 @@ async def serve(fleet: Fleet, at: socket.socket, ready: Callable[[str], None]) -
         loop.add_signal_handler(number, ended.set)
     port: int = at.getsockname()[1]
     app = control(fleet, port)
-    async with app.serving(http_handler=serve_page) as address:
+    async with app.serving(http_handler=page_server(port)) as address:
         front = Front(fleet.living, address.port)
         async with front.listening(at), fleet.running():
             ready(f"http://{HOST}:{port}/")

@@ -28,7 +28,7 @@ from wsrooms import (
 from wsrooms.demo.page import PARTS, whole_page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from demo_cluster.fleet import Fleet
     from demo_cluster.parts import Part
@@ -41,7 +41,7 @@ SOON = 0.05
 
 def control(fleet: Fleet, port: int) -> WsApp:
     """The app behind the buttons of the page at that port of this machine."""
-    hosts = [f"{host}:{port}" for host in (HOST, "localhost")]
+    hosts = hosts_of(port)
 
     @asynccontextmanager
     async def lifespan(app: WsApp) -> AsyncIterator[None]:
@@ -91,21 +91,31 @@ async def tell(app: WsApp, fleet: Fleet) -> None:
         app.broadcast("fleet", CONTROL, fleet.snapshot())
 
 
-def serve_page(request: WsRequest) -> WsHttpResponse:
-    """Answer "/" with the page, and any other path with 404."""
-    if request.path != "/":
-        return WsHttpResponse(404, f"There is nothing at {request.path}; the chat is at /\n")
-    if request.method not in ("GET", "HEAD"):
-        return WsHttpResponse(405, "Only GET\n", headers={"Allow": "GET, HEAD"})
-    return _page()
+def hosts_of(port: int) -> list[str]:
+    """What the address of the page may be, without its scheme; the first is the one told."""
+    return [f"{host}:{port}" for host in (HOST, "localhost")]
+
+
+def page_server(port: int) -> Callable[[WsRequest], WsHttpResponse]:
+    """What answers "/" with the page at that port, and any other path with 404."""
+
+    def serve_page(request: WsRequest) -> WsHttpResponse:
+        if request.path != "/":
+            return WsHttpResponse(404, f"There is nothing at {request.path}; the chat is at /\n")
+        if request.method not in ("GET", "HEAD"):
+            return WsHttpResponse(405, "Only GET\n", headers={"Allow": "GET, HEAD"})
+        return _page(port)
+
+    return serve_page
 
 
 @cache
-def _page() -> WsHttpResponse:
+def _page(port: int) -> WsHttpResponse:
     """The demo's page, with the panel before it and two scripts more."""
     panel, style, script = (
         PAGE.joinpath(name).read_text("utf-8") for name in ("fleet.html", "fleet.css", "fleet.js")
     )
+    panel = panel.replace("HOSTS", " ".join(hosts_of(port)))
     # The recipe of the documentation is a module; here all scripts are one.
     roll_call = ROLL_CALL.read_text("utf-8").replace("export function", "function")
     scripts = (PARTS["link.js"], PARTS["page.js"], roll_call, script, PARTS["input.js"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from demo_cluster.parts import BrokerPart, InstancePart, Part
@@ -35,14 +35,13 @@ class Fleet:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Fleet]:
-        """All of it started, and none of it left afterwards."""
-        try:
+        """All of it started, and none of it left afterwards, also where a kill raises."""
+        async with AsyncExitStack() as ending:
+            # The broker's end is the last one, or each instance would complain of it.
+            for part in (self.broker, *self.instances):
+                ending.push_async_callback(part.kill, ENDED)
             await asyncio.gather(*(part.restart() for part in self.parts.values()))
             yield self
-        finally:
-            # The broker last, or each instance would complain that it has gone.
-            await asyncio.gather(*(one.kill(ENDED) for one in self.instances))
-            await self.broker.kill(ENDED)
 
     def living(self) -> list[int]:
         """The ports of the instances that take connections."""

@@ -1,8 +1,8 @@
 """``python -m demo_cluster.instance NAME URL``: one instance of the chat, in this process.
 
 What a fleet needs besides the demo's handlers is here: which instance this is, the roll-call
-of docs/howto/presence.md, and a word to clients when messages may have been lost. How it is,
-it writes to standard output, a line of JSON each time.
+of docs/howto/presence.md with its limit, and a word to clients when messages may have been
+lost. How it is, it writes to standard output, a line of JSON each time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,23 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from wsrooms import WsApp, use_ws_connection, use_ws_rooms, use_ws_server
+from wsrooms import (
+    WsApp,
+    WsError,
+    WsKey,
+    use_ws_connection,
+    use_ws_rooms,
+    use_ws_server,
+)
 from wsrooms.demo import chat
 
 if TYPE_CHECKING:
     from wsrooms.transports import Gap, WsBroadcastTransport
+
+PAID = WsKey[float]("until when the calls of the roll are paid for")
+CALL_EVERY = 1.0
+CALLS_AT_ONCE = 20
+"""A connection's calls of the roll: seconds for each in the long run, and how many at once."""
 
 REPORT_EVERY = 0.25
 ROOMS = 20
@@ -43,6 +55,8 @@ def make_app(name: str, transport: str | WsBroadcastTransport) -> WsApp:
 
     @app.on_message("roll", "/chat/:room")
     def roll() -> None:
+        chat.member()
+        pay()
         use_ws_rooms().broadcast("roll", present(), exclude_self=False)
 
     @app.on_message("here", "/chat/:room")
@@ -59,6 +73,15 @@ def make_app(name: str, transport: str | WsBroadcastTransport) -> WsApp:
             use_ws_server().room(gap.room).broadcast("missed", data, local=True)
 
     return app
+
+
+def pay() -> None:
+    """One call of the roll by the current connection, or 429."""
+    me, now = use_ws_connection(), asyncio.get_running_loop().time()
+    paid = max(me.context.get(PAID, now), now) + CALL_EVERY
+    if paid > now + CALLS_AT_ONCE * CALL_EVERY:
+        raise WsError(429, "Too many calls of the roll, wait a second")
+    me.context[PAID] = paid
 
 
 def report(app: WsApp, port: int) -> dict[str, object]:

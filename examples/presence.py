@@ -17,6 +17,7 @@ from wsrooms import (
 )
 
 USER = WsKey[str]("user")
+PAID = WsKey[float]("until when the calls of the roll are paid for")
 
 
 # --8<-- [start:lifespan]
@@ -37,19 +38,40 @@ def connected() -> None:
     if not user:
         raise WsError(401, "log in first")
     connection.context[USER] = user
+    connection.context[PAID] = 0.0
 
 
 # --8<-- [start:roll]
+EVERY = 1.0  # seconds for each call of the roll by one connection in the long run,
+AT_ONCE = 20  # and so many without waiting, as when a tab joins all its rooms again
+
+
 @ws.on_message("join", "/rooms/:room")
 async def join() -> None:
+    pay()
     await use_ws_rooms().join()  # confirmed before the call, so that no answer is missed
-    roll()
+    announce()
 
 
 @ws.on_message("roll", "/rooms/:room")
 def roll() -> None:
-    """Announce somebody; whoever hears it answers."""
+    member()
+    pay()
+    announce()
+
+
+def announce() -> None:
+    """Tell who has come, or asks; whoever hears it answers."""
     use_ws_rooms().broadcast("roll", person(member()), exclude_self=False)
+
+
+def pay() -> None:
+    """One call of the roll, or 429: it costs as many answers as there are members."""
+    me, now = use_ws_connection(), asyncio.get_running_loop().time()
+    paid = max(me.get(PAID), now) + EVERY
+    if paid > now + AT_ONCE * EVERY:
+        raise WsError(429, "too many calls of the roll, wait a second")
+    me.context[PAID] = paid
 
 
 @ws.on_message("here", "/rooms/:room")

@@ -84,7 +84,14 @@ toAll.missed = ({ instance }) => {
 
 // --- the panel ------------------------------------------------------------------
 
+const ENDED = "The demo has ended: start it again with make demo-cluster.";
+const OURS = $("fleet").dataset.hosts.split(" ").map((host) => `http://${host}`);
 const TOLD = { up: "up", starting: "starting…", reconnecting: "reconnecting…", down: "down" };
+
+/** The buttons obey pages of the demo's own addresses only; the chat is wherever it is shown. */
+function elsewhere() {
+  $("fleet-said").textContent = `This page has no buttons: they work at ${OURS[0]}/ only.`;
+}
 
 function watchFleet() {
   const url = new URL("/fleet", location.href);
@@ -100,14 +107,17 @@ function watchFleet() {
     else waiting?.resolve(body);
   };
   socket.onclose = () => {
+    const waiting = [...fleet.calls.values()];
     fleet.calls.clear();
-    $("fleet-said").textContent = "The demo has ended: start it again with make demo-cluster.";
+    for (const { reject } of waiting) reject(new Error(ENDED));
+    $("fleet-said").textContent = ENDED;
     $("fleet").classList.add("ended");
     setTimeout(watchFleet, TRY_AGAIN);
   };
 }
 
 function press(event, path) {
+  if (fleet.socket?.readyState !== WebSocket.OPEN) return Promise.reject(new Error(ENDED));
   const id = ++fleet.id;
   fleet.socket.send(JSON.stringify({ event, path, id }));
   return new Promise((resolve, reject) => fleet.calls.set(id, { resolve, reject }));
@@ -188,4 +198,5 @@ $("open-fleet").onclick = () => {
   $("open-fleet").ariaExpanded = String(open);
   $("open-fleet").textContent = open ? "Close" : "Break it";
 };
-watchFleet();
+if (OURS.includes(location.origin)) watchFleet();
+else elsewhere();

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo_cluster.brokers import BROKERS, NotHere
+from demo_cluster.brokers import BROKERS
 from tests.demo_cluster.running import NAMES, Demo, end, started
 
 from .looks import CONTRAST, OVERFLOWING
@@ -64,10 +64,6 @@ class FleetTab(Tab):
 
 @pytest.fixture(scope="module", params=BROKERS)
 def demo(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Demo]:
-    try:
-        BROKERS[request.param].command(0)
-    except NotHere as error:
-        pytest.skip(str(error))
     demo = started(request.param)
     yield demo
     assert end(demo) == 0
@@ -258,12 +254,47 @@ def test_all_text_of_the_panel_stands_out(scheme: Scheme, open_tab: OpenFleetTab
     assert ann.page.locator("#missed-text").evaluate(CONTRAST) >= 4.5
 
 
-def test_a_page_whose_demo_has_ended_says_so(browser: Browser) -> None:
+@pytest.fixture
+def short_demo() -> Iterator[Demo]:
+    """One that a test may end."""
     demo = started()
+    yield demo
+    if demo.process.poll() is None:
+        assert end(demo) == 0
+
+
+PRESSED_AND_CUT_OFF = """() => {
+    const pressed = press("restart", "/fleet/three").catch(({ message }) => message);
+    fleet.socket.close();
+    const late = press("restart", "/fleet/three").catch(({ message }) => message);
+    return Promise.all([pressed, late]);
+}"""
+
+
+def test_a_page_whose_demo_has_ended_says_so_also_of_buttons_that_were_pressed(
+    browser: Browser, short_demo: Demo
+) -> None:
     context = browser.new_context()
-    tab = FleetTab(context, demo.url)
+    tab = FleetTab(context, short_demo.url)
     tab.open("general")
     expect(tab.part("two")).to_be_attached()
-    assert end(demo) == 0
-    expect(tab.page.locator("#fleet-said")).to_contain_text("The demo has ended")
+    ended = "The demo has ended: start it again with make demo-cluster."
+    assert tab.page.evaluate(PRESSED_AND_CUT_OFF) == [ended, ended]
+    expect(tab.page.locator("#fleet-said")).to_have_text("")  # it has connected again
+    assert end(short_demo) == 0
+    expect(tab.page.locator("#fleet-said")).to_have_text(ended)
+    context.close()
+
+
+def test_a_page_at_another_address_chats_and_says_where_the_buttons_work(
+    browser: Browser, short_demo: Demo
+) -> None:
+    context = browser.new_context()
+    tab = FleetTab(context, short_demo.url.replace("127.0.0.1", "elsewhere.localhost"))
+    tab.open("general")
+    tab.answer("Ann")
+    tab.is_in("general", "Ann")
+    told = f"This page has no buttons: they work at {short_demo.url} only."
+    expect(tab.page.locator("#fleet-said")).to_have_text(told)
+    assert tab.complaints == []
     context.close()

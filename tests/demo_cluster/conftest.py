@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo_cluster.brokers import BROKERS, NotHere
-
 from .running import Demo, end, started
 
 if TYPE_CHECKING:
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="package")
 def running() -> Iterator[Demo]:
-    try:
-        BROKERS["redis"].command(0)
-    except NotHere as error:
-        pytest.skip(str(error))
     demo = started()
     yield demo
     end(demo)

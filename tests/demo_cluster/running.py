@@ -19,6 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+from demo_cluster.brokers import BROKERS, NotHere
+from tests.brokers.record import missing
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0
 LOOK_AGAIN = 0.05
@@ -139,7 +142,14 @@ def nothing_runs_with(port: str) -> None:
 
 
 def started(*arguments: str) -> Demo:
-    """Return when it has printed its address; its parts may still be starting."""
+    """Return when it has printed its address; its parts may still be starting.
+
+    The first argument names the broker; where that is not installed, it is missing.
+    """
+    try:
+        BROKERS[arguments[0] if arguments else "redis"].command(0)
+    except NotHere as error:
+        missing(str(error))
     path = [str(ROOT), *(str(Path(each).resolve()) for each in sys.path if each)]
     process = subprocess.Popen(
         [sys.executable, "-m", "demo_cluster", "--port", "0", *arguments],

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
+from demo_cluster.brokers import Broker
+from demo_cluster.fleet import Fleet
 from demo_cluster.parts import InstancePart
 
 if TYPE_CHECKING:
@@ -73,8 +76,31 @@ async def test_a_button_whose_tab_has_gone_does_its_work_to_its_end(part: Progra
     await part.becomes("down")
     assert part.why == "killed by its button"
 
-    pressed = asyncio.create_task(part.restart(), name="a tab")
+    again = asyncio.create_task(part.restart(), name="a tab")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    pressed.cancel()
+    again.cancel()
     await part.becomes("starting")
+
+
+async def test_a_part_whose_kill_fails_keeps_no_other_alive(
+    part: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(
+        Broker("a program", "redis", "no wheel", sys.executable, lambda _: ["-c", LIVE_ON])
+    )
+    fleet.parts = {each.name: each for each in (fleet.broker, part)}
+    part.program = LIVE_ON
+    fleet.instances[0] = part
+    failing = fleet.instances[1]
+    monkeypatch.setattr(failing, "kill", AsyncMock(side_effect=OSError("no such thing")))
+
+    async def run() -> None:
+        async with fleet.running():
+            assert fleet.broker.runs
+            assert part.runs
+
+    with pytest.raises(OSError, match="no such thing"):
+        await run()
+    assert not fleet.broker.runs
+    assert not part.runs

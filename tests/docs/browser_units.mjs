@@ -75,9 +75,10 @@ const units = {
     push("here", "ann");
     push("here", "bob");
     push("here", "eve", "/rooms/other");
+    pass(500);
     assert.deepEqual(sentSince(), [["here", room]]);
     assert.deepEqual(shown.splice(0), [[["ann"], []], [["ann", "bob"], []]]);
-    pass(2000);
+    pass(1500);
     push("roll", "cy");
     push("here", "cy");
     pass(1999);
@@ -94,14 +95,38 @@ const units = {
     assert.deepEqual([sentSince(), shown, timers.size], [[], [], 0]);
   },
 
+  "however many call the roll, a client answers all of them, and twice a second at most"() {
+    const room = "/rooms/team";
+    const roll = rollCall(link, room, () => {}, { every: 10000, patience: 2000 });
+    const called = () => roll.push({ event: "roll", path: room, data: { id: "e", user: "eve" } });
+    const random = Math.random;
+    Math.random = () => 0.5;
+    called();
+    called();
+    pass(249);
+    assert.deepEqual(sentSince(), []); // not all in the same moment
+    pass(1);
+    assert.deepEqual(sentSince(), [["here", room]]);
+    for (let calls = 0; calls < 500; calls++) called(), pass(20);
+    assert.equal(sentSince().length, 20);
+    called(); // the last one too, and in time
+    pass(500);
+    assert.deepEqual(sentSince(), [["here", room]]);
+    pass(500);
+    called();
+    roll.stop();
+    Math.random = random;
+    pass(60000);
+    assert.deepEqual([sentSince(), timers.size], [[], 0]);
+  },
+
   "of all who wait for the next roll-call one calls, and a call makes the others wait anew"() {
     const roll = rollCall(link, "/rooms/team", () => {}, { every: 10000, patience: 2000 });
     pass(9999);
     assert.deepEqual(sentSince(), []);
     roll.push({ event: "roll", path: "/rooms/team", data: { id: "b", user: "bob" } });
-    sentSince();
     pass(9999);
-    assert.deepEqual(sentSince(), []);
+    assert.deepEqual(sentSince(), [["here", "/rooms/team"]]);
     pass(5001);
     assert.deepEqual(sentSince(), [["roll", "/rooms/team"]]);
     roll.call(); // after a gap

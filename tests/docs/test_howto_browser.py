@@ -189,7 +189,7 @@ def test_the_small_scripts_do_what_their_pages_say() -> None:
     units = Path(__file__).with_name("browser_units.mjs")
     run = subprocess.run([*node(), str(units)], capture_output=True, text=True, timeout=30)
     assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) == 5
+    assert len(run.stdout.splitlines()) == 6
 
 
 def test_every_script_of_the_examples_is_run_here() -> None:

@@ -9,7 +9,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from wsrooms.testing import Cluster
+from wsrooms import WsError
+from wsrooms.testing import Cluster, run
 
 from .programs import DEADLINE, Client, client, load
 
@@ -283,6 +284,39 @@ async def answers(*members: ClusterClient) -> list[str]:
     users = [sorted(push["data"]["user"] for push in pushes) for pushes in heard]
     assert all(each == users[0] for each in users)
     return users[0]
+
+
+def test_a_connection_calls_no_roll_past_its_allowance_and_joins_no_room() -> None:
+    async def main() -> None:
+        module = load("presence.py")
+        async with Cluster(module.ws.replica(lifespan=None), n=2) as cluster:
+            ann, bob = (
+                await cluster.connect(0, "/?user=ann"),
+                await cluster.connect(1, "/?user=bob"),
+            )
+            await bob.call("join", ROLL)
+            await ann.call("join", ROLL)
+            for _ in range(module.AT_ONCE - 1):
+                await ann.call("roll", ROLL)
+            await bob.call("roll", ROLL)  # each has an allowance of his own
+            for event, room in (("roll", ROLL), ("join", ROLL), ("join", "/rooms/other")):
+                with pytest.raises(WsError, match="wait a second") as refused:
+                    await ann.call(event, room)
+                assert refused.value.code == 429
+            with pytest.raises(WsError, match="join the room first"):
+                await ann.call("here", "/rooms/other")
+
+            await asyncio.sleep(module.EVERY)
+            await ann.call("roll", ROLL)
+            with pytest.raises(WsError, match="wait a second"):
+                await ann.call("roll", ROLL)
+            await ann.call("leave", ROLL)
+            heard = []
+            while (push := await bob.receive())["event"] != "gone":
+                heard.append(push["data"]["user"])
+            assert (heard.count("ann"), heard.count("bob")) == (module.AT_ONCE + 1, 2)
+
+    run(main())
 
 
 async def test_only_members_call_and_answer_a_roll_and_who_leaves_says_goodbye() -> None:
