@@ -91,6 +91,12 @@ def test_what_is_needed_is_what_is_installed_without_extras() -> None:
     }
 
 
+def test_what_only_some_machines_need_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["nats.py>=2", "uvloop>=0.21; platform_system != 'Windows'"]
+    monkeypatch.setattr("combinations.project", lambda _: {"dependencies": asked})
+    assert needed([CORE]) == {"nats-py"}
+
+
 @pytest.fixture
 def one_trial(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environments are one that takes no time; what comes back is the brokers' addresses."""
