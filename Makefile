@@ -24,7 +24,8 @@ help:
 	@echo "make coverage     branch coverage of the packages"
 	@echo "make mutants      what the tests notice   (ARGS='hub router' for some modules)"
 	@echo "make constraints  renew constraints.txt   (ARGS='--upgrade-package ruff' for one)"
-	@echo "make dist         all wheels and sdists into dist/, checked (make dist-check: those that are there)"
+	@echo "make dist         all wheels and sdists into dist/, checked"
+	@echo "make dist-check   are the archives in dist/ those of the tag? before an upload"
 	@echo "make combinations  install those in every combination, lowest and newest, and try them"
 	@echo "make version      VERSION=0.2.0 becomes the version of all packages"
 	@echo "make release-check  what is still between this commit and its release"
@@ -33,8 +34,12 @@ help:
 demo:
 	$(IN) demo python -m wsrooms.demo $(ARGS)
 
-TRANSPORT ?= redis
+# From the command line alone, as VERSION below: somebody's environment may have it for another
+# program, such as examples/deploy/server.py.
+TRANSPORT = redis
+TRANSPORTS = $(filter-out core,$(patsubst packages/wsrooms-%/,%,$(wildcard packages/*/)))
 demo-cluster:
+	$(if $(filter $(TRANSPORTS),$(TRANSPORT)),,$(error TRANSPORT is one of $(TRANSPORTS), not "$(TRANSPORT)"))
 	$(IN) demo-cluster-$(TRANSPORT) python -m demo_cluster $(TRANSPORT) $(ARGS)
 
 # Tests mostly wait, so several processes share them, file by file. WORKERS=0: one process, in
@@ -109,7 +114,9 @@ combinations:
 	$(IN) dist python -m tests.brokers run \
 		python tools/combinations.py $(ARGS) {redis_url} {nats_url} {kafka_url}
 
+VERSION =
 version:
+	$(if $(VERSION),,$(error make version needs the number: make version VERSION=0.2.0))
 	$(IN) dist python tools/release.py $(VERSION)
 
 release-check:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,12 @@ class Environment:
         """The versions of what is there, by its normalised name."""
         found = self.folder.glob("lib/python3*/site-packages/*.dist-info")
         pairs = (path.name.removesuffix(".dist-info").rsplit("-", 1) for path in found)
-        return {re.sub(r"[-_.]+", "-", name).lower(): number for name, number in pairs}
+        return {normalised(name): number for name, number in pairs}
+
+
+def normalised(name: str) -> str:
+    """The one spelling of a package's name: an index takes several for the same."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 _UV = find_uv_bin()
@@ -82,6 +88,9 @@ _UV = find_uv_bin()
 
 async def run(*command: str | Path) -> str:
     """What ``command`` says.
+
+    Nothing of it is left when this ends, however it does: it is killed with all that it has
+    started.
 
     Raises:
         Refused: It fails; what it said is in the text.
@@ -94,13 +103,16 @@ async def run(*command: str | Path) -> str:
         cwd=ROOT.anchor,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(DEADLINE):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            # What it has started holds the pipe too, and would be waited for.
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.communicate()
     said = output.decode()
     if process.returncode:
         raise Refused(f"{' '.join(map(str, command))}\n{said.strip()}")

@@ -31,11 +31,11 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from bare import Environment
+from bare import Environment, normalised
 from floors import floors
 from mixed import Mixed
 from pythons import minor_version, pythons
-from release import CORE, ROOT, Refused, packages, version
+from release import CORE, ROOT, Refused, packages, project, version
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class Trial:
         wanted = f"{CORE}[{extras}]" if extras else CORE
         await environment.install(*options, wanted, constraints=[*ours, *self.limits])
         there = environment.installed()
-        if wrong := [limit for limit in self.limits if not is_there(limit, there)]:
+        must = needed([CORE, *(f"wsrooms-{each}" for each in self.transports)])
+        if wrong := [limit for limit in self.limits if not is_there(limit, there, must)]:
             raise Refused(f"{self}: there should be {', '.join(wrong)}, but there is {there}")
         transports = {name for name in there if name.startswith("wsrooms-")} - {CORE}
         if transports != {f"wsrooms-{each}" for each in self.transports}:
@@ -113,17 +114,26 @@ class Trial:
         return " ".join(f"{name} {number}" for name, number in sorted(there.items()))
 
 
-def is_there(limit: str, there: dict[str, str]) -> bool:
-    """Whether the package of ``limit`` has that version, or is not there at all."""
+def is_there(limit: str, there: dict[str, str], must: set[str]) -> bool:
+    """Whether the package of ``limit`` has that version; only those of ``must`` may not lack."""
     name, _, rest = limit.partition("==")
-    wanted = rest.partition(";")[0].strip()
-    numbers = there.get(name.lower(), wanted)
-    return _parts(numbers) == _parts(wanted)
+    name = normalised(name.strip())
+    if name not in there:
+        return name not in must
+    return _parts(there[name]) == _parts(rest.partition(";")[0].strip())
 
 
 def _parts(number: str) -> list[str]:
     """17.0 and 17 are one version."""
     return re.sub(r"(\.0)+$", "", number).split(".")
+
+
+def needed(names: Iterable[str]) -> set[str]:
+    """What the packages of ``names`` need from others, whatever the extras and the machine."""
+    folders = packages(ROOT)
+    asked = chain.from_iterable(project(folders[name])["dependencies"] for name in names)
+    found = (re.split(r"[^\w.-]", line)[0] for line in asked if ";" not in line)
+    return {normalised(name) for name in found} - folders.keys()
 
 
 def lowest(names: Iterable[str]) -> tuple[str, ...]:
@@ -161,15 +171,18 @@ def trials(archives: Archives, every: tuple[str, ...]) -> Iterator[Trial]:
 
 
 async def try_all(archives: Archives, urls: dict[str, str], only: str) -> None:
-    """Make and try all whose line holds ``only``, as many at a time as there are processors."""
+    """Make and try all whose line holds ``only``, as many at a time as there are processors.
+
+    Raises:
+        Refused: There is none of them, or a transport has no broker. One that fails does so in
+            an ``ExceptionGroup``.
+    """
     every = tuple(sorted(name.removeprefix("wsrooms-") for name in packages(ROOT) if name != CORE))
     if lacking := set(every) - urls.keys():
         raise Refused(f"there is no broker for {', '.join(sorted(lacking))}")
     turns = asyncio.Semaphore(os.cpu_count() or 1)
 
-    async def one(sentence: object, case: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
-        if only not in str(sentence):
-            return
+    async def one(sentence: str, case: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
         async with turns:
             began = time.monotonic()
             told = await case()
@@ -179,13 +192,21 @@ async def try_all(archives: Archives, urls: dict[str, str], only: str) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        mixed = Mixed(ROOT, work / "mixed", main_python(), list(urls.values()))
+        alike = [
+            (str(trial), partial(trial.make, work / str(number), every, urls))
+            for number, trial in enumerate(trials(archives, every))
+            if only in str(trial)
+        ]
+        several = [(sentence, case) for sentence, case in mixed.cases() if only in sentence]
+        if not (alike or several):
+            raise Refused(f"there is no combination whose line has {only!r}")
         async with asyncio.TaskGroup() as group:
-            for number, trial in enumerate(trials(archives, every)):
-                folder = work / str(number)
-                group.create_task(one(trial, partial(trial.make, folder, every, urls)))
-            mixed = Mixed(ROOT, work / "mixed", main_python(), list(urls.values()))
-            await asyncio.to_thread(mixed.build)
-            for sentence, case in mixed.cases():
+            for sentence, make in alike:
+                group.create_task(one(sentence, make))
+            if several:
+                await asyncio.to_thread(mixed.build)
+            for sentence, case in several:
                 group.create_task(one(sentence, case))
 
 

@@ -1,8 +1,12 @@
 """Builds the wheels and sdists of all packages into ``dist/``, and checks them.
 
     python tools/make_dist.py                   make dist
-    python tools/make_dist.py --check           make dist-check: those that are there
+    python tools/make_dist.py --check           make dist-check: may those that are there go out?
     python tools/make_dist.py --into FOLDER     elsewhere
+
+A folder is emptied of archives of ours before new ones come, and refused where anything
+else is in it. ``--check`` is the last look before an upload: it compares with the files that
+are here, so it refuses these unless they are those of the version's tag.
 
 The same commit gives the same bytes, whoever builds and wherever: the time in the archives
 is the commit's (or SOURCE_DATE_EPOCH), and the builder is the one that constraints.txt
@@ -16,7 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tarfile
@@ -26,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from archives import Package, problems, read_packages, trespasses
-from release import ROOT, Refused, entry, packages, version
+from release import ROOT, UNRELEASED, Refused, entry, obstacles, packages, version
 
 
 def build(
@@ -54,6 +58,27 @@ def build(
         list(pool.map(one, folders))
 
 
+def emptied(folder: Path, names: Iterable[str]) -> None:
+    """Make ``folder`` one without archives of the packages ``names``, of whatever version.
+
+    Raises:
+        Refused: Anything else is there. Nothing was removed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} is no folder")
+    stems = "|".join(names).replace("-", "_")
+    ours = re.compile(rf"({stems})-\d[\d.]*(-py3-none-any\.whl|\.tar\.gz)")
+    there = [path for path in folder.glob("*") if path.name != ".gitignore"]
+    for path in sorted(there):
+        if not (ours.fullmatch(path.name) and path.is_file()):
+            raise Refused(
+                f"{folder} has {path.name} in it, which is no archive of ours: "
+                "name another folder, an empty one or a new one"
+            )
+    for path in there:
+        path.unlink()
+
+
 def time_of(root: Path) -> str:
     """The time that its archives bear, in seconds since 1970."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
@@ -66,6 +91,13 @@ def known_files(root: Path) -> set[str] | None:
     """The files that git knows in ``root``, or None where it is no clone."""
     listed = _git(root, "ls-files", "-z", "packages")
     return set(listed.split("\0")) if listed else None
+
+
+def commit_of(root: Path) -> str:
+    """Of which commit the archives are that are built now; nothing where git knows none."""
+    commit = _git(root, "rev-parse", "--short", "HEAD")
+    changed = _git(root, "status", "--porcelain")
+    return f"{commit}, changed: not for an upload" if changed else commit
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -86,7 +118,7 @@ def check(root: Path, folder: Path, epoch: str) -> Iterator[str]:
     there = {path.name for path in folder.iterdir()} - {".gitignore"}
     yield from (f"{name} is of another version, or none of ours" for name in sorted(there - wanted))
     number, changelog = version(root), (root / "CHANGELOG.md").read_text("utf-8")
-    if not (entry(changelog, number) or entry(changelog, "Unreleased")):
+    if not (entry(changelog, number) or entry(changelog, UNRELEASED)):
         yield f"CHANGELOG.md tells nothing of {number}"
     if wanted <= there:
         yield from _not_repeated(found, folder, epoch)
@@ -130,19 +162,22 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Build and check what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--into", type=Path, default=ROOT / "dist", metavar="FOLDER")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     folder: Path = arguments.into
     try:
-        epoch = time_of(ROOT)
+        epoch, commit = time_of(ROOT), commit_of(ROOT)
         if not arguments.check:
-            shutil.rmtree(folder, ignore_errors=True)
+            emptied(folder, packages(ROOT))
             build(packages(ROOT).values(), folder, epoch)
-        if not folder.is_dir():
+        elif not folder.is_dir():
             raise Refused(f"there is no {folder}: make dist builds it")
+        elif untied := obstacles(ROOT, tagged=True):
+            raise Refused("\n".join(untied))
         found = list(check(ROOT, folder, epoch))
     except Refused as refused:
         sys.exit(str(refused))
@@ -150,6 +185,8 @@ def main() -> None:
         sys.exit("\n".join(found))
     for path in sorted(folder.iterdir()):
         print(f"{digest(path)}  {path.name}  {path.stat().st_size:,} bytes")
+    if commit:
+        print(f"of {commit}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python tools/release.py --check    make release-check
 
 Each package says its version itself, in its ``_version.py``: an archive of it has to hold
-it. The packages ask for each other by ranges of it, and the changelog dates it. The first
+it. The packages ask for each other by ranges of it, as the projects of ``examples`` ask for
+the core, and the changelog dates it. The first
 form writes all of these or, where something is wrong, nothing; the second says what is
 still between this working tree and its release.
 """
@@ -26,8 +27,8 @@ URLS = {"Changelog", "Documentation", "Source"}
 """Where somebody who has found a package on the index goes next."""
 
 VERSION = re.compile(r'(?<=^__version__ = ")[^"]+(?="$)', re.MULTILINE)
-PIN = re.compile(r'(?<=")(wsrooms-\w+)>=[\d.]+,<[\d.]+(?=")')
-UNRELEASED = "## [Unreleased]\n"
+PIN = re.compile(r'(?<=")(wsrooms-\w+(?:\[[\w,-]+\])?)>=[\d.]+,<[\d.]+(?=")')
+UNRELEASED = "Unreleased"
 
 
 class Refused(Exception):
@@ -88,12 +89,17 @@ def pin(number: str) -> str:
 
 def entry(changelog: str, heading: str) -> str | None:
     """What stands below ``## [heading]``, without the date; None where there is no such heading."""
-    found = re.search(
+    found = _section(changelog, heading)
+    return found and found[1].strip()
+
+
+def _section(changelog: str, heading: str) -> re.Match[str] | None:
+    """What ``## [heading]`` heads; its group is all below that line."""
+    return re.search(
         rf"^## \[{re.escape(heading)}\][^\n]*\n(.*?)(?=^## |\Z)",
         changelog,
         re.MULTILINE | re.DOTALL,
     )
-    return found and found[1].strip()
 
 
 def dated(changelog: str, number: str, today: datetime.date) -> str:
@@ -104,9 +110,11 @@ def dated(changelog: str, number: str, today: datetime.date) -> str:
     """
     if entry(changelog, number) is not None:
         raise Refused(f"CHANGELOG.md has an entry for {number}: that version is out")
-    if not entry(changelog, "Unreleased"):
+    found = _section(changelog, UNRELEASED)
+    if not found or not found[1].strip():
         raise Refused("CHANGELOG.md has nothing under Unreleased: what would the release be?")
-    return changelog.replace(UNRELEASED, f"{UNRELEASED}\n## [{number}] - {today}\n", 1)
+    above, below = changelog[: found.start(1)], changelog[found.start(1) :]
+    return f"{above}\n## [{number}] - {today}\n{below}"
 
 
 def set_version(root: Path, number: str, today: datetime.date) -> list[Path]:
@@ -121,21 +129,34 @@ def set_version(root: Path, number: str, today: datetime.date) -> list[Path]:
     changelog = root / "CHANGELOG.md"
     texts = {changelog: dated(changelog.read_text("utf-8"), number, today)}
     for folder in packages(root).values():
-        file, settings = version_file(folder), folder / "pyproject.toml"
+        file = version_file(folder)
         texts[file] = VERSION.sub(number, file.read_text("utf-8"))
-        texts[settings] = PIN.sub(rf"\1{pin(number)}", settings.read_text("utf-8"))
+    for kind in ("packages", "examples"):
+        for settings in root.glob(f"{kind}/*/pyproject.toml"):
+            texts[settings] = PIN.sub(rf"\1{pin(number)}", settings.read_text("utf-8"))
     written = [file for file, text in texts.items() if file.read_text("utf-8") != text]
     for file in written:
         file.write_text(texts[file], "utf-8")
     return written
 
 
-def obstacles(root: Path) -> list[str]:
-    """What is between the working tree of ``root`` and the release of its version."""
+def obstacles(root: Path, *, tagged: bool = False) -> list[str]:
+    """What is between the working tree of ``root`` and the release of its version.
+
+    Args:
+        root: A clone of the repository.
+        tagged: Whether the tag must be there. If not, it only must not be on another commit.
+    """
     number = version(root)
     found: list[str] = []
-    if not entry((root / "CHANGELOG.md").read_text("utf-8"), number):
+    changelog = (root / "CHANGELOG.md").read_text("utf-8")
+    if not entry(changelog, number):
         found.append(f"CHANGELOG.md has no entry for {number}: make version VERSION={number}")
+    elif entry(changelog, UNRELEASED):
+        found.append(
+            f"CHANGELOG.md has something under Unreleased that would go out untold: it belongs "
+            f"to the entry for {number}, or to a later version"
+        )
     for name, folder in packages(root).items():
         if missing := sorted(URLS - project(folder).get("urls", {}).keys()):
             found.append(
@@ -145,8 +166,11 @@ def obstacles(root: Path) -> list[str]:
     if changed := git(root, "status", "--porcelain"):
         found.append(f"what is not committed would go out, or would not:\n{changed}")
     tag = f"v{number}"
-    if git(root, "tag", "--list", tag) and tag not in git(root, "tag", "--points-at").split():
-        found.append(f"the tag {tag} is on another commit: raise the version")
+    if not git(root, "tag", "--list", tag):
+        if tagged:
+            found.append(f"there is no tag {tag}: nobody could tell what these archives are of")
+    elif tag not in git(root, "tag", "--points-at").split():
+        found.append(f"the tag {tag} is on another commit: raise the version, or check {tag} out")
     return found
 
 

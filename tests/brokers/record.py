@@ -21,6 +21,16 @@ def required() -> bool:
     return os.environ.get(REQUIRE, "") not in ("", "0")
 
 
+BUILT_WITHOUT = "is built without"
+
+
+def unable(name: str, what: str) -> NoReturn:
+    """Skip the test of something that the broker of that name was built without."""
+    reason = f"{name} {BUILT_WITHOUT} {what}"
+    lacking[reason] += 1
+    pytest.skip(reason)
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test that asks for a broker; where all have to be here, fail it.
 

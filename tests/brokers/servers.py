@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import pytest
-
 from tests.brokers.certificates import Certificates
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST, ReservedPort
-from tests.brokers.record import started
+from tests.brokers.record import started, unable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -200,7 +198,7 @@ class Server:
             if not await asyncio.to_thread(self.runner.runs):
                 log = await asyncio.to_thread(self.runner.log)
                 if self.certificates and "TLS support" in log:
-                    pytest.skip(f"{self.name} is built without TLS")
+                    unable(self.name, "TLS")
                 raise DidNotStart(f"{self.name} ended:\n{log}") from None
             return False
         return True

@@ -152,7 +152,7 @@ class Untagged(Good):
 
     def subscribe(self, channel: str, handler: Handler) -> Awaitable[None] | None:
         returned = super().subscribe(channel, handler)
-        self._watch = Believing()
+        self._inbox._watch = Believing()
         return returned
 
 

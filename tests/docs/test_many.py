@@ -11,6 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from release import pin
 
 from tests.brokers.containers import Engine, engine
 from tests.brokers.record import missing
@@ -86,8 +87,7 @@ def test_without_docker_the_project_tests_the_rest_and_says_what_it_skips(tmp_pa
 
 def test_the_project_asks_for_the_wsrooms_of_this_repository() -> None:
     project = tomllib.loads((EXAMPLES / "fleet_project/pyproject.toml").read_text("utf-8"))
-    minor = int(__version__.split(".")[1])
-    assert project["project"]["dependencies"] == [f"wsrooms-core[redis]>=0.{minor},<0.{minor + 1}"]
+    assert project["project"]["dependencies"] == [f"wsrooms-core[redis]{pin(__version__)}"]
 
 
 def test_its_ci_runs_what_its_readme_tells_to_run() -> None:

@@ -41,7 +41,7 @@ class Outcome:
             return
         results = [(name, entry) for name, entry in run.entries.items()]
         for name, entry in results:
-            if entry.result in (FAILED, NOT_RUN):
+            if entry.is_bad:
                 self.ok = False
                 print(f"{job.column.name}: {name}: {entry.result}: {entry.why}")
         counts = {each: run.count(each) for each in ("passed", "not applicable", FAILED, NOT_RUN)}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tests.matrix import page, promises
 from tests.matrix.columns import COLUMNS, Column, digest
 from tests.matrix.record import FAILED, NOT_RUN, RECORD, Run, read
-from tests.matrix.running import collected
+from tests.matrix.running import CHANGED, collected
 
 __all__ = ["of_column", "of_pages", "problems"]
 
@@ -45,9 +45,15 @@ def of_column(column: Column, run: Run | None, wanted: Sequence[str]) -> Iterato
         yield f"{column.name}: only in {RECORD.name}: {_some(extra)}: {remedy}"
     if run.code != digest(column.code):
         yield f"{column.name}: the transport's code has changed since {run.date}: {remedy}"
+    if run.commit == "?" or run.commit.endswith(CHANGED):
+        yield f"{column.name}: ran on what no commit has ({run.commit}): commit, then {remedy}"
+    if column.image and f"{column.image} in Docker" not in run.server.split(", "):
+        yield f"{column.name}: ran on {run.server}, not on {column.image} in Docker: {remedy}"
     for result in (FAILED, NOT_RUN):
         bad = [
-            f"{name} ({each.why})" for name, each in run.entries.items() if each.result == result
+            f"{name} ({each.why})"
+            for name, each in run.entries.items()
+            if each.result == result and each.is_bad
         ]
         if bad:
             yield f"{column.name}: {result}: {_some(bad)}: mend it, then {remedy}"

@@ -146,13 +146,13 @@ class Taker:
 
     def _write(self, **note: object) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(note, ensure_ascii=False) + "\n")
+            file.write(json.dumps(note) + "\n")
 
 
 def notes(path: Path) -> list[dict[str, Any]]:
     """What was noted; without a last line that was cut off."""
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    *lines, _ = path.read_text("utf-8").split("\n") if path.exists() else [""]
+    return [json.loads(line) for line in lines]
 
 
 def verdict(reports: list[pytest.TestReport]) -> tuple[str, str]:

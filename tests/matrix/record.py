@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.brokers.record import BUILT_WITHOUT
 from tests.matrix.columns import COLUMNS, ROOT
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class Entry:
     result: str
     why: str = ""
     counted: tuple[Row, ...] = ()
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody has to mend it.
+
+        What a server was built without nobody here can: the page tells it.
+        """
+        if self.result == NOT_RUN:
+            return BUILT_WITHOUT not in self.why
+        return self.result == FAILED
 
 
 @dataclass(frozen=True)

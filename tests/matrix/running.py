@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,14 @@ from tests.matrix.columns import COLUMNS, ROOT, SUITES, Column, digest
 from tests.matrix.plugin import notes
 from tests.matrix.record import Entry, Run
 
-__all__ = ["Lanes", "Unfinished", "collected", "gathered"]
+__all__ = ["CHANGED", "Lanes", "Unfinished", "collected", "gathered"]
 
 NOTES = ROOT / ".matrix"
 LOOK_AGAIN = 0.5
 PATIENCE = 60.0
 """Seconds that pytest has to end what it has started, once it is interrupted."""
 TELL_EVERY = 30.0
+CHANGED = ", changed"
 ALL_CODE = ("packages", "tests")
 """What must not change while a column runs."""
 
@@ -86,6 +86,7 @@ class Job:
         NOTES.mkdir(exist_ok=True)
         stem = f"some-{column.name}" if narrow else column.name
         self.column = column
+        self._head = head
         self.log = NOTES / f"{stem}.log"
         self.notes = NOTES / f"{stem}.jsonl"
         kept = notes(self.notes)
@@ -138,12 +139,15 @@ class Job:
             Unfinished: Tests are left.
         """
         try:
-            return gathered(notes(self.notes))
+            found = gathered(notes(self.notes))
         except Unfinished as unfinished:
             raise Unfinished(
                 f"{self.column.name}: pytest ended with status {self._process.returncode}, and "
                 f"{unfinished}; see {self.log.relative_to(ROOT).as_posix()}"
             ) from None
+        if _everything() != self._head.everything:
+            raise Unfinished(f"{self.column.name}: the code has changed while it ran")
+        return found
 
     def forget(self) -> None:
         """Its result is kept elsewhere."""
@@ -291,7 +295,6 @@ def _number(text: str) -> str:
     return found[0] if found else "?"
 
 
-@cache
 def _everything() -> str:
     made = hashlib.sha256()
     for folder in ALL_CODE:
@@ -305,7 +308,7 @@ def _commit() -> str:
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         said = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
         changed = subprocess.check_output([*git, "status", "--porcelain", "--", *ALL_CODE])
-        return f"{said}, changed" if changed else said
+        return f"{said}{CHANGED}" if changed else said
     return "?"
 
 

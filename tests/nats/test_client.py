@@ -131,6 +131,7 @@ async def test_an_app_that_meets_such_a_version_later_is_down_and_heals_with_the
 
 
 @needs_proc
+@pytest.mark.may_block("it looks at all objects that there are")
 async def test_nothing_of_nats_py_runs_or_is_left(caplog: pytest.LogCaptureFixture) -> None:
     mine = asyncio.current_task()
     async with nats_server() as server, TcpProxy(server.host, server.port) as proxy:

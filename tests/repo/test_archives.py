@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from archives import Package, problems, read_packages, trespasses
+from make_dist import emptied, main
+from release import Refused, packages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -213,3 +216,43 @@ def test_the_packages_are_read_as_they_are_without_caches_and_what_git_does_not_
     assert not [path for each in every.values() for path in each.files if "__pycache__" in path]
     [core, *_] = read_packages(ROOT, {"packages/wsrooms-core/LICENSE"})
     assert core.files.keys() == {"LICENSE"}
+
+
+def folder_with(folder: Path, *names: str) -> set[str]:
+    for name in names:
+        (folder / name).write_text("")
+    return set(names)
+
+
+def test_new_archives_take_the_place_of_former_ones(tmp_path: Path) -> None:
+    made = package()
+    folder_with(tmp_path, made.wheel, made.sdist, "wsrooms_core-0.10.0.tar.gz", ".gitignore")
+    emptied(tmp_path, packages(ROOT))
+    assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
+    emptied(tmp_path / "new", packages(ROOT))
+
+
+@pytest.mark.parametrize(
+    "strange", ["thesis.txt", "redis-5.0.1.tar.gz", "wsrooms_core-notes.whl", ".env"]
+)
+def test_a_folder_with_anything_else_in_it_is_left_as_it_is(tmp_path: Path, strange: str) -> None:
+    there = folder_with(tmp_path, package().wheel, strange)
+    with pytest.raises(Refused, match=f"has {re.escape(strange)} in it, which is no archive"):
+        emptied(tmp_path, packages(ROOT))
+    assert {path.name for path in tmp_path.iterdir()} == there
+
+
+def test_a_folder_of_folders_and_what_is_no_folder_are_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / package().sdist).mkdir()
+    with pytest.raises(Refused, match="no archive of ours"):
+        emptied(tmp_path, packages(ROOT))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match="is no folder"):
+        emptied(tmp_path / "file", packages(ROOT))
+
+
+def test_nothing_is_built_into_a_folder_of_other_things(tmp_path: Path) -> None:
+    folder_with(tmp_path, "thesis.txt")
+    with pytest.raises(SystemExit, match=r"has thesis\.txt in it"):
+        main(["--into", str(tmp_path)])
+    assert (tmp_path / "thesis.txt").exists()

@@ -214,13 +214,13 @@ def test_a_transport_is_measured_spread_over_instances_and_without_websockets(
 
 
 def measured(what: str, who: str, scenarios: str, folder: Path) -> dict[str, Any]:
-    """A campaign with windows as short as can be; its runs by scenario."""
+    """A campaign with windows in which a busy machine does something, too; its runs by scenario."""
     there = TRANSPORTS if what == "transports" else FLEETS
     broker = ALL[there[who].broker]
     if (reason := broker.why_not()) is not None:
         missing(reason)
     out = folder / "found.json"
-    window = ("--reps", "1", "--secs", "0.1", "--warm", "0.1", "--rooms", "200")
+    window = ("--reps", "1", "--secs", "0.5", "--warm", "0.1", "--rooms", "200")
     words = (what, "--only", who, "--scen", scenarios, *window, "--out", str(out))
     scheme = () if broker.scheme == "memory" else (broker.scheme,)
     done = bench(*words, PYTHONPATH=ours(*scheme))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.brokers.record import lacking
+from tests.brokers.record import BUILT_WITHOUT, lacking
 from tests.matrix import checking, page, promises
 from tests.matrix.columns import COLUMNS, ROOT, digest, source_digest
 from tests.matrix.plugin import Taker, notes, verdict
@@ -121,6 +121,16 @@ def test_pytest_collects_the_suite_for_each_transport_and_fleets_for_each_broker
 def test_a_complete_column_that_passed_is_right() -> None:
     run = run_of({PASSED: Entry("passed"), SKIPPED: Entry("not applicable", "no logins")})
     assert list(checking.of_column(MEMORY, run, [PASSED, SKIPPED])) == []
+    without = Entry("not run", f"valkey/valkey:9 in Docker {BUILT_WITHOUT} TLS")
+    run = run_of({PASSED: Entry("passed"), SKIPPED: without})
+    assert list(checking.of_column(MEMORY, run, [PASSED, SKIPPED])) == []
+
+
+def test_a_column_on_another_server_than_its_own_is_wrong() -> None:
+    for server, wrong in (("redis:7 in Docker", False), ("redis 8.0 on PATH", True)):
+        run = run_of({PASSED: Entry("passed")}, REDIS, server=server)
+        told = "".join(checking.of_column(REDIS, run, [PASSED]))
+        assert ("not on redis:7 in Docker" in told) == wrong, told
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,11 @@ def test_a_complete_column_that_passed_is_right() -> None:
             "the transport's code has changed since 2026-01-01",
         ),
         (
+            {PASSED: Entry("passed"), SKIPPED: Entry("passed")},
+            {"commit": "abc1234, changed"},
+            "ran on what no commit has (abc1234, changed)",
+        ),
+        (
             {PASSED: Entry("failed", "3 != 4"), SKIPPED: Entry("passed")},
             {},
             f"failed: {PASSED} (3 != 4)",
@@ -148,7 +163,7 @@ def test_a_complete_column_that_passed_is_right() -> None:
             f"not run: {SKIPPED} (there is no kafka here)",
         ),
     ],
-    ids=["missing", "gone", "older than the code", "failed", "without a server"],
+    ids=["missing", "gone", "older than the code", "of no commit", "failed", "without a server"],
 )
 def test_what_is_wrong_with_a_column_is_told_with_the_remedy(
     entries: dict[str, Entry], more: dict[str, Any], told: str

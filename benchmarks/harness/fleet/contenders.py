@@ -177,7 +177,9 @@ def why_not(contender: Contender) -> str | None:
     reason = broker.why_not()
     if reason is not None:
         return reason
-    if contender.name.startswith(OURS) or (contender.name in TRANSPORTS and broker.knows_rooms):
+    if contender.name.startswith(OURS) or (
+        contender.name in TRANSPORTS and broker.scheme != "memory"
+    ):
         package = f"wsrooms_{broker.scheme}"
         if importlib.util.find_spec(package) is None:
             return f"{package.replace('_', '-')} is not installed"

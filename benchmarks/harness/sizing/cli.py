@@ -16,6 +16,9 @@ from benchmarks.harness.sizing.report import WORKLOADS, assumed, checked, sized
 
 __all__ = ["main"]
 
+REPLICAS = 3
+"""Of Kafka's topic, as wsrooms-kafka makes it where there are as many brokers."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Calculate; returns the exit status: 2 if nothing could be calculated."""
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
             instances=options.instances,
             clients=options.clients,
             brokers=options.brokers,
-            replicas=options.brokers,
+            replicas=min(REPLICAS, options.brokers),
         )
         machines = Machines(
             broker_cores=options.broker_cores,

@@ -219,7 +219,8 @@ class Use:
         instance: Of each instance.
         bits_in: Into each broker.
         bits_out: Out of it.
-        instance_bits: Out of an instance, to the clients and to the broker.
+        instance_bits_in: Into an instance from the broker, without what its clients say.
+        instance_bits_out: Out of it, to the clients and to the broker.
         instance_mb: Memory of each instance.
         broker_mb: Memory of each broker, without what it keeps on a disk.
         subscriptions: Of all instances, at the brokers; 0 where they are not told.
@@ -234,7 +235,8 @@ class Use:
     instance: Range
     bits_in: float
     bits_out: float
-    instance_bits: float
+    instance_bits_in: float
+    instance_bits_out: float
     instance_mb: float
     broker_mb: float
     subscriptions: float
@@ -252,15 +254,23 @@ def use(prices: Prices, fleet: Fleet, work: Workload, machines: Machines | None 
     listeners = work.members if work.even else work.members - 1
     deliveries = published * listeners
     more = work.payload - prices.payload
-    into, out = _at_each_broker(prices.cluster, fleet, published, sent, hosts)
+    into, out, copies = _at_each_broker(prices.cluster, fleet, published, sent, hosts)
     broker = _of_connections(prices.into, into, count) + _of_connections(prices.out, out, count)
+    # Brokers fetch copies from each other many at a time, whoever said them.
+    copying = copies * (prices.into.each + prices.out.each)
+    broker += Range(copying, copying)
     instance = _instance(prices, published, published * hosts, deliveries, count)
     bits_in, bits_out = (
         8 * rate * (bytes_each + more)
-        for rate, bytes_each in ((into, prices.bytes_in), (out, prices.bytes_out))
+        for rate, bytes_each in (
+            (into + copies, prices.bytes_in),
+            (out + copies, prices.bytes_out),
+        )
     )
     to_clients = deliveries / count * (work.payload + machines.frame)
     to_broker = published / count * (prices.bytes_in + more)
+    from_broker = sent / count * (prices.bytes_out + more)
+    instance_bits = 8 * (to_clients + to_broker)
     hosted = work.rooms * hosts / count
     memberships = work.rooms * work.members / count
     instance_mb = (
@@ -270,13 +280,20 @@ def use(prices: Prices, fleet: Fleet, work: Workload, machines: Machines | None 
         + max(0, memberships - hosted) * prices.member_bytes
     ) / MB
     subscriptions = 0 if prices.reads_all else hosted * count
-    broker_mb = (prices.broker_kb * KB + subscriptions * prices.broker_room_bytes) / MB
+    # An instance is at one of the brokers, but at each where each has its own messages. Where
+    # messages take routes, brokers know each other's subscriptions.
+    known = subscriptions / fleet.brokers if prices.cluster == "copies" else subscriptions
+    share = 1 if prices.cluster == "partitions" else fleet.brokers
+    broker_mb = (prices.broker_kb * KB + known * prices.broker_room_bytes) / MB
     cores = machines.broker_cores if prices.threads is None else prices.threads
     limits = (
         Limit(name="the broker's CPU", share=(broker.most + prices.broker_idle) / cores),
         Limit(name="the instances' CPU", share=instance.most),
         Limit(name="the broker's network", share=max(bits_in, bits_out) / machines.bits),
-        Limit(name="the instances' network", share=8 * (to_clients + to_broker) / machines.bits),
+        Limit(
+            name="the instances' network",
+            share=max(instance_bits, 8 * from_broker) / machines.bits,
+        ),
         Limit(name="the instances' memory", share=instance_mb / machines.instance_mb),
         Limit(name="the broker's memory", share=broker_mb / machines.broker_mb),
     )
@@ -288,11 +305,12 @@ def use(prices: Prices, fleet: Fleet, work: Workload, machines: Machines | None 
         instance=instance,
         bits_in=bits_in,
         bits_out=bits_out,
-        instance_bits=8 * (to_clients + to_broker),
+        instance_bits_in=8 * from_broker,
+        instance_bits_out=instance_bits,
         instance_mb=instance_mb,
         broker_mb=broker_mb,
         subscriptions=subscriptions,
-        connections=count * prices.connections,
+        connections=round(count * prices.connections / share),
         limits=tuple(sorted(limits, key=lambda limit: limit.share, reverse=True)),
     )
 
@@ -315,20 +333,20 @@ def fold(
 
 def _at_each_broker(
     cluster: Cluster, fleet: Fleet, published: float, sent: float, hosts: float
-) -> tuple[float, float]:
-    """Messages into one broker and out of it, what brokers tell each other counted too."""
+) -> tuple[float, float, float]:
+    """Messages into one broker and out of it, and copies that it fetches and is asked for."""
     brokers = fleet.brokers
     match cluster:
         case "copies":
             others = published * (brokers - 1) / brokers
-            return published, sent / brokers + others
+            return published, sent / brokers + others, 0
         case "routes":
             having = brokers * (1 - (1 - 1 / brokers) ** hosts) if brokers > 1 else 1.0
             others = published * max(0, having - 1) / brokers
-            return published / brokers + others, sent / brokers + others
+            return published / brokers + others, sent / brokers + others, 0
         case "partitions":
-            others = published * (min(fleet.replicas, brokers) - 1) / brokers
-            return published / brokers + others, sent / brokers + others
+            copies = published * (min(fleet.replicas, brokers) - 1) / brokers
+            return published / brokers, sent / brokers, copies
 
 
 def _of_connections(curve: Curve, rate: float, count: int) -> Range:

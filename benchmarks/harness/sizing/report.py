@@ -107,8 +107,8 @@ LINES: tuple[tuple[str, Tell], ...] = (
         lambda found: f"{found.bits_in / 1e6:,.0f} + {found.bits_out / 1e6:,.0f}",
     ),
     (
-        "network of an instance: out, Mbit/s",
-        lambda found: f"{found.instance_bits / 1e6:,.1f}",
+        "network of an instance: in + out, Mbit/s",
+        lambda found: f"{found.instance_bits_in / 1e6:,.1f} + {found.instance_bits_out / 1e6:,.1f}",
     ),
     ("CPU of the broker, cores", lambda found: _range(found.broker, 1)),
     ("CPU of an instance, % of its core", lambda found: _range(found.instance, 100)),

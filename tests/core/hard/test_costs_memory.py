@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import statistics
 import sys
 import tracemalloc
 from collections import Counter
@@ -86,14 +87,15 @@ async def test_a_delivery_holds_one_block_for_each_member_and_none_for_each_furt
             room = app.room("/r")
             for frames in (1, 10):
                 blocks: list[int] = []
-                for _ in range(5):
+                for _ in range(15):
                     before = sys.getallocatedblocks()
                     for _ in range(frames):
                         room.broadcast("said", 1)
                     blocks.append(sys.getallocatedblocks() - before)
                     await crowd.settle()
                     crowd.read()
-                held[members, frames] = min(blocks)  # other threads allocate at times
+                # Other threads allocate and free at times.
+                held[members, frames] = int(statistics.median(blocks))
     each = (held[220, 1] - held[20, 1]) / 200
     assert 0 < each <= 1.1  # the list of what waits for it, and its share of the flusher's queue
     assert held[220, 10] - held[220, 1] == pytest.approx(held[20, 10] - held[20, 1], abs=4)
