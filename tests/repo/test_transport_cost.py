@@ -114,4 +114,4 @@ def test_a_transport_and_its_library_are_measured_in_everything(
 def test_a_subject_that_does_not_exist_is_told(tmp_path: Path) -> None:
     done = cost("--only", "wsrooms-carrier-pigeon", "--out", str(tmp_path / "costs.json"))
     assert done.returncode == 2
-    assert "there is no 'wsrooms-carrier-pigeon'; there are wsrooms-redis" in done.stderr
+    assert "there is no subject 'wsrooms-carrier-pigeon'; there are wsrooms-redis" in done.stderr
