@@ -30,6 +30,7 @@ from benchmarks.harness.machine import (
     choose_cores,
     describe,
     end_like_an_interrupt,
+    end_of_an_interrupt,
     program_version,
     raise_open_files,
     versions,
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"wsrooms: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return end_of_an_interrupt()
     wrong = faults(results)
     for line in wrong:
         print(f"FAULT {line}", file=sys.stderr)

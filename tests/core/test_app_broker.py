@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 async def test_without_its_broker_an_app_does_not_start() -> None:

@@ -266,6 +266,20 @@ def test_who_ends_a_campaign_ends_all_that_it_started(tmp_path: Path) -> None:
     assert not [pid for pid in started if is_alive(pid)]
 
 
+def test_what_was_being_started_when_the_interrupt_came_is_ended_too() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from benchmarks.harness.machine import end_of_an_interrupt\n"
+        "print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+        "sys.exit(end_of_an_interrupt())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 130, done.stderr
+    assert not is_alive(int(done.stdout))
+
+
 def children(parent: int) -> list[int]:
     found: list[int] = []
     for process in Path("/proc").glob("[0-9]*"):
