@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, certificate_error
+from wsrooms.transports import Address, certificate_error, until_done
 from wsrooms_nats.credentials import signing
 from wsrooms_nats.target import PORT, is_number
 
@@ -46,9 +46,6 @@ LOGIN_WORDS = ("authorization violation", "authentication", "permissions violati
 
 CONTROL_LINE = "maximum control line"
 """What it says, in lower case, of a command that is too long for it."""
-
-AGAIN = 0.02
-"""Seconds until a cancellation that was swallowed is repeated."""
 
 LEAVING = 0.5
 """Seconds for nats-py to close what only it knows where to find."""
@@ -174,7 +171,8 @@ async def log_in(
         )
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = demands_tls and not (options.tls_first or options.tls_hostname)
-        await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        connected = _connected(client, where, take, given, in_clear=in_clear)
+        await until_done(asyncio.create_task(connected))
     except _Encrypts:
         encrypted = True
     except TransportError as failure:
@@ -214,25 +212,6 @@ async def _connected(
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
     take(await _taken(client, where, in_clear=in_clear))
-
-
-async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``coroutine``; cancelled, it is until it ends.
-
-    nats-py waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that
-    comes when it is just done, and nats-py then waits for the next thing.
-    """
-    task = asyncio.create_task(coroutine)
-    try:
-        await asyncio.wait([task])
-    finally:
-        while not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
-                await asyncio.wait([task], timeout=AGAIN)
-        error = None if task.cancelled() else task.exception()
-    if error is not None:
-        raise error
 
 
 async def _last_words(client: Client) -> str:

@@ -9,6 +9,7 @@ from wsrooms.receipt import Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.broker import BrokerTransport
 from wsrooms.transports.brokerlink import BrokerLink
+from wsrooms.transports.calls import end_tasks, until_done
 from wsrooms.transports.envelope import (
     ENVELOPE_BYTES,
     Envelope,
@@ -87,11 +88,13 @@ __all__ = [
     "backoff",
     "certificate_error",
     "checked",
+    "end_tasks",
     "new_instance_id",
     "parse",
     "room_channel",
     "room_of",
     "tagged",
     "transport_from_url",
+    "until_done",
     "wrap",
 ]
