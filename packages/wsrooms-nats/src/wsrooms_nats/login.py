@@ -19,9 +19,9 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, certificate_error, until_done
+from wsrooms.transports import Address, certificate_error, shown, until_done
 from wsrooms_nats.credentials import signing
-from wsrooms_nats.target import PORT, is_number
+from wsrooms_nats.target import PORTS, is_number
 
 if TYPE_CHECKING:
     from wsrooms_nats.target import Target
@@ -147,7 +147,7 @@ async def log_in(
         AuthenticationFailed: The login or the certificate was refused.
         TransportUnavailable: Anything else that nats-py or the system says.
     """
-    where, options = f"{target.scheme}://{address}", target.options
+    where, options = shown(target.scheme, address), target.options
     demands_tls = target.scheme == "tls"
     if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
         raise _unknown_nats_py()
@@ -268,7 +268,9 @@ def check_payload(most: int, where: str) -> None:
 def servers_in(info: dict[str, Any]) -> list[Address]:
     """The servers of a cluster, as one of them tells in its INFO."""
     urls = info.get("connect_urls")
-    found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
+    found = (
+        [Address.read(str(url), PORTS["nats"]) for url in urls] if isinstance(urls, list) else []
+    )
     return [address for address in found if address is not None]
 
 

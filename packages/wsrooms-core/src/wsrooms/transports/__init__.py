@@ -40,7 +40,7 @@ from wsrooms.transports.protocols import (
     room_of,
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
-from wsrooms.transports.target import Address, BrokerUrl
+from wsrooms.transports.target import Address, BrokerUrl, shown
 from wsrooms.transports.tls import TlsKeywords, TlsOptions, certificate_error
 from wsrooms.transports.urls import transport_from_url
 from wsrooms.transports.wire import BrokerWire
@@ -93,6 +93,7 @@ __all__ = [
     "parse",
     "room_channel",
     "room_of",
+    "shown",
     "tagged",
     "transport_from_url",
     "until_done",
