@@ -28,7 +28,7 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, certificate_error
+from wsrooms.transports import Address, certificate_error, shown
 
 if TYPE_CHECKING:
     from aiokafka.protocol.metadata import MetadataResponse
@@ -218,7 +218,7 @@ def _tls_hint(target: Target) -> str:
 
 
 def _name(target: Target) -> str:
-    return f"{target.scheme}://{target.addresses[0]}"
+    return shown(target.scheme, target.addresses[0])
 
 
 def _words(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, certificate_error
+from wsrooms.transports import Address, certificate_error, shown, until_done
 from wsrooms_nats.credentials import signing
-from wsrooms_nats.target import PORT, is_number
+from wsrooms_nats.target import PORTS, is_number
 
 if TYPE_CHECKING:
     from wsrooms_nats.target import Target
@@ -46,9 +46,6 @@ LOGIN_WORDS = ("authorization violation", "authentication", "permissions violati
 
 CONTROL_LINE = "maximum control line"
 """What it says, in lower case, of a command that is too long for it."""
-
-AGAIN = 0.02
-"""Seconds until a cancellation that was swallowed is repeated."""
 
 LEAVING = 0.5
 """Seconds for nats-py to close what only it knows where to find."""
@@ -150,7 +147,7 @@ async def log_in(
         AuthenticationFailed: The login or the certificate was refused.
         TransportUnavailable: Anything else that nats-py or the system says.
     """
-    where, options = f"{target.scheme}://{address}", target.options
+    where, options = shown(target.scheme, address), target.options
     demands_tls = target.scheme == "tls"
     if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
         raise _unknown_nats_py()
@@ -174,7 +171,8 @@ async def log_in(
         )
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = demands_tls and not (options.tls_first or options.tls_hostname)
-        await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        connected = _connected(client, where, take, given, in_clear=in_clear)
+        await until_done(asyncio.create_task(connected))
     except _Encrypts:
         encrypted = True
     except TransportError as failure:
@@ -214,25 +212,6 @@ async def _connected(
     if not client.is_connected:
         raise TransportUnavailable(f"{where} has closed the connection during the login")
     take(await _taken(client, where, in_clear=in_clear))
-
-
-async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``coroutine``; cancelled, it is until it ends.
-
-    nats-py waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that
-    comes when it is just done, and nats-py then waits for the next thing.
-    """
-    task = asyncio.create_task(coroutine)
-    try:
-        await asyncio.wait([task])
-    finally:
-        while not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
-                await asyncio.wait([task], timeout=AGAIN)
-        error = None if task.cancelled() else task.exception()
-    if error is not None:
-        raise error
 
 
 async def _last_words(client: Client) -> str:
@@ -289,7 +268,9 @@ def check_payload(most: int, where: str) -> None:
 def servers_in(info: dict[str, Any]) -> list[Address]:
     """The servers of a cluster, as one of them tells in its INFO."""
     urls = info.get("connect_urls")
-    found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
+    found = (
+        [Address.read(str(url), PORTS["nats"]) for url in urls] if isinstance(urls, list) else []
+    )
     return [address for address in found if address is not None]
 
 

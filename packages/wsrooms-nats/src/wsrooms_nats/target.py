@@ -9,14 +9,14 @@ from ipaddress import ip_address
 from itertools import islice
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import PROBE_PREFIX, Address, BrokerUrl, checked
+from wsrooms.transports import PROBE_PREFIX, Address, BrokerUrl, checked, shown
 from wsrooms_nats.asked import too_long
 from wsrooms_nats.options import NatsOptions
 from wsrooms_nats.subjects import Subjects
 
-__all__ = ["PORT", "Target", "is_number"]
+__all__ = ["PORTS", "Target", "is_number"]
 
-PORT = 4222
+PORTS = {"nats": 4222, "tls": 4222}
 
 AROUND_SUBJECT = 32
 """Bytes of a command beside its subject, at most."""
@@ -41,7 +41,7 @@ class Target:
 
     def __init__(self, read: BrokerUrl, options: NatsOptions) -> None:
         """Take what is right in itself; :meth:`of` checks the rest."""
-        self._configured = read.addresses(PORT)
+        self._configured = read.addresses(PORTS[read.scheme])
         self.options: NatsOptions = options
         self.scheme: str = read.scheme
         self.addresses: deque[Address] = deque(self._configured)
@@ -49,7 +49,7 @@ class Target:
         self.subjects: Subjects = Subjects(options.namespace)
         self.longest: int = options.max_control_line - AROUND_SUBJECT
         self.probe: int = len(self.subjects.of(PROBE_PREFIX + "0" * 16))
-        self.where: str = f"{read.scheme}://{','.join(map(str, self._configured))}"
+        self.where: str = shown(read.scheme, *self._configured)
         if self.longest < self.probe:
             raise ConfigurationError(
                 f"option 'max_control_line' has to be at least {self.least_line}, "
@@ -67,12 +67,9 @@ class Target:
             ConfigurationError: It is no URL of a NATS server, or a value makes no sense. Its
                 text shows nothing that may be a part of a password.
         """
-        read = BrokerUrl.of(
-            url,
-            broker="NATS",
-            ports={"nats": PORT, "tls": PORT},
-            example="nats://localhost:4222",
-        )
+        read = BrokerUrl.of(url, broker="NATS", ports=PORTS, example="nats://localhost:4222")
+        if read.path.strip("/"):
+            raise ConfigurationError(f"a {read.scheme}:// URL has no path behind its servers")
         options = NatsOptions.read(read.query, given or {})
         options.check_tls(read.scheme, "tls", "tls", "tls_hostname", "tls_first")
         options.check_login()
@@ -112,8 +109,6 @@ class Target:
 
 def _login(url: BrokerUrl, options: NatsOptions) -> dict[str, str]:
     """Who asks, as the URL and the options say, which count first."""
-    if url.path.strip("/"):
-        raise ConfigurationError(f"a {url.scheme}:// URL has no path behind its servers")
     if url.password and not url.user:
         raise ConfigurationError(
             f"in this {url.scheme}:// URL is a password without a user: write user:password@ "
