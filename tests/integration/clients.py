@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsrooms.receipt import Receipt
     from wsrooms.testing import History
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 """Seconds within which whatever is waited for must come: long, for a machine that is shared."""
 
 LAST = "last of "

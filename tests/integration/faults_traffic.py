@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections.abc import Coroutine, Iterable
@@ -31,8 +30,8 @@ EACH = 3
 BURST = 300
 """Messages of each instance that are on their way when a fault comes."""
 
-SOON = 5.0
-"""Seconds within which the first of a burst arrives."""
+SOON = 20.0
+"""Seconds within which what takes none has happened, however busy the machine is."""
 
 IN_BURST = "in a burst of "
 
@@ -58,14 +57,18 @@ class Traffic:
         self._measured = asyncio.Event()
         self._fleet = fleet
         self._members: list[Member] = []
+        self._asking_ones: set[Client] = set()
         self._numbers = itertools.count(1)
         self._senders: dict[str, asyncio.Task[None]] = {}
         self._askers: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[None]] = set()
-        self._sent: dict[str, tuple[str, float]] = {}
+        self._sent: dict[str, tuple[str, str | None, float]] = {}
         self._since = float("inf")
         self._lacking: set[tuple[str, Id]] = set()
         self._reached = asyncio.Event()
+        self._unserved: set[tuple[Client | Member, str | None]] = set()
+        self._unserved_since = 0.0
+        self._served = asyncio.Event()
         self._not_flying: set[str] = set()
         self._flying = asyncio.Event()
         self._last = 0.0
@@ -158,7 +161,7 @@ class Traffic:
     def _next(self, process: Process, room: str | None, mark: str) -> str:
         id = f"{mark}{process.name}:{next(self._numbers)}"
         by = f"the code of {process.name}"
-        self._sent[id] = process.name, time.monotonic()
+        self._sent[id] = process.name, room, time.monotonic()
         self._fleet.history.send(id, room, instance=process.name, by=by)
         return id
 
@@ -175,13 +178,19 @@ class Traffic:
             self._fleet.history.send_failed(id, str(error))
 
     async def _asking(self, client: Client) -> None:
-        with contextlib.suppress(Disconnected):  # with its instance
+        self._asking_ones.add(client)
+        try:
             while True:
                 began = time.monotonic()
                 await client.call("whoami", "/")
                 self.answer = max(self.answer, time.monotonic() - began)
                 self._measured.set()
+                self._serves((client, None), began)
                 await asyncio.sleep(ASKED_EVERY)
+        except Disconnected:  # with its instance
+            pass
+        finally:
+            self._asking_ones.discard(client)
 
     # What arrives
 
@@ -189,11 +198,12 @@ class Traffic:
         found = self._sent.get(id)
         if found is None:
             return
-        sender, at = found
+        sender, room, at = found
         now = time.monotonic()
         if sender == member.instance:
             self.local = max(self.local, now - at)
             self._measured.set()
+            self._serves((member, room), at)
         elif sender in self._not_flying and id.startswith(IN_BURST):
             self._not_flying.discard(sender)
             if not self._not_flying:
@@ -237,6 +247,34 @@ class Traffic:
         finally:
             self._since = float("inf")
         return self._last - since
+
+    async def served(self) -> float:
+        """Wait until who needs no broker for it has had what is sent or asked from now on.
+
+        That is each member, of a message of its own instance to the room and of one to
+        everybody, and each client that asks.
+
+        Returns:
+            The seconds that it took.
+        """
+        self._unserved_since = began = time.monotonic()
+        members = [member for member in self._members if member.is_open]
+        self._unserved = {(member, room) for member in members for room in (ROOM, None)}
+        self._unserved.update((client, None) for client in self._asking_ones)
+        self._served.clear()
+        try:
+            async with asyncio.timeout(SOON):
+                await self._served.wait()
+        except TimeoutError:
+            waiting = len(self._unserved)
+            raise TimeoutError(f"{waiting} wait for what their own instance has") from None
+        return time.monotonic() - began
+
+    def _serves(self, whom: tuple[Client | Member, str | None], since: float) -> None:
+        if since >= self._unserved_since:
+            self._unserved.discard(whom)
+            if not self._unserved:
+                self._served.set()
 
     def measure_anew(self) -> None:
         """Forget how long things took."""

@@ -74,15 +74,17 @@ async def test_a_join_that_is_to_wait_for_nobody_misses_what_comes_before_others
         assert len(await missed(pair, "?join_settle=0")) == ROOMS
 
 
-@pytest.mark.parametrize(("query", "heard"), [("", ["now"]), ("?join_settle=0", [])])
+@pytest.mark.parametrize(
+    ("query", "far", "heard"), [("", FAR, ["now"]), ("?join_settle=0", 5 * FAR, [])]
+)
 async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
-    query: str, heard: list[str]
+    query: str, far: float, heard: list[str]
 ) -> None:
     async with a_pair() as pair:
         one, other = pair.crew
         await other.transport.close()
         await nobody_asked_from(pair.servers[0])
-        pair.route.slow(latency=FAR)
+        pair.route.slow(latency=far)
         got: list[str] = []
         late = NatsTransport(url_of(pair.servers[1]) + query)
         async with asyncio.timeout(DEADLINE):
@@ -132,8 +134,8 @@ async def test_a_server_that_does_not_answer_costs_one_join_a_second_and_a_line_
         with caplog.at_level(logging.WARNING, "wsrooms"):
             first, second = [await seconds_of_join(one, f"ws:room:{room}") for room in "ab"]
         pair.route.heal()
-    assert 0.9 < first < 2.5
-    assert second < 0.5
+    assert 0.9 < first < 5.0
+    assert second < first / 2
     [line] = warnings_of(caplog)
     assert "did not say within 1 s that it knows" in line
 
