@@ -215,3 +215,20 @@ def test_a_fleet_of_ones_own_is_calculated(capsys: pytest.CaptureFixture[str]) -
 def test_a_record_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--record", "nowhere.json"]) == 2
     assert "nowhere.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("--instances", "0"), ("--brokers", "0"), ("--rooms", "-1"), ("--rate", "0")),
+        *(("--rate", "inf"), ("--gbit", "nan"), ("--members", "many")),
+    ],
+    ids=" ".join,
+)
+def test_a_fleet_that_cannot_be_is_refused(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words])
+    assert ended.value.code == 2
+    assert f"argument {words[0]}: " in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -57,19 +58,36 @@ def _parser() -> argparse.ArgumentParser:
     fleet, machines = Fleet(instances=100, clients=10_000), Machines()
     option = parser.add_argument
     option("--record", metavar="FILE", type=Path, default=RECORD, help="the result file")
-    option("--instances", type=int, default=fleet.instances, help="of one core each (100)")
-    option("--clients", type=int, default=fleet.clients, help="on each of them (10000)")
-    option("--brokers", type=int, default=1, help="joined to a cluster (1)")
-    option("--rooms", type=int, help="in the whole fleet; else three examples are shown")
-    option("--members", type=int, default=4, help="of each room (4)")
-    option("--rate", type=float, default=0.1, help="messages a second in each room (0.1)")
-    option("--payload", type=int, default=WORKLOADS[0].payload, help="bytes of a message (200)")
-    option("--broker-cores", type=int, default=machines.broker_cores, help="(8)")
-    option("--gbit", type=float, default=machines.bits / 1e9, help="of each network card (1)")
-    option("--instance-mb", type=float, default=machines.instance_mb, help="memory (4096)")
-    option("--broker-mb", type=float, default=machines.broker_mb, help="memory (16384)")
+    option("--instances", type=at_least_one, default=fleet.instances, help="of one core each (100)")
+    option("--clients", type=at_least_one, default=fleet.clients, help="on each of them (10000)")
+    option("--brokers", type=at_least_one, default=1, help="joined to a cluster (1)")
+    option("--rooms", type=at_least_one, help="in the whole fleet; else three examples are shown")
+    option("--members", type=at_least_one, default=4, help="of each room (4)")
+    option("--rate", type=above_zero, default=0.1, help="messages a second in each room (0.1)")
+    payload = WORKLOADS[0].payload
+    option("--payload", type=at_least_one, default=payload, help="bytes of a message (200)")
+    option("--broker-cores", type=at_least_one, default=machines.broker_cores, help="(8)")
+    option("--gbit", type=above_zero, default=machines.bits / 1e9, help="of each network card (1)")
+    option("--instance-mb", type=above_zero, default=machines.instance_mb, help="memory (4096)")
+    option("--broker-mb", type=above_zero, default=machines.broker_mb, help="memory (16384)")
     option("--write", action="store_true", help="renew the tables in docs/, as they are by default")
     return parser
+
+
+def at_least_one(text: str) -> int:
+    """A number of things that a fleet has."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than one")
+    return number
+
+
+def above_zero(text: str) -> float:
+    """A measure of what is there, and is not endless."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
 
 
 def _workloads(options: argparse.Namespace) -> tuple[Workload, ...]:
