@@ -12,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 LOOK_AGAIN = 0.01
 
 ITERATIONS = 4096

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wsrooms import WsApp
 
 TRANSCRIPTS = Path(__file__).with_name("transcripts.json")
-DEADLINE = 5.0
+DEADLINE = 30.0
 MARKER = '{"event":"mark","path":"/mark","id":"mark"}'
 
 # What a frame or its data holds is any JSON.

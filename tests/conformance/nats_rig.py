@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from wsrooms.testing.conformance import Misfit
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 SUBJECTS = Subjects("")
 OTHERS = "{user: somebody, password: nobodys}"
 """Who they are that give no name."""

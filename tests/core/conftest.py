@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from wsrooms import WsAddress
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 class FakeBroker:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[Any]]  # the fixture of conftest.py
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 @pytest.mark.parametrize("wanted", [False, True])

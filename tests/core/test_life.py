@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[Any]]  # the fixture of conftest.py
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 async def test_closing_an_app_whose_loop_has_ended_forgets_it(

@@ -16,7 +16,7 @@ from wsrooms.errors import InvalidRoom, NotRunning, TransportUnavailable
 from wsrooms.loopthread import LoopThread
 from wsrooms.receipt import FINISHED, Receipt
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 ERROR = TransportUnavailable("down")
 

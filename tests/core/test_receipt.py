@@ -16,7 +16,7 @@ import pytest
 from wsrooms.errors import TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 ERROR = TransportUnavailable("down")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     Bus = Any
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 class Member:

@@ -131,7 +131,7 @@ def test_a_signal_before_there_is_a_loop_is_remembered() -> None:
         signal.raise_signal(signal.SIGTERM)
 
         async def wait() -> None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await signals.wait()
 
         asyncio.run(wait())

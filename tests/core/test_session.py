@@ -311,7 +311,7 @@ async def test_a_failure_is_logged_with_its_route_and_reported_to_on_error(
         await peer.settled()
         error = "LookupError('secret')"
         assert reported == [(error, "fail /1"), (error, "fail /2")]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await async_reported.wait()
         assert app.stats()["handler_errors"] == 2
         assert app.stats()["hook_errors"] == 2

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     # A fixture of conftest.py, which importlib mode does not let us import.
     RawClient = Any
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 MIB = 1_048_576
 MARK = '{"event":"mark","path":"/mark","id":"mark"}'
 MARKED = '{"id":"mark","data":null}'

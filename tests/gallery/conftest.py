@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.brokers import Server
     from wsrooms import WsApp
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Ids of connections, which are other ones in every run."""

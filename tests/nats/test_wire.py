@@ -106,7 +106,7 @@ async def heard(pieces: Sequence[bytes], ears: Ears, *, unread: int = 0) -> tupl
 
 
 async def ended(wire: NatsWire) -> TransportError | None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         return await wire.lost()
 
 

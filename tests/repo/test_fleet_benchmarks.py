@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -133,8 +132,6 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
 def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     page = tmp_path / "docs/performance-fleets.md"
-    page.parent.mkdir()
-    shutil.copy(ROOT / "docs/performance-fleets.md", page)
     before = page.read_text()
     run = {"server": "wsrooms-redis-asyncio", "scenario": "cross20", "load": fleet_load()}
     file = result_file(tmp_path / "fleet.json", run, what="fleet")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="brokers run on Linux and macOS")
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 
 
 class Peer:

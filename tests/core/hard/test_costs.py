@@ -163,7 +163,8 @@ async def made() -> list[asyncio.Task[Any]]:
 
     def factory(loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
-        if work.__name__ != "_accept_connection2":
+        # What ends a generator that somebody has left has no name: it is no work of the server.
+        if getattr(work, "__name__", "_accept_connection2") != "_accept_connection2":
             tasks.append(task)
         return task
 

@@ -28,7 +28,7 @@ from wsrooms.wire import JsonCodec
 if TYPE_CHECKING:
     from wsrooms import WsConnection
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

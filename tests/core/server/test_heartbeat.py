@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 class Timer:

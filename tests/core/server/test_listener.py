@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 unix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="there are no unix sockets on Windows"

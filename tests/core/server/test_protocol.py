@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     RawClient = Any
     Serving = Any
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 KIB = 1024
 MIB = 1024 * KIB
 

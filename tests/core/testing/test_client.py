@@ -125,7 +125,7 @@ async def test_what_does_not_come_is_named_with_what_came_instead(chat: WsApp) -
     async with connect_client(chat) as ann:
         with pytest.raises(TimeoutError, match=r"no message within 0\.01 s; nothing came"):
             await ann.receive(timeout=0.01)
-        ann.send("push", "/chat/1")
+        await ann.call("push", "/chat/1")
         with pytest.raises(TimeoutError) as caught:
             await ann.call("wait", "/chat/1", timeout=0.01)
         assert str(caught.value).startswith(
@@ -241,7 +241,7 @@ async def test_a_server_that_does_not_answer_is_cut_off(chat: WsApp) -> None:
         for _ in range(100):
             ann.send("wait", "/chat/1")
         await ann.close(timeout=0.05)
-        assert ann.close_code is not None
+        await ann.closed()
         await other.call("join", "/chat/1")
 
 

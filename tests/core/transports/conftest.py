@@ -16,7 +16,7 @@ from wsrooms.transports.buslink import BusLink
 if TYPE_CHECKING:
     from wsrooms.transports import Gap, TransportState, WsBroadcastTransport
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 LOGGER = logging.getLogger("wsrooms.test")
 
 

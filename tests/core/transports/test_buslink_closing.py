@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.core.transports.conftest import Deferred, Ended, Linked, Stateful, Sync, Turns
     from wsrooms.transports.buslink import BusLink
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 def ignore(payload: str) -> None: ...

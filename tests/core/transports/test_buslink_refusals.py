@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Deferred, Linked, Sync, Turns
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 def ignore(payload: str) -> None: ...

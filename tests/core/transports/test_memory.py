@@ -21,7 +21,7 @@ from wsrooms.transports import (
     WsBroadcastTransport,
 )
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 @pytest.fixture

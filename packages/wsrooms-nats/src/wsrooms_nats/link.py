@@ -60,8 +60,13 @@ class NatsLink(WireLink[NatsWire]):
 
     def _use(self, talk: Dialogue, address: Address) -> None:
         self._talk, self._wire, self._at = talk, talk.wire, address
-        most = self._target.options.max_payload
-        self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
+        self.resized(talk)
+
+    def resized(self, talk: Conversation) -> None:
+        """Take payloads of the size that the server of ``talk`` takes, if it is the one in use."""
+        if talk is self._talk:
+            most = self._target.options.max_payload
+            self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
 
     async def lost(self) -> TransportError:
         """Wait for the end; whatever it was, another server is tried first."""

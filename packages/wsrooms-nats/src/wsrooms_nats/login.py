@@ -15,6 +15,7 @@ from nats.errors import Error
 
 from wsrooms.errors import (
     AuthenticationFailed,
+    LimitTooLow,
     TransportError,
     TransportUnavailable,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HINT",
     "LoggedIn",
+    "check_payload",
     "is_about_login",
     "log_in",
     "servers_in",
@@ -41,6 +43,9 @@ COMMAND = "_connect_command"
 
 LOGIN_WORDS = ("authorization violation", "authentication", "permissions violation for nkey")
 """What the server says, in lower case, if it does not like who asks."""
+
+CONTROL_LINE = "maximum control line"
+"""What it says, in lower case, of a command that is too long for it."""
 
 AGAIN = 0.02
 """Seconds until a cancellation that was swallowed is repeated."""
@@ -92,12 +97,17 @@ class _Encrypts(Exception):
 
 
 class _Client(Client):
-    """nats-py's client, which sends no secret in the clear where TLS is demanded."""
+    """nats-py's client, which sends no secret in the clear where TLS is demanded.
+
+    Attributes:
+        login_bytes: Of the command that logs in.
+    """
 
     def __init__(self, where: str, *, encrypted: bool) -> None:
         super().__init__()
         self._where = where
         self._encrypted = encrypted
+        self.login_bytes: int = 0
 
     def _connect_command(self) -> bytes:
         """What logs in. nats-py encrypts if the server asks for it, whatever the URL says."""
@@ -106,7 +116,9 @@ class _Client(Client):
             raise TransportUnavailable(
                 f"{self._where} does not speak TLS, and tls:// demands it; no secret was sent"
             )
-        return super()._connect_command()
+        command = super()._connect_command()
+        self.login_bytes = len(command)
+        return command
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -239,8 +251,9 @@ async def _last_words(client: Client) -> str:
 async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
     most: object = client.max_payload  # as the server has said: anything
-    if not isinstance(most, int) or most < SMALLEST:
+    if not isinstance(most, int):
         raise TransportUnavailable(f"{where} takes no messages: its max_payload is {most!r}")
+    check_payload(most, where)
     stream, transport = _stream_of(client)
     reader: asyncio.StreamReader = stream._io_reader
     reader.feed_eof()  # so that what it holds can be read without a wait
@@ -261,6 +274,16 @@ async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
         servers=servers,
         stream=stream,
     )
+
+
+def check_payload(most: int, where: str) -> None:
+    """Check that a server takes messages that have room for a payload.
+
+    Raises:
+        LimitTooLow: It does not.
+    """
+    if most < SMALLEST:
+        raise LimitTooLow(where, "max_payload", most, SMALLEST)
 
 
 def servers_in(info: dict[str, Any]) -> list[Address]:
@@ -308,11 +331,13 @@ def _unknown_nats_py() -> TransportUnavailable:
     )
 
 
-def _told(client: Client, error: BaseException, where: str) -> TransportError:
+def _told(client: _Client, error: BaseException, where: str) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
     if (certificate := certificate_error(error, where)) is not None:
         return certificate
     words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if CONTROL_LINE in words.lower():
+        return LimitTooLow(where, "max_control_line", None, client.login_bytes)
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):

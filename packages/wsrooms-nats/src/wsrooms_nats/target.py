@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from itertools import islice
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerUrl, checked
+from wsrooms.transports import PROBE_PREFIX, Address, BrokerUrl, checked
 from wsrooms_nats.asked import too_long
 from wsrooms_nats.options import NatsOptions
 from wsrooms_nats.subjects import Subjects
@@ -35,11 +35,12 @@ class Target:
         login: User, password, token, and what else nats-py takes as keywords.
         subjects: What channels are called there.
         longest: Bytes of a subject: a server that takes less is found out.
+        probe: Bytes of the subject on which an instance probes itself: a server has to take it.
         where: The servers, as they may be shown.
     """
 
     def __init__(self, read: BrokerUrl, options: NatsOptions) -> None:
-        """Take what is right in itself; :meth:`of` checks it."""
+        """Take what is right in itself; :meth:`of` checks the rest."""
         self._configured = read.addresses(PORT)
         self.options: NatsOptions = options
         self.scheme: str = read.scheme
@@ -47,7 +48,13 @@ class Target:
         self.login: dict[str, str] = _login(read, options)
         self.subjects: Subjects = Subjects(options.namespace)
         self.longest: int = options.max_control_line - AROUND_SUBJECT
+        self.probe: int = len(self.subjects.of(PROBE_PREFIX + "0" * 16))
         self.where: str = f"{read.scheme}://{','.join(map(str, self._configured))}"
+        if self.longest < self.probe:
+            raise ConfigurationError(
+                f"option 'max_control_line' has to be at least {self.least_line}, "
+                f"not {options.max_control_line}"
+            )
         if options.randomize:
             random.shuffle(self.addresses)
 
@@ -70,6 +77,11 @@ class Target:
         options.check_tls(read.scheme, "tls", "tls", "tls_hostname", "tls_first")
         options.check_login()
         return cls(read, options)
+
+    @property
+    def least_line(self) -> int:
+        """Bytes of a command that a server has to take."""
+        return self.probe + AROUND_SUBJECT
 
     def check(self, channel: str) -> None:
         """Check that NATS could carry ``channel``.

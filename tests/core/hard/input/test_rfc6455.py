@@ -238,7 +238,7 @@ async def plays(raw_client: Connect, address: WsAddress, *writes: bytes) -> None
     async with raw_client(address, path=None) as client:
         for data in writes:
             await write(client, data, 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await client.reader.readline()).split()[1] == b"101"
             await client.reader.readuntil(b"\r\n\r\n")
         back = [await client.receive() for _ in range(3)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.core.conftest import PlainTransport, RawClient
     from wsrooms import WsConnection
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 GONE_WITHIN = 1.0
 """Seconds within which a dead client's objects are gone: half of the server's close timeout,

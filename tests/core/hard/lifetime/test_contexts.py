@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.every_loop
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 COMPOSABLES: list[Callable[[], object]] = [
     use_ws_message,

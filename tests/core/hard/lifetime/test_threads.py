@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.every_loop
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 Work = Callable[[], Any]
 Way = Callable[[Work], Coroutine[Any, Any, Any]]

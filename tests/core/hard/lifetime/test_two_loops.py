@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.every_loop
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 MARK: ContextVar[str] = ContextVar("mark", default="nobody")
 

@@ -10,7 +10,7 @@ import pytest
 
 from wsrooms.testing import TcpProxy
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 """Seconds for whatever a test waits for; all of it takes milliseconds."""
 
 

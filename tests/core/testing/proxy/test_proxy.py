@@ -23,9 +23,9 @@ QUIET = 0.1
 """Seconds in which bytes that could pass would long have passed: they take none."""
 
 
-async def hears_nothing(line: Line) -> None:
+async def hears_nothing(line: Line, quiet: float = QUIET) -> None:
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(QUIET):
+        async with asyncio.timeout(quiet):
             await line.reader.read(1)
 
 
@@ -174,11 +174,11 @@ async def test_what_the_proxy_held_when_the_hole_came_waits_too(
 ) -> None:
     client = await connect()
     line = await broker.line()
-    proxy.slow(latency=QUIET / 4)
+    proxy.slow(latency=QUIET)
     await client.write(b"on its way")
     await until(lambda: proxy.written_bytes)
     proxy.hole()
-    await hears_nothing(line)
+    await hears_nothing(line, 2 * QUIET)
     proxy.heal()
     assert await line.read(10) == b"on its way"
 

@@ -6,7 +6,7 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.errors import LimitTooLow, TransportError, TransportUnavailable
 from wsrooms.transports.brokerlink import BrokerLink
 from wsrooms.transports.wire import BrokerWire
 
@@ -73,7 +73,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         addresses = self._addresses
         # A machine that is gone does not even refuse: it must not take the others' time.
         share = self._transport.options.connect_timeout / self._shares
-        error: TransportError | None = None
+        error: TransportUnavailable | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
             self._wire = wire = self._made()
@@ -84,12 +84,15 @@ class WireLink(BrokerLink, Generic[Wire]):
                 if addresses[0] is address:  # else another link has found out
                     addresses.rotate(-1)
                 if isinstance(failure, TimeoutError):
-                    told = f"{self._where(address)} did not answer within {share:.2g} s"
-                    error = TransportUnavailable(told + self._hint)
+                    where = self._where(address)
+                    told = f"{where} did not answer within {share:.2g} s{self._hint}"
+                    failed = TransportUnavailable(told)
                 elif isinstance(failure, TransportUnavailable):
-                    error = failure
+                    failed = failure
                 else:
                     raise
+                if not isinstance(error, LimitTooLow):  # of which nobody would be told otherwise
+                    error = failed
                 await wire.close()
             else:
                 self._pinged_at = wire.heard_at
