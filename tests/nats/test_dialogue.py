@@ -39,6 +39,9 @@ class Link:
     def leave(self, talk: Conversation) -> None:
         raise AssertionError(talk)
 
+    def resized(self, talk: Conversation) -> None:
+        raise AssertionError(talk)
+
 
 class Server(asyncio.Transport):
     """The socket, and behind it a server that reads and answers when it is told to."""

@@ -104,7 +104,9 @@ class NatsLink(WireLink[NatsWire]):
         """The server of ``talk`` is about to stop: move to another one, if one is known."""
         current = self._talk
         if current is not None and talk is current and self._moving is None and self._others:
-            self._moving = asyncio.create_task(self._move(current), name="wsrooms moves at NATS")
+            self._moving = asyncio.create_task(
+                self._move(current), name=f"wsrooms moves {self._transport!r}"
+            )
 
     @property
     def _others(self) -> list[Address]:
