@@ -61,6 +61,7 @@ check-lint:
 	$(IN) check python tools/layers.py --check
 	$(IN) check python tools/constraints.py --check
 	$(IN) check python tools/errors_page.py --check
+	$(IN) check python benchmarks/run.py many --check
 	$(IN) check python -m tests.matrix --check
 
 check-types:

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (%(default)s)")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     given = parser.parse_args(arguments)
+    if not 0 <= given.port <= 65535:
+        sys.exit(f"wsrooms: port {given.port} does not exist: use 0 to 65535")
 
     def ready(url: str) -> None:
         print(

@@ -3,10 +3,10 @@
     python3 tools/bootstrap.py GROUP COMMAND [ARGUMENT ...]
 
 GROUP is a dependency group of ``pyproject.toml``. Its requirements and the packages of
-this repository go into ``.venv`` (with uv, else with venv and pip) or, where Python has
-no working venv, into ``.deps/GROUP`` (``pip install --target``). Versions come from
-``constraints.txt``. A stamp tells the next run that nothing has to be done, so that it
-reaches its command at once.
+this repository that ``[tool.bootstrap]`` names for it go into ``.venv`` (with uv, else with
+venv and pip) or, where Python has no working venv, into ``.deps/GROUP``
+(``pip install --target``). Versions come from ``constraints.txt``. A stamp tells the next run
+that nothing has to be done, so that it reaches its command at once.
 
 It owns ``.venv``, ``.deps`` and ``.bootstrap``, is standard library only, and starts with
 any Python >= 3.11. Several may run at once, and one may be killed at any moment: work is
@@ -55,38 +55,74 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True)
+class Package:
+    """One of this repository, and the key under which having it is remembered."""
+
+    name: str
+    folder: Path
+    key: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a group needs, and the keys under which having it is remembered."""
+    """What a group needs, and the key under which having it is remembered.
+
+    Attributes:
+        packages: Each after those that it needs itself.
+    """
 
     group: str
-    packages: tuple[Path, ...]
+    packages: tuple[Package, ...]
     requirements: tuple[str, ...]
-    packages_key: str
     key: str
 
     @classmethod
     def read(cls, group: str) -> Plan:
         """Read what ``group`` needs; whatever changes that changes its key."""
-        groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+        config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+        groups = config["dependency-groups"]
         if group not in groups:
             fail(f"there is no dependency group {group!r} in pyproject.toml")
-        packages = tuple(sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")))
+        packages = packages_of(config["tool"]["bootstrap"].get(group))
         requirements = tuple(sorted(set(expand(groups, group))))
-        packages_key = digest(
-            Path(__file__).read_text("utf-8"),
-            CONSTRAINTS.read_text("utf-8"),
-            *((package / "pyproject.toml").read_text("utf-8") for package in packages),
-        )
-        return cls(group, packages, requirements, packages_key, digest(packages_key, *requirements))
-
-    def editable(self) -> list[str]:
-        """The packages as arguments of an installer."""
-        return [part for package in self.packages for part in ("-e", str(package))]
+        key = digest(*common_keys(), *(package.key for package in packages), *requirements)
+        return cls(group, packages, requirements, key)
 
     def summary(self) -> str:
         """The names of what is installed, for a person."""
-        outside = (re.split(r"[^\w.-]", requirement)[0] for requirement in self.requirements)
+        outside = (name_of(requirement) for requirement in self.requirements)
         return ", ".join(outside) or names(self.packages)
+
+
+def packages_of(wanted: Iterable[str] | None) -> tuple[Package, ...]:
+    """The packages of these names, and those that they need; all of them for None."""
+    there = {path.parent.name: path for path in sorted(ROOT.glob("packages/*/pyproject.toml"))}
+    found: dict[str, Package] = {}
+
+    def add(name: str) -> None:
+        if name in found:
+            return
+        if name not in there:
+            fail(f"there is no package {name!r} in packages, but in [tool.bootstrap]")
+        text = there[name].read_text("utf-8")
+        for requirement in tomllib.loads(text)["project"]["dependencies"]:
+            if (needed := name_of(requirement)) in there:
+                add(needed)
+        found[name] = Package(name, there[name].parent, digest(*common_keys(), text))
+
+    for name in there if wanted is None else wanted:
+        add(name)
+    return tuple(found.values())
+
+
+def common_keys() -> tuple[str, str]:
+    """What everything that is installed depends on: how that is done, and the versions."""
+    return Path(__file__).read_text("utf-8"), CONSTRAINTS.read_text("utf-8")
+
+
+def editable(packages: Iterable[Package]) -> list[str]:
+    """These as arguments of an installer."""
+    return [part for package in packages for part in ("-e", str(package.folder))]
 
 
 @dataclass(frozen=True)
@@ -173,7 +209,7 @@ def with_target(plan: Plan) -> Environment:
     shutil.rmtree(unfinished, ignore_errors=True)
     run(
         *(sys.executable, "-m", "pip", "install", *PIP_OPTIONS, "--target", str(unfinished)),
-        *("--constraint", str(CONSTRAINTS), *plan.editable(), *plan.requirements),
+        *("--constraint", str(CONSTRAINTS), *editable(plan.packages), *plan.requirements),
     )
     (unfinished / "stamp").write_text(target_key(plan), "utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -205,11 +241,13 @@ def fill_venv(plan: Plan, *install: str) -> Environment:
     """Install into ``.venv`` what ``plan`` needs and its stamps do not show."""
     install += ("--constraint", str(CONSTRAINTS))
     VENV_IN_WORK.touch()
-    # The packages have a stamp of their own: they may be running while a group is added.
-    if not venv_has("packages", plan.packages_key):
-        say(f"installing the packages of this repository: {names(plan.packages)}")
-        run(*install, *plan.editable(), on_failure=VENV_IN_WORK.unlink)
-        (STAMPS / "packages").write_text(plan.packages_key, "utf-8")
+    # A package has a stamp of its own: it may be running while a group is added.
+    lacking = [each for each in plan.packages if not venv_has(each.name, each.key)]
+    if lacking:
+        say(f"installing of this repository: {names(lacking)}")
+        run(*install, *editable(lacking), on_failure=VENV_IN_WORK.unlink)
+        for package in lacking:
+            (STAMPS / package.name).write_text(package.key, "utf-8")
     if plan.requirements:
         say(f"installing for {plan.group}: {plan.summary()}")
         run(*install, *plan.requirements, on_failure=VENV_IN_WORK.unlink)
@@ -276,7 +314,7 @@ def target_key(plan: Plan) -> str:
 
 def target_environment(plan: Plan) -> Environment:
     folder = DEPS / plan.group
-    sources = [package / "src" for package in plan.packages]
+    sources = [package.folder / "src" for package in plan.packages]
     return Environment(Path(sys.executable), folder / "bin", (*sources, folder))
 
 
@@ -333,7 +371,12 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def names(packages: Iterable[Path]) -> str:
+def name_of(requirement: str) -> str:
+    """The distribution that a requirement is about."""
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
+def names(packages: Iterable[Package]) -> str:
     return ", ".join(package.name for package in packages)
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks.harness import contenders, scenarios
 from benchmarks.harness.campaign import Campaign
+from benchmarks.harness.choosing import chosen, skipped
 from benchmarks.harness.contenders import CONTENDERS, Contender, python_packages
 from benchmarks.harness.figures import faults
 from benchmarks.harness.fleet import contenders as fleets
@@ -29,6 +30,7 @@ from benchmarks.harness.machine import (
     choose_cores,
     describe,
     end_like_an_interrupt,
+    end_of_an_interrupt,
     program_version,
     raise_open_files,
     versions,
@@ -42,7 +44,7 @@ __all__ = ["main"]
 
 WHAT = (
     "one server alone, fleets of several instances over a broker beside those of other "
-    "libraries, or all of our transports (server); see also: costs, kafka and sizing --help"
+    "libraries, or all of our transports (server); see also: costs, kafka, sizing and many --help"
 )
 
 
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"wsrooms: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return end_of_an_interrupt()
     wrong = faults(results)
     for line in wrong:
         print(f"FAULT {line}", file=sys.stderr)
@@ -105,14 +107,6 @@ def _read(path: Path) -> Results:
         raise CannotMeasure(f"{path} is no result file: {error}") from error
 
 
-def _chosen(names: str, known: list[str], what: str) -> list[str]:
-    wanted = known if names == "all" else names.split(",")
-    for name in wanted:
-        if name not in known:
-            raise CannotMeasure(f"there is no {what} {name!r}; there are {', '.join(known)}")
-    return wanted
-
-
 def _there_are(options: argparse.Namespace) -> tuple[dict[str, Contender], dict[str, Scenario]]:
     """All servers and scenarios of the kind that is asked for."""
     if options.what == "fleet":
@@ -132,18 +126,15 @@ def _measure(options: argparse.Namespace) -> Results:
     }
     why_not = fleets.why_not if fleet else contenders.why_not
     servers_, scenarios_ = (",".join(names) for names in quick[options.what])
-    names = _chosen(options.only or servers_, list(there), "server")
-    chosen = _chosen(options.scen or scenarios_, list(known), "scenario")
-    wanted = [known[name] for name in chosen]
+    names = chosen(options.only or servers_, there, "server")
+    wanted = [known[name] for name in chosen(options.scen or scenarios_, known, "scenario")]
     out = options.out or MADE / f"{'latest' if not fleet else options.what}.json"
     build()
     cores, unpinned = choose_cores()
     if unpinned is not None:
         print(f"wsrooms: {unpinned}")
-    skipped = {name: reason for name in names if (reason := why_not(there[name]))}
-    for name, reason in skipped.items():
-        print(f"wsrooms: {name} is skipped: {reason}")
-    servers = [there[name] for name in names if name not in skipped]
+    missing = skipped({name: there[name] for name in names}, why_not)
+    servers = [there[name] for name in names if name not in missing]
     results = Results(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
@@ -154,7 +145,7 @@ def _measure(options: argparse.Namespace) -> Results:
             warm=options.warm,
             pinned=cores.server is not None,
         ),
-        skipped=skipped,
+        skipped=missing,
         runs=[],
         what=options.what,
     )

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from benchmarks.harness.machine import CannotMeasure, end_like_an_interrupt
+from benchmarks.harness.machine import CannotMeasure, end_like_an_interrupt, end_of_an_interrupt
 from benchmarks.harness.results import MADE, ResultFile
 from benchmarks.harness.server import Failed
 
@@ -61,7 +61,7 @@ class Costing(Generic[F]):
             print(f"wsrooms: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            return 130
+            return end_of_an_interrupt()
         return 0
 
     def _parser(self) -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ __all__ = [
     "choose_cores",
     "describe",
     "end_like_an_interrupt",
+    "end_of_an_interrupt",
     "versions",
 ]
 
@@ -49,6 +50,20 @@ class Cores:
 def end_like_an_interrupt() -> None:
     """Let SIGTERM, as of ``timeout``, stop all that was started too: it would outlive this."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def end_of_an_interrupt() -> int:
+    """End the children that are left; returns the exit status of who was interrupted.
+
+    An interrupt may come while one is being started: then it runs, and nobody knows of it.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another's, which has ended meanwhile
+            words = (process / "stat").read_text("utf-8").rpartition(")")[2].split()
+            if int(words[1]) == os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
+                os.waitpid(int(process.name), 0)
+    return 128 + signal.SIGINT
 
 
 def build() -> None:

@@ -20,7 +20,12 @@ from pathlib import Path
 
 from benchmarks.harness.contenders import CONTENDERS, PEERS_PYTHON, Contender, why_not
 from benchmarks.harness.instructions import Callgrind
-from benchmarks.harness.machine import CannotMeasure, build, choose_cores
+from benchmarks.harness.machine import (
+    CannotMeasure,
+    build,
+    choose_cores,
+    end_of_an_interrupt,
+)
 from benchmarks.harness.measure import Bench
 from benchmarks.harness.scenarios import LOADS, SCENARIOS, Scenario
 from benchmarks.harness.server import Failed
@@ -66,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"wsrooms: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return end_of_an_interrupt()
     return 0
 
 

@@ -9,6 +9,7 @@ __all__ = ["main"]
 PROGRAMS = {
     "costs": "benchmarks.harness.transports.cli",
     "kafka": "benchmarks.harness.kafka.cli",
+    "many": "benchmarks.harness.many",
     "sizing": "benchmarks.harness.sizing.cli",
 }
 """Those with options of their own; each is loaded when it is asked for only."""

@@ -10,7 +10,8 @@ from benchmarks.harness.figures import conditions
 from benchmarks.harness.fleet import transports
 from benchmarks.harness.fleet.report import details as fleet_details
 from benchmarks.harness.fleet.report import summary as fleet_summary
-from benchmarks.harness.markers import replace_between
+from benchmarks.harness.many import write
+from benchmarks.harness.markers import with_parts
 from benchmarks.harness.report import summary
 from benchmarks.harness.results import ROOT
 from benchmarks.harness.sizing.figures import all_prices
@@ -43,11 +44,7 @@ def publish(results: Results, root: Path = ROOT) -> list[Path]:
     Raises:
         ValueError: A page has lost its markers, or there are figures missing.
     """
-    found = pages(results, root)
-    for path, text in found.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    return list(found)
+    return write(pages(results, root), root)
 
 
 def pages(results: Results, root: Path = ROOT) -> dict[Path, str]:
@@ -63,13 +60,13 @@ def pages(results: Results, root: Path = ROOT) -> dict[Path, str]:
         page = root / "docs/performance-fleets.md"
         head = ["# Every figure of the fleets in docs/performance-fleets.md", "", *head]
         return {
-            page: _with(page, fleets=fleet_summary(results)),
+            page: with_parts(page, fleets=fleet_summary(results)),
             root / "benchmarks/FLEETS.md": _lines([*head, *fleet_details(results)]),
         }
     page = root / "docs/performance.md"
     head = ["# Every figure of the table in docs/performance.md", "", *head]
     return {
-        page: _with(page, measured=summary(results)),
+        page: with_parts(page, measured=summary(results)),
         root / "docs/assets/performance.svg": chart(results),
         root / "benchmarks/RESULTS.md": _lines([*head, *details(results)]),
     }
@@ -80,27 +77,19 @@ def _of_transports(results: Results, root: Path) -> dict[Path, str]:
     where = conditions(results)
     prices, machines = all_prices(results), Machines()
     return {
-        page: _with(
+        page: with_parts(
             page,
             transports=[where, "", *transports.side_by_side(results)],
             instances=transports.instances(results),
         ),
         root / "docs/assets/transports.svg": transports.chart(results),
-        sizing: _with(
+        sizing: with_parts(
             sizing,
             checked=[where, "", *checked(results, prices)],
             sized=[assumed(SIZED, machines), "", *sized(prices, SIZED, machines)],
         ),
         root / RECORD.relative_to(ROOT): results.as_json(),
     }
-
-
-def _with(page: Path, **parts: list[str]) -> str:
-    """This page with its parts anew."""
-    text = page.read_text("utf-8")
-    for name, lines in parts.items():
-        text = replace_between(text, "\n".join(lines), name)
-    return text
 
 
 def _lines(lines: list[str]) -> str:

@@ -20,6 +20,19 @@ const missedNote = el("div", { className: "banner", id: "missed", hidden: true, 
 );
 $("banner").after(missedNote);
 
+const waitingNote = el("div", { className: "banner", id: "waiting", hidden: true, role: "status" },
+  el("strong", { id: "waiting-text" }),
+);
+missedNote.after(waitingNote);
+
+/** A join is not answered while the broker is away, or is refused and tried again. */
+function showWaiting() {
+  const mine = fleet.parts.find(({ name }) => name === fleet.instance);
+  $("waiting-text").textContent = `You are not in this room yet: instance ${fleet.instance} waits for the broker.`;
+  waitingNote.hidden = active === lobby || active.in || mine?.state !== "reconnecting";
+}
+addEventListener("hashchange", () => setTimeout(showWaiting)); // after route, which is told later
+
 function missed(why) {
   missedNote.hidden = false;
   $("missed-text").replaceChildren(el("strong", { textContent: "Messages may have been missed: " }), why);
@@ -43,6 +56,7 @@ Object.assign(beside, {
     const roll = rollCall(line, room.path, (...seen) => takeRoll(room, ...seen), { every: EVERY, patience: PATIENCE });
     rolls.set(room.path, roll);
     roll.call();
+    showWaiting();
   },
   /** Whoever is heard is here, and who says goodbye is not. */
   pushed(room, event, data) {
@@ -86,7 +100,7 @@ toAll.missed = ({ instance }) => {
 
 const ENDED = "The demo has ended: start it again with make demo-cluster.";
 const OURS = $("fleet").dataset.hosts.split(" ").map((host) => `http://${host}`);
-const TOLD = { up: "up", starting: "starting…", reconnecting: "reconnecting…", down: "down" };
+const TOLD = { up: "up", starting: "starting…", reconnecting: "reconnecting…", down: "down", unknown: "not known" };
 
 /** The buttons obey pages of the demo's own addresses only; the chat is wherever it is shown. */
 function elsewhere() {
@@ -112,6 +126,8 @@ function watchFleet() {
     for (const { reject } of waiting) reject(new Error(ENDED));
     $("fleet-said").textContent = ENDED;
     $("fleet").classList.add("ended");
+    fleet.parts = fleet.parts.map((part) => ({ ...part, state: "unknown" })); // nobody tells any more
+    showParts();
     setTimeout(watchFleet, TRY_AGAIN);
   };
 }
@@ -158,9 +174,11 @@ function showParts() {
     brief.classList.toggle("yours", part.name === fleet.instance);
     brief.title = `${part.name}: ${TOLD[part.state]}`;
   }
+  showWaiting();
 }
 
 function factsOf(part) {
+  if (part.state === "unknown") return "";
   if (part.state === "down") return part.why;
   if (part.name === "broker") return part.url;
   if (part.state === "reconnecting") return part.error ?? "no broker";

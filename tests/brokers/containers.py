@@ -86,9 +86,14 @@ class ContainerRunner(Runner):
     def kill(self) -> None:
         if self._container is None:
             return
-        with self._engine():
+        with self._engine() as errors:
             if self._status() == "running":
-                self._container.kill()
+                try:
+                    self._container.kill()
+                except errors.APIError as error:
+                    # It may end by itself meanwhile, as a server that was asked to leave.
+                    if "is not running" not in str(error):
+                        raise
                 self._container.wait()
 
     def signal(self, number: signal.Signals) -> None:

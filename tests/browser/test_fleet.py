@@ -216,6 +216,25 @@ def test_a_tab_waits_while_no_instance_lives(open_tab: OpenFleetTab) -> None:
     assert ann.instance == "two"
 
 
+def test_a_tab_that_cannot_join_while_the_broker_is_away_says_so(open_tab: OpenFleetTab) -> None:
+    ann = open_tab("Ann")
+    waiting = ann.page.locator("#waiting")
+    ann.press("kill", "broker")
+    ann.has_state(ann.instance, "reconnecting")
+    expect(waiting).to_be_hidden()  # whoever was in the room still is
+    ann.page.reload()
+    expect(waiting).to_have_text(
+        f"You are not in this room yet: instance {ann.instance} waits for the broker."
+    )
+    ann.page.goto(ann.url + "#/")
+    expect(waiting).to_be_hidden()  # no room
+    ann.go_to("python")
+    expect(waiting).to_be_visible()
+    ann.press("restart", "broker")
+    ann.is_in("python", "Ann")
+    expect(waiting).to_be_hidden()
+
+
 @pytest.mark.parametrize("width", [320, 360, 700, 900, 1280])
 def test_nothing_of_the_panel_reaches_over_an_edge(width: int, open_tab: OpenFleetTab) -> None:
     ann = open_tab("Ann")
@@ -283,6 +302,11 @@ def test_a_page_whose_demo_has_ended_says_so_also_of_buttons_that_were_pressed(
     expect(tab.page.locator("#fleet-said")).to_have_text("")  # it has connected again
     assert end(short_demo) == 0
     expect(tab.page.locator("#fleet-said")).to_have_text(ended)
+    for name in ("broker", *NAMES):
+        tab.has_state(name, "unknown")
+        expect(tab.page.locator(f'#brief [data-part="{name}"]')).to_have_attribute(
+            "data-state", "unknown"
+        )
     context.close()
 
 

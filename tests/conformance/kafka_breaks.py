@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tests.conformance.server_breaks import Disobedient
 from wsrooms_kafka import KafkaTransport
 from wsrooms_kafka.link import KafkaLink
-from wsrooms_kafka.reader import Reader
+from wsrooms_kafka.reader import Extent, Reader
 from wsrooms_kafka.writer import Writer
 
 if TYPE_CHECKING:
@@ -83,17 +83,17 @@ class HearsLate(Reader):
 class BeginsAtTheEnd(Reader):
     """As a consumer of aiokafka does that is made anew, and one of NATS must."""
 
-    async def begin(self, consumer: AIOKafkaConsumer, partitions: int) -> None:
+    def begin(self, consumer: AIOKafkaConsumer, log: Extent) -> None:
         self._places.clear()
-        await super().begin(consumer, partitions)
+        super().begin(consumer, log)
 
 
 @noticed_by("tcp_cut_of_the_subscriber")
 class BeginsAtTheBeginning(Reader):
     """As ``auto_offset_reset="earliest"`` does by itself."""
 
-    async def begin(self, consumer: AIOKafkaConsumer, partitions: int) -> None:
-        await super().begin(consumer, partitions)
+    def begin(self, consumer: AIOKafkaConsumer, log: Extent) -> None:
+        super().begin(consumer, log)
         for place in self._places.values():
             place.next = 0
 

@@ -21,6 +21,7 @@ from wsrooms.errors import (
     InvalidHandler,
     InvalidPattern,
     InvalidRoom,
+    LimitTooLow,
     MissingTransport,
     NotRunning,
     OutboxFull,
@@ -97,6 +98,18 @@ ONE_OF_EACH: list[tuple[WsRoomsError, dict[str, object], str]] = [
     ),
     (TransportError("broken"), {}, "broken"),
     (TransportUnavailable("down"), {}, "down"),
+    (
+        LimitTooLow("nats://a:4222", "max_payload", 20, 128),
+        {"setting": "max_payload", "limit": 20, "least": 128},
+        "the max_payload of nats://a:4222 is 20 bytes, and wsrooms needs at least 128 bytes: "
+        "raise it in the settings of the server",
+    ),
+    (
+        LimitTooLow("nats://a:4222", "max_control_line", None, 200),
+        {"setting": "max_control_line", "limit": None, "least": 200},
+        "the max_control_line of nats://a:4222 is too low, and wsrooms needs at least 200 bytes: "
+        "raise it in the settings of the server",
+    ),
     (AuthenticationFailed("who?"), {}, "who?"),
     (PermissionDenied("ws:server", "no"), {"channel": "ws:server"}, "no"),
     (

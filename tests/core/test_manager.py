@@ -20,26 +20,10 @@ from wsrooms import (
     WsRoomManager,
 )
 
+from .members import Member
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-
-class Member:
-    """A member of somebody's own making."""
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.rooms: set[str] = set()
-        self.received: list[tuple[object, ...]] = []
-
-    def send(
-        self,
-        event: str,
-        path: str,
-        data: object = UNSET,
-        params: Mapping[str, str | list[str]] | None = None,
-    ) -> None:
-        self.received.append((event, path, data, params))
+    from collections.abc import Callable
 
 
 class Broken(Member):
@@ -48,7 +32,7 @@ class Broken(Member):
         event: str,
         path: str,
         data: object = UNSET,
-        params: Mapping[str, str | list[str]] | None = None,
+        params: object | None = None,
     ) -> None:
         raise LookupError
 

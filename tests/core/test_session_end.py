@@ -18,6 +18,8 @@ from wsrooms import (
     use_ws_server,
 )
 
+from .endings import Ends, nothing_left
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -27,33 +29,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 DEADLINE = 30.0
-
-
-class Ends:
-    """Notes every on_disconnect of an app: who, why, and in which rooms."""
-
-    def __init__(self, app: WsApp) -> None:
-        self.app = app
-        self.seen: list[tuple[int | None, list[str]]] = []
-        self.ids: list[str] = []
-        app.on_disconnect(self._note)
-
-    async def _note(self) -> None:
-        connection = use_ws_connection()
-        assert self.app.server.get_connection(connection.id) is connection
-        assert connection in self.app.server.connections()
-        rooms = sorted(connection.rooms)
-        await asyncio.sleep(0)
-        for room in rooms:
-            assert connection in self.app.room(room).connections()
-        self.ids.append(connection.id)
-        self.seen.append((connection.close_code, rooms))
-
-
-def nothing_left(app: WsApp) -> bool:
-    stats = app.stats()
-    gauges = ("connections", "rooms", "memberships", "joins_pending")
-    return not app.server.connections() and not any(stats[gauge] for gauge in gauges)
 
 
 # close()

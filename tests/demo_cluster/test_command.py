@@ -45,6 +45,12 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_cannot_be_is_one_line(port: int) -> None:
+    with pytest.raises(SystemExit, match=f"wsrooms: port {port} does not exist: use 0 to 65535"):
+        command.main(["--port", str(port)])
+
+
 def test_a_broker_that_is_not_here_is_one_line_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
+from docker import from_env
+from docker.errors import ImageNotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -24,7 +27,7 @@ from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST
 from tests.brokers.record import missing
 
-from .programs import DEADLINE, EXAMPLES
+from .programs import DEADLINE, EXAMPLES, ROOT
 from .proxies import free_port
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ SAME_SERVER = {"nats:2-alpine": "nats:2"}
 """Where an image is neither here nor to be had: one of the same server, with a shell added."""
 START = 30.0
 """Seconds for an instance, whose broker may have been started a moment ago."""
+IMAGE = 240
+"""Seconds for a step of building the image, of which one asks an index of packages."""
 OFTEN = 500_000_000
 """Nanoseconds between two checks of health, so that tests need not wait for the third second."""
 
@@ -94,13 +99,7 @@ class Broker:
 
     def wait(self) -> None:
         """Return once it is healthy, or where nothing checks that, once it says it is ready."""
-        until = time.monotonic() + START
-        while self.health() != "healthy":
-            log = self.container.logs()
-            if self.unchecked and b"Ready to accept connections" in log:
-                return
-            assert time.monotonic() < until, log.decode()
-            time.sleep(0.05)  # Docker tells nobody when it has looked
+        wait_for_health(self.container, "Ready to accept connections" if self.unchecked else None)
 
 
 @contextmanager
@@ -149,6 +148,65 @@ def broker_of(name: str) -> Iterator[Broker]:
     finally:
         made.get_docker_client().client.close()
         guardian.forget("container", known)
+
+
+@contextmanager
+def chat_in_a_container() -> Iterator[tuple[Any, int]]:
+    """A container of the Dockerfile's image, held as chat.yaml holds it, and its port; it is well.
+
+    Nothing is pulled: the test is skipped where Docker has not what the image is made of.
+    """
+    docker = engine()
+    if isinstance(docker, str):
+        pytest.skip(docker)
+    said = read("chat.yaml")["services"]["chat-1"]
+    text = (COMPOSE / "Dockerfile").read_text("utf-8")
+    [python] = re.findall(r"^ARG PYTHON=(\S+)$", text, re.MULTILINE)
+    [base] = {name.replace("${PYTHON}", python) for name in re.findall(r"^FROM (\S+)", text, re.M)}
+    known, port = f"wsrooms-{uuid.uuid4().hex}", free_port()
+    with closing(from_env(timeout=IMAGE)) as client:
+        try:
+            client.images.get(base)
+        except ImageNotFound:
+            pytest.skip(f"Docker has no {base} here")
+        # It stays, so that the next time Docker finds its layers.
+        image, _ = client.images.build(
+            path=str(ROOT),
+            dockerfile=said["build"]["dockerfile"],
+            tag="wsrooms-chat-tested",
+            rm=True,
+        )
+        guardian.watch("container", known)
+        container = client.containers.run(
+            image,
+            detach=True,
+            name=known,
+            ports={"8000/tcp": (HOST, port)},
+            healthcheck={"interval": OFTEN},
+            read_only=said["read_only"],
+            cap_drop=said["cap_drop"],
+            security_opt=said["security_opt"],
+        )
+        try:
+            wait_for_health(container)
+            yield container, port
+        finally:
+            container.remove(force=True)
+            guardian.forget("container", known)
+
+
+def wait_for_health(container: Any, unchecked: str | None = None) -> None:
+    """Return once Docker finds it healthy, or where nothing checks that, once it says so."""
+    until = time.monotonic() + START
+    while True:
+        container.reload()
+        if container.attrs["State"]["Health"]["Status"] == "healthy":
+            return
+        log = container.logs().decode()
+        if unchecked is not None and unchecked in log:
+            return
+        assert time.monotonic() < until, log
+        time.sleep(0.05)  # Docker tells nobody when it has looked
 
 
 def seconds(duration: str) -> float:

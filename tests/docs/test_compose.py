@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from wsrooms import MemoryBus, MemoryTransport
 
@@ -22,7 +24,9 @@ from .compose import (
     BALANCERS,
     BROKERS,
     COMPOSE,
+    IMAGE,
     broker_of,
+    chat_in_a_container,
     docker_command,
     docker_compose,
     instance,
@@ -41,12 +45,20 @@ if TYPE_CHECKING:
     from .compose import Broker
 
 PAGE = (ROOT / "docs/howto/docker.md").read_text("utf-8")
+PROGRAM = "deploy/healthy.py"
 COMBINATIONS = [(broker, balancer) for broker in BROKERS for balancer in BALANCERS]
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a container has POSIX signals")
 
 
 # The files
+
+
+def copied() -> list[str]:
+    """What the Dockerfile copies from the checkout."""
+    text = (COMPOSE / "Dockerfile").read_text("utf-8")
+    lines = re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
+    return [one for line in lines for one in line.split()[:-1]]
 
 
 def test_the_folder_has_a_file_for_each_broker_and_balancer_and_tells_of_them() -> None:
@@ -66,22 +78,38 @@ def test_what_is_mounted_and_copied_is_there() -> None:
         for volume in service.get("volumes", [])
         if volume.startswith(".")
     ]
-    copied = re.findall(r"^COPY (\S+) \S+$", (COMPOSE / "Dockerfile").read_text("utf-8"), re.M)
-    build = read("chat.yaml")["services"]["chat-1"]["build"]
+    services = read("chat.yaml")["services"]
+    [build] = [service["build"] for service in services.values() if "build" in service]
     context = (COMPOSE / build["context"]).resolve()
     assert context == ROOT
-    for path in [*paths, *(context / one for one in (build["dockerfile"], *copied))]:
+    for path in [*paths, *(context / one for one in (build["dockerfile"], *copied()))]:
         assert path.exists(), path
     assert len(paths) == 5
-    assert len(copied) == 2
+    assert len(copied()) == 3
 
 
-def test_the_wheels_of_every_package_are_in_the_image() -> None:
+def test_what_is_copied_is_not_kept_from_docker() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert "*" in lines
+    kept = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    for one in copied():
+        assert any(fnmatch(one, pattern) for pattern in kept), one
+
+
+def test_the_image_is_built_once_and_is_nobody_elses() -> None:
+    services = read("chat.yaml")["services"]
+    assert [name for name in services if "build" in services[name]] == instances()[:1]
+    for service in services.values():
+        assert service["image"] == services["chat-1"]["image"]
+        assert service["pull_policy"] == "never"
+
+
+def test_every_package_is_in_the_image() -> None:
     text = (COMPOSE / "Dockerfile").read_text("utf-8")
-    [built] = re.findall(r"^RUN pip wheel (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    [installed] = re.findall(r" install (.*)$", text.replace("\\\n", " "), re.MULTILINE)
     packages = [path.parent.name for path in ROOT.glob("packages/*/README.md")]
-    assert sorted(re.findall(r"\./packages/([\w-]+)", built)) == sorted(packages)
-    assert '--no-index --find-links /wheels "wsrooms-core[all]"' in text
+    assert sorted(re.findall(r"\./packages/([\w-]+)", installed)) == sorted(packages)
+    assert '"./packages/wsrooms-core[all]"' in installed
 
 
 def test_the_image_is_run_by_nobody_special_and_writes_nothing() -> None:
@@ -130,6 +158,22 @@ def test_every_balancer_waits_for_instances_that_are_well_and_knows_all(balancer
     assert service["depends_on"] == dict.fromkeys(instances(), healthy)
     [port] = re.findall(r"^ENV .*\bPORT=(\d+)", (COMPOSE / "Dockerfile").read_text("utf-8"), re.M)
     assert [f"{name}:{port}" for name in instances()] == SITE.backends
+
+
+@pytest.mark.parametrize("balancer", BALANCERS)
+def test_docker_asks_a_balancer_for_what_only_it_answers(balancer: str) -> None:
+    service = read(f"{balancer}.yaml")["services"]["balancer"]
+    how, program, *_, url = service["healthcheck"]["test"]
+    assert (how, program) == ("CMD", "curl")
+    if balancer == "nginx":
+        said = (COMPOSE / "nginx.conf").read_text("utf-8")
+        assert f"location = {url.removeprefix('http://127.0.0.1')} {{" in said
+
+
+def test_its_nginx_counts_no_failures_and_does_not_wait_for_clients_to_leave() -> None:
+    servers = re.findall(r"^ +server (\S+) (.*);$", (COMPOSE / "nginx.conf").read_text(), re.M)
+    assert servers == [(server, "resolve max_fails=0") for server in SITE.backends]
+    assert read("nginx.yaml")["services"]["balancer"]["stop_signal"] == "SIGTERM"
 
 
 def test_its_nginx_passes_websockets_on_as_the_one_of_the_page_about_proxies() -> None:
@@ -186,6 +230,46 @@ async def test_the_containers_command_ends_with_0_and_its_health_check_tells_up_
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
     assert await status_of_the_health_check(port) != 0
+
+
+@posix
+async def test_the_health_check_fails_where_the_bus_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert docker_command("HEALTHCHECK") == ["python", f"/app/{Path(PROGRAM).name}"]
+    module = load("deploy/server.py")
+    vars(module)["ws"] = app = module.ws.replica(
+        broadcast_transport=f"redis://127.0.0.1:{free_port()}", start_without_broker=True
+    )
+    async with app.serving(**module.options()) as address:
+        assert await status_of_the_health_check(address.port) == 1
+
+
+@pytest.fixture(scope="module")  # made before the test's loop runs, which must not wait for it
+def chat() -> Iterator[tuple[Any, int]]:
+    with chat_in_a_container() as made:
+        yield made
+
+
+@posix
+@pytest.mark.timeout(IMAGE + 60)
+async def test_the_image_runs_read_only_as_nobody_special_and_ends_in_order(
+    chat: tuple[Any, int],
+) -> None:
+    container, port = chat
+    asked = ["python", "-c", "import os; print(os.getuid())"]
+    _, user = await asyncio.to_thread(container.exec_run, asked)
+    assert int(user) == 10001
+    async with connect(f"ws://127.0.0.1:{port}/ws", compression=None, proxy=None) as socket:
+        assert "data" in await Client(socket).call("join", "/chat/general")
+        stopping = asyncio.create_task(asyncio.to_thread(container.stop, timeout=30))
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(DEADLINE):
+                await socket.recv()
+        await stopping
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1001
+    assert (await asyncio.to_thread(container.wait))["StatusCode"] == 0
 
 
 def test_the_command_is_no_shell_which_would_keep_the_signal() -> None:
@@ -247,12 +331,51 @@ def nginx_version() -> tuple[int, ...] | None:
     return tuple(map(int, version.split(".")))
 
 
+def skip_without_resolve() -> None:
+    if (found := nginx_version()) and found < (1, 27, 3):
+        pytest.skip("this nginx does not look up again where a server is: resolve is of 1.27.3")
+
+
+GIVE_UP = {"proxy_connect_timeout 3s;": "proxy_next_upstream off;", "least_conn;": ""}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        pytest.param(GIVE_UP, [], id="as it is"),
+        pytest.param(GIVE_UP | {"error_page 502 = $request_uri;": ""}, [502], id="without"),
+    ],
+)
+async def test_nginx_tries_once_more_for_a_client_whom_it_would_give_up(
+    changes: dict[str, str], refused: list[int], files: Files
+) -> None:
+    skip_without_resolve()
+    module = load("deploy/server.py")
+    app = module.ws.replica()
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(app.serving(**module.options()))
+        servers = [f"127.0.0.1:{free_port()}", server(address), server(address)]
+        proxy = await stack.enter_async_context(
+            running("nginx", files, servers, changes, site=SITE)
+        )
+        statuses: list[int] = []
+        for _ in range(3):  # one for each server, where nobody gets another
+            one = connect(f"{proxy.url}?asked=once", host="127.0.0.1", proxy=None)
+            try:
+                await stack.enter_async_context(one)
+            except InvalidStatus as error:
+                statuses.append(error.response.status_code)
+        assert statuses == refused
+        told = [connection.request.query for connection in app.server.connections()]
+        assert told == [{"asked": ["once"]}] * (3 - len(refused))
+
+
 @pytest.mark.parametrize("kind", BALANCERS)
 async def test_three_clients_of_the_balancer_are_at_three_instances_and_in_one_room(
     kind: str, files: Files
 ) -> None:
-    if kind == "nginx" and (found := nginx_version()) and found < (1, 27, 3):
-        pytest.skip("this nginx does not look up again where a server is: resolve is of 1.27.3")
+    if kind == "nginx":
+        skip_without_resolve()
     module, bus = load("deploy/server.py"), MemoryBus()
     apps = [module.ws.replica(broadcast_transport=MemoryTransport(bus)) for _ in instances()]
     vars(module)["ws"] = apps[0]  # whose health is asked for

@@ -99,6 +99,41 @@ async def test_a_client_of_a_process_that_ends_is_told_1001_and_finds_the_other(
         assert staying.stats()["connections_total"] == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "spread"),
+    [
+        pytest.param(None, (2, 2), id="as it is"),
+        pytest.param({" max_fails=0": ""}, (0, 4), id="without max_fails=0"),
+    ],
+)
+async def test_nginx_sends_clients_to_a_process_that_is_back_because_it_counts_no_failures(
+    changes: Mapping[str, str] | None, spread: tuple[int, int], files: Files
+) -> None:
+    module = load("deploy/server.py")
+    ending, staying, back = (module.ws.replica() for _ in range(3))
+    async with AsyncExitStack() as stack:
+        here, there = [
+            await stack.enter_async_context(app.serving(**module.options()))
+            for app in (ending, staying)
+        ]
+        proxy = await stack.enter_async_context(
+            running("nginx", files, [server(here), server(there)], changes)
+        )
+        sockets = [await stack.enter_async_context(through(proxy)) for _ in range(2)]
+        await ending.close()
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.wait(
+                [asyncio.create_task(socket.wait_closed()) for socket in sockets],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        # It has the fewest, is tried, and fails.
+        await stack.enter_async_context(through(proxy))
+        await stack.enter_async_context(back.serving(port=here.port, **module.options()))
+        for _ in range(2):
+            await stack.enter_async_context(through(proxy))
+        assert (back.stats()["connections"], staying.stats()["connections"]) == spread
+
+
 @pytest.mark.parametrize(("kind", "scheme"), [("nginx", "unix:"), ("caddy", "unix/")])
 async def test_the_servers_can_be_unix_sockets(
     kind: str, scheme: str, files: Files, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import runpy
 import sys
 import tomllib
 from typing import TYPE_CHECKING
@@ -49,12 +48,6 @@ async def test_the_program_with_that_line_spans_two_instances(redis: Server) -> 
             assert await each.call("join", "/chat/general") == {"joined": True}
         ann.send("message", "/chat/general", "hello")
         assert (await bob.receive(timeout=10))["data"] == "hello"
-
-
-def test_its_figures_are_those_that_were_measured() -> None:
-    """``python tools/many_page.py`` draws them again."""
-    tool = runpy.run_path(str(ROOT / "tools/many_page.py"))
-    assert tool["page_with_figures"](ROOT) == PAGE
 
 
 # The project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,8 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.brokers import KafkaServer
 from tests.kafka.crew import DEADLINE
@@ -18,7 +21,13 @@ from tests.kafka.servers import fresh, open_server, secured_server
 from tests.transports.test_closing import sockets
 from tests.transports.told import Told
 from wsrooms import Receipt
-from wsrooms.errors import AuthenticationFailed, OutboxFull, TransportClosed, TransportError
+from wsrooms.errors import (
+    AuthenticationFailed,
+    OutboxFull,
+    TransportClosed,
+    TransportError,
+    TransportUnavailable,
+)
 from wsrooms.testing import TcpProxy
 from wsrooms_kafka import KafkaTransport
 
@@ -314,3 +323,117 @@ async def test_a_close_while_aiokafka_is_slow_to_give_up_a_fetch_is_in_time(
         async with asyncio.timeout(patient):
             await transport.close()
         await quiet.check()
+
+
+class Stubborn:
+    """What goes on when it is cancelled, as a wait in aiokafka may.
+
+    Attributes:
+        reached: Set when it is under way.
+        over: Set when it may end.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.reached = asyncio.Event()
+        self.over = asyncio.Event()
+        self.swallows = 0
+        original: Any = getattr(owner, name)
+
+        async def stubborn(*given: Any, **more: Any) -> Any:
+            answer = await original(*given, **more)
+            if self.swallows:
+                self.reached.set()
+                while self.swallows and not self.over.is_set():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await self.over.wait()
+                    self.swallows -= 1
+            return answer
+
+        monkeypatch.setattr(owner, name, stubborn)
+
+
+FOR_EVER = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("owner", "by"),
+    [(AIOKafkaAdminClient, "cancel"), (AIOKafkaProducer, "close"), (AIOKafkaConsumer, "time")],
+)
+async def test_a_connect_that_swallows_a_cancellation_is_ended_all_the_same(
+    owner: Any,
+    by: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stubborn = Stubborn(monkeypatch, owner, "start")
+    async with open_server() as server:
+        stubborn.swallows = 3
+        quiet = Quiet(caplog)
+        transport = KafkaTransport(
+            server.url,
+            namespace="closing",
+            close_timeout=4 * CLOSE,
+            start_timeout=60.0,
+            connect_timeout=1.5 if by == "time" else 60.0,
+        )
+        loop = asyncio.get_running_loop()
+        starts = asyncio.create_task(transport.start())
+        async with asyncio.timeout(DEADLINE):
+            await stubborn.reached.wait()
+        began = loop.time()
+        if by == "cancel":
+            starts.cancel()
+        elif by == "close":
+            await transport.close()
+        await asyncio.wait({starts})
+        assert loop.time() - began < 4 * CLOSE
+        if not starts.cancelled():
+            with pytest.raises(TransportClosed if by == "close" else TransportUnavailable):
+                await starts
+        await quiet.check()
+        await transport.start()
+        await transport.close()
+        await quiet.check()
+
+
+@pytest.mark.parametrize("name", ["getmany", "stop"])
+async def test_a_close_is_in_time_where_a_client_swallows_a_cancellation(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stubborn = Stubborn(monkeypatch, AIOKafkaConsumer, name)
+    async with open_server() as server:
+        quiet = Quiet(caplog)
+        transport = KafkaTransport(server.url, namespace="closing", close_timeout=4 * CLOSE)
+        await transport.start()
+        stubborn.swallows = 3
+        if name == "getmany":
+            await stubborn.reached.wait()
+        async with asyncio.timeout(4 * CLOSE):
+            await transport.close()
+        await quiet.check()
+
+
+async def test_a_connect_that_never_ends_is_abandoned_and_keeps_no_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stubborn = Stubborn(monkeypatch, AIOKafkaConsumer, "end_offsets")
+    async with open_server() as server:
+        stubborn.swallows = FOR_EVER
+        before, tasks = sockets(), asyncio.all_tasks()
+        transport = KafkaTransport(
+            server.url, namespace="closing", close_timeout=4 * CLOSE, start_timeout=60.0
+        )
+        try:
+            starts = asyncio.create_task(transport.start())
+            async with asyncio.timeout(DEADLINE):
+                await stubborn.reached.wait()
+            assert sockets() > before
+            async with asyncio.timeout(4 * CLOSE):
+                await transport.close()
+            with pytest.raises(TransportClosed):
+                await starts
+            assert sockets() <= before
+            assert f"wsrooms connects {transport!r} does not end" in caplog.text
+        finally:
+            stubborn.over.set()
+            await asyncio.wait(asyncio.all_tasks() - tasks, timeout=DEADLINE)

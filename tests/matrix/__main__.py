@@ -63,7 +63,9 @@ def draw() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m tests.matrix",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--only", action="append", choices=[each.name for each in COLUMNS])
     parser.add_argument("-k", metavar="WORDS", help="as of pytest")

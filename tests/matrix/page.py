@@ -96,10 +96,20 @@ def _about(runs: Mapping[str, Run]) -> str:
     ]
     head = ["", *(heading(name, run) for name, run in runs.items())]
     shown = [[name, *cells] for name, cells in rows if name != "not run" or set(cells) != {"0"}]
-    machines = " and ".join(dict.fromkeys(run.machine for run in each))
-    beside = max((run.beside for run in each), default=1)
-    shared = f", {beside} columns at a time" if beside > 1 else ""
-    return f"{table(head, shown)}\nOn one machine: {machines}{shared}.\n"
+    return f"{table(head, shown)}\n{_where(runs)}\n"
+
+
+def _where(runs: Mapping[str, Run]) -> str:
+    """The machines, and where there are several, which columns are of which."""
+    columns: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        columns.setdefault(run.machine, []).append(heading(name, run))
+    beside = max((run.beside for run in runs.values()), default=1)
+    shared = f", up to {beside} columns at a time" if beside > 1 else ""
+    if len(columns) <= 1:
+        return f"On one machine: {''.join(columns)}{shared}."
+    machines = "; ".join(f"{', '.join(titles)} on {machine}" for machine, titles in columns.items())
+    return f"On {len(columns)} machines{shared}: {machines}."
 
 
 def _versions(clients: Mapping[str, str]) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.brokers import nats_server
+from tests.brokers import nats_cluster, nats_server
 from tests.nats.identities import Operator
 from tests.transports.crew import DEADLINE, error_of
 from tests.transports.told import Told
 from wsrooms import Gap
 from wsrooms.errors import (
+    ConfigurationError,
     InvalidChannel,
+    LimitTooLow,
     PayloadTooLarge,
     PermissionDenied,
     TransportUnavailable,
@@ -221,9 +224,84 @@ async def test_a_payload_may_be_as_large_as_the_server_takes_and_no_larger() -> 
 
 
 async def test_a_server_that_takes_next_to_nothing_is_refused_at_the_start() -> None:
-    async with nats_server(config="max_payload: 100") as server:
-        with pytest.raises(TransportUnavailable, match="its max_payload is 100"):
-            await NatsTransport(server.url).start()
+    async with nats_server(config="max_payload: 127") as server:
+        transport = NatsTransport(server.url)
+        with pytest.raises(LimitTooLow, match=r"max_payload of nats.* is 127 bytes") as caught:
+            await transport.start()
+        assert (caught.value.setting, caught.value.limit) == ("max_payload", 127)
+        assert transport.state == "closed"
+        await server.reload(f"max_payload: {caught.value.least}")
+        await transport.start()  # what the error says is enough
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        other = NatsTransport(server.url)
+        await other.start()
+        await other.subscribe("c", heard.put_nowait)
+        await transport.publish("c", "x" * transport.max_payload)
+        async with asyncio.timeout(DEADLINE):
+            assert await heard.get() == "x" * 64
+        await transport.close()
+        await other.close()
+
+
+@pytest.mark.parametrize("way", ["reload", "restart"])
+async def test_a_server_that_comes_to_take_next_to_nothing_is_told_until_it_takes_more(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    async with nats_server() as server:
+        transport = NatsTransport(server.url, probe_interval=0.2)
+        told = Told(transport)
+        await transport.start()
+        if way == "reload":  # which tells no client: the next message costs the connection
+            await server.reload("max_payload: 20")
+        else:
+            server.configure("max_payload: 20")
+            await server.restart()
+        async with asyncio.timeout(DEADLINE):
+            while "is 20 bytes, and wsrooms needs at least 128" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0.01)
+        words = ""
+        while "20 bytes" not in words:
+            words = await told.until("down") or ""
+        assert "max_payload" in words
+        receipt = transport.publish("c", "x")
+        await server.reload("max_payload: 1000")
+        await told.until("up")
+        assert await error_of(receipt) is None
+        assert transport.max_payload == 1000 - ENVELOPE
+        assert caplog.text.count("needs at least") == 1
+        await transport.close()
+
+
+async def test_of_several_servers_the_one_that_takes_too_little_is_told() -> None:
+    async with nats_server(config="max_payload: 20") as first, nats_server() as second:
+        await second.kill()
+        transport = NatsTransport(f"{first.url},{second.host}:{second.port}", randomize=False)
+        for _ in range(2):
+            with pytest.raises(LimitTooLow):
+                await transport.start()
+        await second.start()
+        await transport.start()
+        await transport.close()
+
+
+async def test_a_server_that_tells_of_another_limit_is_believed_at_once() -> None:
+    async with nats_cluster(2) as (server, other):
+        transport = NatsTransport(server.url)
+        told = Told(transport)
+        await transport.start()
+        await server.reload("max_payload: 1000")
+        await other.kill()  # of which it tells its clients, and of the limit with it
+        async with asyncio.timeout(DEADLINE):
+            while transport.max_payload != 1000 - ENVELOPE:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert [state for state, _ in told.states] == ["up"]
+        await server.reload("max_payload: 20")
+        await other.start()
+        words = await told.until("down")
+        assert words is not None
+        assert "is 20 bytes, and wsrooms needs at least 128" in words
+        await transport.close()
 
 
 async def test_our_own_limit_holds_where_it_is_lower() -> None:
@@ -323,6 +401,45 @@ async def test_a_server_with_shorter_commands_is_found_out_and_others_go_on() ->
         assert [state for state, _ in told.states].count("down") <= 2
         await transport.close()
         await other.close()
+
+
+@pytest.mark.parametrize(("namespace", "takes"), [("", 60), ("." * 64, 200)])
+async def test_a_server_whose_commands_are_too_short_for_an_instance_says_what_it_has_to_take(
+    namespace: str, takes: int
+) -> None:
+    async with nats_server(config=f"max_control_line: {takes}") as server:
+        transport = NatsTransport(server.url, namespace=namespace)
+        with pytest.raises(LimitTooLow):
+            await transport.start()
+        assert transport.state == "closed"
+        with pytest.raises(LimitTooLow, match="max_control_line") as caught:  # it learns nothing
+            await transport.start()
+        assert (caught.value.setting, caught.value.limit) == ("max_control_line", None)
+        await server.reload(f"max_control_line: {caught.value.least}")
+        await transport.start()
+        await transport.close()
+
+
+async def test_a_server_whose_commands_become_too_short_for_an_instance_is_told_and_healed() -> (
+    None
+):
+    async with nats_server() as server:
+        transport = NatsTransport(server.url, namespace="." * 64)
+        told = Told(transport)
+        await transport.start()
+        server.configure("max_control_line: 200")
+        await server.restart()
+        words = ""
+        while "max_control_line" not in words:
+            words = await told.until("down") or ""
+        await server.reload("max_control_line: 4096")
+        await told.until("up")
+        await transport.close()
+
+
+def test_the_option_has_to_leave_room_for_the_messages_of_an_instance_to_itself() -> None:
+    with pytest.raises(ConfigurationError, match=r"'max_control_line' has to be at least \d+,"):
+        NatsTransport(max_control_line=40)
 
 
 # The server as a whole

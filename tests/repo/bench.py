@@ -75,6 +75,12 @@ def column(table: str, number: int) -> list[str]:
 
 
 def copy_of_benchmarks(folder: Path) -> None:
-    """A copy in ``folder``, of the sources alone: what it writes goes there too."""
+    """A copy in ``folder``, of the sources and the pages alone: what it writes goes there too."""
     made = shutil.ignore_patterns("results", "__pycache__", "node_modules")
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=made)
+    copy_of_pages(folder)
+
+
+def copy_of_pages(folder: Path) -> None:
+    """A copy in ``folder`` of the documentation, without what its pages show."""
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("assets"))

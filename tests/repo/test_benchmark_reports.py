@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from tests.repo.bench import ROOT, bench, copy_of_benchmarks, load, result_file, row
+from tests.repo.bench import bench, copy_of_benchmarks, load, result_file, row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +116,6 @@ def test_a_report_of_a_faulty_run_says_so_and_fails(tmp_path: Path) -> None:
 def test_write_renews_what_is_between_the_markers_the_chart_and_the_details(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     page = tmp_path / "docs/performance.md"
-    page.parent.mkdir()
-    shutil.copy(ROOT / "docs/performance.md", page)
     before = page.read_text()
     file = result_file(
         tmp_path / "results.json",
@@ -145,7 +142,6 @@ def test_write_renews_what_is_between_the_markers_the_chart_and_the_details(tmp_
 def test_a_page_without_its_markers_is_refused_and_left_alone(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     page = tmp_path / "docs/performance.md"
-    page.parent.mkdir()
     page.write_text("nothing here")
     file = result_file(tmp_path / "results.json", {"server": "limit", "load": load()})
     done = bench("--report", str(file), "--write", root=tmp_path)

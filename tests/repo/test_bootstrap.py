@@ -3,6 +3,10 @@
 Each test runs the real `make` in a copy of the repository, with a PATH that holds make, a
 shell and what its sentence names, and with no virtual environment. Where Python lacks
 ensurepip or pip, it is a real installation without them, as Debian's is.
+
+The packages are those of the repository in one test. In the others they stand for them: with
+the same names and ways to need and to find each other, but nothing in them, they are installed
+without a registry and in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -20,9 +24,6 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
-SCHEMES = ("kafka", "nats", "redis")
-"""One of each transport, which is called after it."""
-
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS"),
     pytest.mark.timeout(300),  # the tests wait for a package registry
@@ -46,6 +47,31 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path / "a clone", tmp_path / "bin")
 
 
+# What stands for a package, and for the demo: it names the transports that it finds.
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "stand_in"
+backend-path = ["."]
+
+[project]
+name = "wsrooms-{name}"
+version = "0.1.0"
+dependencies = [{needs}]
+
+[project.entry-points."wsrooms.transports"]
+{points}
+
+[tool.uv.sources]
+wsrooms-core = {{ workspace = true }}
+"""
+DEMO = """
+from importlib.metadata import entry_points
+print("--port", *(each.load() for each in entry_points(group="wsrooms.transports")))
+"""
+TRANSPORTS = ("kafka", "nats", "redis")
+
+
 class Clone:
     """A copy of the repository, and the PATH on which its `make` runs."""
 
@@ -55,16 +81,47 @@ class Clone:
         root.mkdir()
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, root)
-        for name in ("packages", "tools"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.copy("tools")
+        self._stand_in("core", "wsrooms/demo/__main__.py", DEMO)
+        for name in TRANSPORTS:
+            self._stand_in(
+                name,
+                f"wsrooms_{name}/__init__.py",
+                f"found = 'the transport of {name}'",
+                needs="'wsrooms-core>=0.1,<0.2'",
+                points=f"{name} = 'wsrooms_{name}:found'",
+            )
         path.mkdir()
         self.on_path("make", shutil.which("make"))
         self.on_path("sh", shutil.which("sh"))
+
+    def copy(self, name: str) -> None:
+        """A folder of the repository."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, self.root / name, ignore=ignored)
+
+    def _stand_in(
+        self, name: str, module: str, text: str, needs: str = "", points: str = ""
+    ) -> None:
+        folder = self.root / f"packages/wsrooms-{name}"
+        path = folder / "src" / module
+        path.parent.mkdir(parents=True)
+        path.write_text(text, "utf-8")
+        project = PROJECT.format(name=name, needs=needs, points=points)
+        (folder / "pyproject.toml").write_text(project, "utf-8")
+        shutil.copy(ROOT / "tests/repo/stand_in.py", folder)
 
     def on_path(self, name: str, target: str | Path | None) -> None:
         assert target is not None, f"this machine has no {name}"
         (self.path / name).unlink(missing_ok=True)
         (self.path / name).symlink_to(target)
+
+    def change(self, former: str, new: str) -> None:
+        """In the clone's pyproject.toml."""
+        file = self.root / "pyproject.toml"
+        text = file.read_text("utf-8")
+        assert text.count(former) == 1, former
+        file.write_text(text.replace(former, new), "utf-8")
 
     def script_on_path(self, name: str, *lines: str) -> None:
         script = self.path / name
@@ -114,16 +171,20 @@ class Result:
         assert "--port" in self.stdout
         assert self.errors == []
 
+    def must_have_found_the_transport(self) -> None:
+        """By the metadata of its package, which is installed beside the core."""
+        self.must_have_shown_the_help_of_the_demo()
+        assert "the transport of redis" in self.stdout
 
-def the_packages_find_each_other(clone: Clone) -> None:
-    """The core knows the transports that are installed beside it, by their metadata."""
-    made = f"[transport_from_url(f'{{each}}://localhost') for each in {SCHEMES}]"
-    code = f"from wsrooms.transports import *; print({made})"
-    command = ("tools/run.sh", "demo", "python", "-c", code)
-    with clone.start(*command, program=str(clone.path / "sh")) as process:
-        stdout, stderr = process.communicate()
-    for scheme in SCHEMES:
-        assert f"{scheme.capitalize()}Transport" in stdout, stderr
+
+def let_the_demo_have_a_transport(clone: Clone) -> None:
+    clone.change('demo = ["wsrooms-core"]', 'demo = ["wsrooms-redis"]')
+
+
+def installed(clone: Clone) -> set[str]:
+    """The packages of this repository that its .venv has."""
+    found = clone.root.glob(".venv/lib/python*/site-packages/wsrooms_*.dist-info")
+    return {each.name.partition("-")[0] for each in found}
 
 
 def python_without_ensurepip(prefix: Path) -> Path:
@@ -155,25 +216,39 @@ def second_run_is_immediate(clone: Clone) -> None:
     assert again.seconds < 2
 
 
-@pytest.mark.usefixtures("registry")
 def test_uv_on_path_is_used_first(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())
+    let_the_demo_have_a_transport(clone)
     first = clone.make("demo", "ARGS=--help")
-    first.must_have_shown_the_help_of_the_demo()
+    first.must_have_found_the_transport()
     assert "making .venv with uv" in first.stdout
     second_run_is_immediate(clone)
-    the_packages_find_each_other(clone)
 
 
 @pytest.mark.usefixtures("registry")
+def test_the_packages_are_installed_and_find_each_other(clone: Clone) -> None:
+    clone.on_path("python3", PYTHON)
+    clone.on_path("uv", find_uv_bin())
+    shutil.rmtree(clone.root / "packages")
+    clone.copy("packages")
+    let_the_demo_have_a_transport(clone)
+    clone.make("demo", "ARGS=--help").must_have_shown_the_help_of_the_demo()
+    assert installed(clone) == {"wsrooms_core", "wsrooms_redis"}
+    code = "from wsrooms.transports import *; print(transport_from_url('redis://localhost'))"
+    command = ("tools/run.sh", "demo", "python", "-c", code)
+    with clone.start(*command, program=str(clone.path / "sh")) as process:
+        stdout, stderr = process.communicate()
+    assert "RedisTransport" in stdout, stderr
+
+
 def test_without_uv_there_are_venv_and_pip(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
+    let_the_demo_have_a_transport(clone)
     first = clone.make("demo", "ARGS=--help")
-    first.must_have_shown_the_help_of_the_demo()
+    first.must_have_found_the_transport()
     assert "making .venv with venv and pip" in first.stdout
     second_run_is_immediate(clone)
-    the_packages_find_each_other(clone)
 
 
 @pytest.mark.usefixtures("registry")
@@ -181,12 +256,12 @@ def test_without_a_working_venv_pip_installs_into_a_folder(clone: Clone, tmp_pat
     python = python_without_ensurepip(tmp_path / "python")
     install_pip(python)
     clone.on_path("python3", python)
+    let_the_demo_have_a_transport(clone)
     first = clone.make("demo", "ARGS=--help")
-    first.must_have_shown_the_help_of_the_demo()
+    first.must_have_found_the_transport()
     assert "pip installs into .deps/demo" in first.stdout
     assert not (clone.root / ".venv").exists()
     second_run_is_immediate(clone)
-    the_packages_find_each_other(clone)
 
 
 def test_without_any_installer_one_line_says_what_to_install(clone: Clone, tmp_path: Path) -> None:
@@ -218,15 +293,18 @@ def test_each_target_brings_only_its_own_group(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())
     clone.make("demo", "ARGS=--help").must_have_shown_the_help_of_the_demo()
-    assert not (clone.root / ".venv/bin/pytest").exists()
-    result = clone.make("test", "ARGS=--version")
-    assert result.status == 0, result.errors
-    assert "installing for test: " in result.stdout
-    assert (clone.root / ".venv/bin/pytest").exists()
+    assert installed(clone) == {"wsrooms_core"}
+    clone.change('docs = ["mkdocs', 'docs = ["iniconfig"] # "mkdocs')
+    command = ("tools/run.sh", "docs", "python", "-m", "wsrooms.demo")
+    with clone.start(*command, program=str(clone.path / "sh")) as process:
+        stdout, stderr = process.communicate()
+    others = ", ".join(f"wsrooms-{name}" for name in TRANSPORTS)
+    assert f"installing of this repository: {others}\n" in stdout, stderr
+    assert "installing for docs: iniconfig\n" in stdout
+    assert installed(clone) == {"wsrooms_core", *(f"wsrooms_{name}" for name in TRANSPORTS)}
     second_run_is_immediate(clone)
 
 
-@pytest.mark.usefixtures("registry")
 def test_two_at_once_install_once(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())
@@ -237,7 +315,6 @@ def test_two_at_once_install_once(clone: Clone) -> None:
     assert all("--port" in output for output in outputs)
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_killed_installation_is_done_anew(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     kill = f'case "$*" in "pip install"*) kill -{signal.SIGKILL:d} $PPID; exit 1;; esac'
@@ -249,7 +326,6 @@ def test_a_killed_installation_is_done_anew(clone: Clone) -> None:
     assert "making .venv with uv" in again.stdout
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_failed_installation_shows_the_installers_words_and_is_tried_again(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     fail = 'case "$*" in "pip install"*) echo "the registry is on fire" >&2; exit 1;; esac'
@@ -264,7 +340,6 @@ def test_a_failed_installation_shows_the_installers_words_and_is_tried_again(clo
     clone.make("demo", "ARGS=--help").must_have_shown_the_help_of_the_demo()
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_moved_clone_makes_its_environment_anew(clone: Clone, tmp_path: Path) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())
@@ -280,15 +355,18 @@ def test_changed_requirements_are_installed(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())
     clone.make("demo", "ARGS=--help").must_have_shown_the_help_of_the_demo()
-    root = clone.root / "pyproject.toml"
-    root.write_text(root.read_text().replace("demo = []", 'demo = ["iniconfig"]'))
+    clone.change("demo = []", 'demo = ["iniconfig"]')
     changed = clone.make("demo", "ARGS=--help")
     changed.must_have_shown_the_help_of_the_demo()
     assert "installing for demo: iniconfig" in changed.stdout
+    assert "installing of this repository" not in changed.stdout
+    let_the_demo_have_a_transport(clone)
+    changed = clone.make("demo", "ARGS=--help")
+    changed.must_have_found_the_transport()
+    assert "installing of this repository: wsrooms-redis\n" in changed.stdout
     assert "making .venv" not in changed.stdout
 
 
-@pytest.mark.usefixtures("registry")
 def test_an_environment_that_somebody_made_is_used_and_kept(clone: Clone) -> None:
     clone.on_path("python3", PYTHON)
     clone.on_path("uv", find_uv_bin())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -133,8 +132,6 @@ def test_a_report_of_fleets_shows_costs_joins_memory_and_restarts(tmp_path: Path
 def test_write_of_fleets_leaves_the_other_figures_alone(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     page = tmp_path / "docs/performance-fleets.md"
-    page.parent.mkdir()
-    shutil.copy(ROOT / "docs/performance-fleets.md", page)
     before = page.read_text()
     run = {"server": "wsrooms-redis-asyncio", "scenario": "cross20", "load": fleet_load()}
     file = result_file(tmp_path / "fleet.json", run, what="fleet")
@@ -267,6 +264,20 @@ def test_who_ends_a_campaign_ends_all_that_it_started(tmp_path: Path) -> None:
         campaign.stdout.read()
     assert campaign.returncode == 130
     assert not [pid for pid in started if is_alive(pid)]
+
+
+def test_what_was_being_started_when_the_interrupt_came_is_ended_too() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from benchmarks.harness.machine import end_of_an_interrupt\n"
+        "print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+        "sys.exit(end_of_an_interrupt())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 130, done.stderr
+    assert not is_alive(int(done.stdout))
 
 
 def children(parent: int) -> list[int]:

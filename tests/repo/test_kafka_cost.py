@@ -69,7 +69,6 @@ def test_a_report_shows_settings_idling_and_the_rooms_of_others(tmp_path: Path) 
 def test_write_renews_the_page_of_kafka(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
     page = tmp_path / "docs/transports/kafka.md"
-    page.parent.mkdir(parents=True)
     page.write_text(f"before\n\n{BEGIN}\nold\n<!-- kafka: end -->\n\nafter\n")
     file = str(made_up(tmp_path / "kafka.json"))
     done = bench("kafka", "--report", file, "--write", root=tmp_path)

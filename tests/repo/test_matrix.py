@@ -314,6 +314,24 @@ def test_a_run_goes_on_only_with_the_same_code_on_the_same_server() -> None:
         assert not head.goes_on({**before, name: "other"}), name
 
 
+def test_the_page_says_on_which_machine_each_column_was_run() -> None:
+    def told(**machines: str) -> str:
+        known = {column.name: column for column in COLUMNS}
+        runs = {
+            name: run_of({}, known[name], machine=machine, beside=2 if name == "nats" else 1)
+            for name, machine in machines.items()
+        }
+        [line] = [line for line in page.drawn(runs).splitlines() if line.startswith("On ")]
+        return line
+
+    assert told(redis="A, 2 cores", kafka="A, 2 cores") == "On one machine: A, 2 cores."
+    assert told(redis="A", nats="A") == "On one machine: A, up to 2 columns at a time."
+    both = "On 2 machines, up to 2 columns at a time: Redis 7, Kafka 7 on A, 2 cores; NATS 7 on B."
+    assert told(redis="A, 2 cores", nats="B", kafka="A, 2 cores") == both
+    three = "On 3 machines: Redis 7 on A; Valkey 7 on B; Kafka 7 on C."
+    assert told(redis="A", valkey="B", kafka="C") == three
+
+
 def test_the_page_shows_results_reasons_and_what_was_counted() -> None:
     entries = {
         PASSED: Entry("passed"),

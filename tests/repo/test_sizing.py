@@ -212,6 +212,64 @@ def test_a_fleet_of_ones_own_is_calculated(capsys: pytest.CaptureFixture[str]) -
     assert "| messages/s into the broker | 10,000 | 10,000 | 10,000 | 10,000 |" in told
 
 
+WHOLE = ("instances", "clients", "brokers", "rooms", "members", "payload", "broker-cores")
+AMOUNTS = ("rate", "gbit", "instance-mb", "broker-mb")
+LEAST: dict[str, str] = {**dict.fromkeys(WHOLE, "1"), **dict.fromkeys(AMOUNTS, "0.000001")}
+
+
+def words(values: dict[str, str]) -> list[str]:
+    return [word for name, value in values.items() for word in (f"--{name}", value)]
+
+
+@pytest.mark.parametrize("option", LEAST)
+@pytest.mark.parametrize("wrong", ["0", "-1", "1000000001", "nan", "inf", "many", ""])
+def test_a_number_that_makes_no_sense_is_refused_with_the_option_and_what_it_takes(
+    option: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words(LEAST), f"--{option}={wrong}"])
+    assert ended.value.code == 2
+    takes = f"{'whole ' * (option in WHOLE)}number from {LEAST[option]} to 1,000,000,000"
+    told = f"argument --{option}: {wrong!r} is no {takes}\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
+def test_the_least_and_the_most_of_everything_is_calculated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for fleet in (LEAST, dict.fromkeys(LEAST, "1000000000")):
+        assert cli.main(words(fleet)) == 0
+        told = capsys.readouterr().out
+        assert "nan" not in told
+        assert "inf" not in told
+
+
+def test_a_room_has_no_more_members_than_there_are_clients(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fleet = ["--instances", "2", "--clients", "5", "--rooms", "1", "--members"]
+    assert cli.main([*fleet, "10"]) == 0
+    with pytest.raises(SystemExit):
+        cli.main([*fleet, "11"])
+    told = "--members: a room has 1 to 10 members, as there are clients\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
+def test_what_is_about_rooms_is_refused_where_there_are_none_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for option in ("members", "rate", "payload"):
+        with pytest.raises(SystemExit):
+            cli.main([f"--{option}", "1"])
+        told = f"--{option} is about the rooms of --rooms, which is missing\n"
+        assert capsys.readouterr().err.endswith(told)
+
+
+def test_the_size_of_messages_that_was_given_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--rooms", "10", "--payload", "1000"]) == 0
+    assert "messages of 1,000 bytes and 94 more" in capsys.readouterr().out
+
+
 def test_a_record_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--record", "nowhere.json"]) == 2
     assert "nowhere.json" in capsys.readouterr().err

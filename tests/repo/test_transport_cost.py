@@ -60,7 +60,6 @@ def test_a_report_shows_medians_of_transports_beside_their_libraries(tmp_path: P
 
 def test_write_renews_the_pages_of_the_brokers_that_were_measured(tmp_path: Path) -> None:
     copy_of_benchmarks(tmp_path)
-    (tmp_path / "docs/transports").mkdir(parents=True)
     begin = "<!-- costs: begin (written by benchmarks/run.py) -->"
     pages = [tmp_path / "docs" / name for name in ("transports/figures.md", "transports/nats.md")]
     for page in pages:
@@ -72,6 +71,12 @@ def test_write_renews_the_pages_of_the_brokers_that_were_measured(tmp_path: Path
         assert text.startswith(f"before\n\n{begin}\n\n2026-01-01 12:00 on a machine")
         assert text.endswith("|\n\n<!-- costs: end -->\n\nafter\n")
         assert row(text, "memory of a subscription: Python objects, bytes")[1:] == ["300", "5,000"]
+    # Nobody has measured the others.
+    assert row((tmp_path / "docs/many.md").read_text(), "… at the broker, bytes")[1:] == [
+        "–",
+        "1,024",
+        "–",
+    ]
 
 
 def test_the_pages_have_the_places_that_are_written() -> None:
@@ -109,4 +114,4 @@ def test_a_transport_and_its_library_are_measured_in_everything(
 def test_a_subject_that_does_not_exist_is_told(tmp_path: Path) -> None:
     done = cost("--only", "wsrooms-carrier-pigeon", "--out", str(tmp_path / "costs.json"))
     assert done.returncode == 2
-    assert "there is no 'wsrooms-carrier-pigeon'; there are wsrooms-redis" in done.stderr
+    assert "there is no subject 'wsrooms-carrier-pigeon'; there are wsrooms-redis" in done.stderr

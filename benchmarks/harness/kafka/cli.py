@@ -6,6 +6,7 @@ import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from benchmarks.harness.choosing import skipped
 from benchmarks.harness.costing import Costing, Tell
 from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.kafka.measure import EVERYWHERE, Measure
@@ -43,17 +44,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> KafkaCosts:
-    skipped = {kind: reason for kind, name in OURS.items() if (reason := why_not(name))}
-    for kind, reason in skipped.items():
-        print(f"wsrooms: {kind} is skipped: {reason}")
-    if "kafka" in skipped:
+    missing = skipped(OURS, why_not)
+    if "kafka" in missing:
         raise CannotMeasure("without Kafka there is nothing to measure")
-    able = [kind for kind in OURS if kind not in skipped]
+    able = [kind for kind in OURS if kind not in missing]
     return KafkaCosts(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
         versions=versions_of([name for kind in able for name in (OURS[kind], LIBRARIES[kind])]),
-        skipped=skipped,
+        skipped=missing,
         ways=[],
         speeds=[],
         idles=[],

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from benchmarks.harness.markers import replace_between
+from benchmarks.harness.many import write
+from benchmarks.harness.markers import with_parts
 from benchmarks.harness.results import ROOT
 from benchmarks.harness.tables import Row, table, thousands
 
@@ -46,9 +47,7 @@ def publish(costs: KafkaCosts, root: Path = ROOT) -> list[Path]:
         ValueError: The page has lost its markers.
     """
     page = root / "docs/transports/kafka.md"
-    text = replace_between(page.read_text("utf-8"), "\n".join(summary(costs)), "kafka")
-    page.write_text(text, "utf-8")
-    return [page]
+    return write({page: with_parts(page, kafka=summary(costs))}, root)
 
 
 def _ways(costs: KafkaCosts) -> list[Row]:

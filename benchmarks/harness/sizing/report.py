@@ -35,11 +35,12 @@ BROKERS = 3
 """How many the last lines of the tables are about."""
 
 
-def assumed(fleet: Fleet, machines: Machines) -> str:
+def assumed(fleet: Fleet, machines: Machines, workloads: Sequence[Workload] = WORKLOADS) -> str:
     """What the calculation takes for granted, in one paragraph."""
+    [payload] = {work.payload for work in workloads}
     return (
         f"{fleet.instances:,} instances of one core, {fleet.clients:,} clients on each; messages "
-        f"of {WORKLOADS[0].payload} bytes and {machines.frame} more around each delivery; "
+        f"of {payload:,} bytes and {machines.frame} more around each delivery; "
         f"{machines.broker_cores} cores for a broker that uses several; network cards of "
         f"{machines.bits / 1e9:g} Gbit/s; {machines.instance_mb:,.0f} MB for an instance and "
         f"{machines.broker_mb:,.0f} MB for a broker."

@@ -8,6 +8,7 @@ import importlib.util
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from benchmarks.harness.choosing import chosen, skipped
 from benchmarks.harness.costing import Costing, Tell
 from benchmarks.harness.fleet.brokers import BROKERS
 from benchmarks.harness.machine import CannotMeasure, describe, versions
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
-    option("--only", metavar="A,B", default=",".join(SUBJECTS), help=f"of {', '.join(SUBJECTS)}")
+    option("--only", metavar="A,B", default="all", help=f"of {', '.join(SUBJECTS)}")
     option("--reps", type=int, default=3, help="repetitions (3)")
     option("--rooms", type=int, default=10_000, help="subscriptions (10000)")
     option("--messages", type=int, default=20_000, help="messages of a measurement (20000)")
@@ -47,27 +48,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> Costs:
-    names = options.only.split(",")
-    for name in names:
-        if name not in SUBJECTS:
-            raise CannotMeasure(f"there is no {name!r}; there are {', '.join(SUBJECTS)}")
-    skipped = {name: reason for name in names if (reason := why_not(name))}
-    for name, reason in skipped.items():
-        print(f"wsrooms: {name} is skipped: {reason}")
-    able = [name for name in names if name not in skipped]
+    names = chosen(options.only, SUBJECTS, "subject")
+    missing = skipped({name: name for name in names}, why_not)
+    able = [name for name in names if name not in missing]
     if not able:
         raise CannotMeasure("none of these can be measured here")
     return Costs(
         when=f"{datetime.now():%Y-%m-%d %H:%M}",
         machine=describe(),
         versions=versions_of(able),
-        skipped=skipped,
+        skipped=missing,
         costs=[],
     )
 
 
 def _measure(options: argparse.Namespace, costs: Costs, tell: Tell) -> None:
-    able = [name for name in options.only.split(",") if name not in costs.skipped]
+    names = chosen(options.only, SUBJECTS, "subject")
+    able = [name for name in names if name not in costs.skipped]
     for repetition in range(options.reps):
         for name in able:
             cost = measure(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.markers import replace_between
+from benchmarks.harness.many import write
+from benchmarks.harness.markers import with_parts
 from benchmarks.harness.results import ROOT
 from benchmarks.harness.tables import table
 from benchmarks.harness.transports.child import SIZE
@@ -34,15 +35,12 @@ def publish(costs: Costs, root: Path = ROOT) -> list[Path]:
     Raises:
         ValueError: A page has lost its markers.
     """
-    pages = [(root / "docs/transports/figures.md", summary(costs))]
+    pages = {root / "docs/transports/figures.md": summary(costs)}
     for kind, name in OURS.items():
         if costs.of(name):
             rows = [*_conditions(costs), "", *_table(costs, [name, LIBRARIES[kind]])]
-            pages.append((root / f"docs/transports/{kind}.md", rows))
-    for page, lines in pages:
-        text = page.read_text("utf-8")
-        page.write_text(replace_between(text, "\n".join(lines), "costs"), "utf-8")
-    return [page for page, _ in pages]
+            pages[root / f"docs/transports/{kind}.md"] = rows
+    return write({page: with_parts(page, costs=lines) for page, lines in pages.items()}, root)
 
 
 def _conditions(costs: Costs) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerUrl
+from wsrooms.transports import Address, BrokerUrl, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,3 +120,8 @@ def test_hosts_that_cannot_be_read_are_told(hosts: str) -> None:
 def test_a_login_for_each_server_is_told_and_not_taken_for_a_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the login stands once, before all servers"):
         read(f"broker://{url}")
+
+
+def test_servers_are_shown_as_a_url_names_them() -> None:
+    servers = [Address("a", 4222), Address("::1", 4223), Address("/run/redis.sock", 0)]
+    assert shown("nats", *servers) == "nats://a:4222,[::1]:4223,/run/redis.sock"

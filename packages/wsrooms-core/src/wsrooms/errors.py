@@ -18,6 +18,7 @@
     ├─ InvalidRoom (ValueError)        empty, too long, not encodable
     └─ TransportError                  the bus between instances
        ├─ TransportUnavailable         down, or not confirmed in time
+       │  └─ LimitTooLow               the broker takes less than is needed
        ├─ AuthenticationFailed         the broker refused who we are
        ├─ PermissionDenied             the broker refused this channel
        ├─ OutboxFull                   too much waits to be published
@@ -44,6 +45,7 @@ __all__ = [
     "InvalidHandler",
     "InvalidPattern",
     "InvalidRoom",
+    "LimitTooLow",
     "MissingTransport",
     "NotRunning",
     "OutboxFull",
@@ -281,6 +283,26 @@ class TransportError(WsRoomsError):
 
 class TransportUnavailable(TransportError):
     """The bus is down, or did not confirm in time."""
+
+
+class LimitTooLow(TransportUnavailable):
+    """The broker takes less than the transport needs for itself: its settings have to change.
+
+    Attributes:
+        setting: What the broker calls the limit.
+        limit: Bytes that it takes; None if it does not say.
+        least: Bytes that it has to take.
+    """
+
+    def __init__(self, where: str, setting: str, limit: int | None, least: int) -> None:
+        self.setting = setting
+        self.limit = limit
+        self.least = least
+        told = "too low" if limit is None else f"{limit} bytes"
+        super().__init__(
+            f"the {setting} of {where} is {told}, and wsrooms needs at least {least} bytes: "
+            "raise it in the settings of the server"
+        )
 
 
 class AuthenticationFailed(TransportError):

@@ -32,6 +32,9 @@ MOMENT = 0.02
 AGAIN = 0.05
 """Seconds until what is still waited for is taken away once more."""
 
+ROUNDS = 10
+"""Of that, after which it is cancelled as well."""
+
 
 class Handle:
     """A hold on one client, for as long as it lives."""
@@ -118,8 +121,12 @@ class Handle:
         await asyncio.wait([stopping], timeout=MOMENT)
         if not stopping.done() and self._accumulator is not None:
             self._fail()
+        rounds = 0
         while not stopping.done():
             self._cut()
+            rounds += 1
+            if rounds > ROUNDS:
+                stopping.cancel()
             await asyncio.wait([stopping], timeout=AGAIN)
         self._cut()
         if hasattr(self._below, "close"):

@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports import BrokerLink
+from wsrooms.transports import BrokerLink, end_tasks, until_done
 from wsrooms_kafka.bootstrap import asked, cause
 from wsrooms_kafka.handle import Handle
 from wsrooms_kafka.login import security
 from wsrooms_kafka.quiet import quietly
-from wsrooms_kafka.reader import Reader
+from wsrooms_kafka.reader import Reader, extent_of
 from wsrooms_kafka.topic import LOOK, ready
 from wsrooms_kafka.writer import BATCH_BYTES, Writer
 
@@ -60,6 +60,7 @@ class KafkaLink(BrokerLink):
         self._reader = Reader(transport, target)
         self._writer: Writer | None = None
         self._handles: list[tuple[Stop, Handle]] = []
+        self._connecting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: asyncio.Future[TransportError] | None = None
         self._context: Context | None = None
@@ -70,7 +71,14 @@ class KafkaLink(BrokerLink):
         """Connect, make sure of the topic, and hear: also what was published meanwhile."""
         self._given_up = asyncio.get_running_loop().create_future()
         self._context = copy_context()
-        await quietly(self._connect())
+        name = f"wsrooms connects {self._transport!r}"
+        self._connecting = quietly(self._connect(), name)
+        await until_done(self._connecting, self._patience)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for tasks to end that have been told to, twice of which are left for a close."""
+        return self._target.options.close_timeout / 10
 
     async def _connect(self) -> None:
         transport, target = self._transport, self._target
@@ -83,7 +91,9 @@ class KafkaLink(BrokerLink):
             if not 0 < self._spread <= partitions:
                 self._spread = partitions
             consumer, producer = await self._start(given, metadata)
-            await self._reader.begin(consumer, partitions)
+            log = await extent_of(consumer, target.topic, partitions)
+            self._check_wanted()
+            self._reader.begin(consumer, log)
             self._writer = Writer(transport, target, producer, self._spread)
             self._run(self._reader.run(), "reads")
             self._run(self._writer.run(), "writes")
@@ -112,12 +122,13 @@ class KafkaLink(BrokerLink):
         patience = min(given["request_timeout_ms"], most)
         admin = AIOKafkaAdminClient(**{**given, "request_timeout_ms": patience})
         held = (admin.close, Handle(admin, metadata))
-        self._handles.append(held)
+        self._hold(held)
         await admin.start()
         partitions = await ready(
             admin, self._target, self._transport.logger, first=not self._spread
         )
         await held[1].end(admin.close())
+        self._check_wanted()
         self._handles.remove(held)
         return partitions
 
@@ -131,7 +142,7 @@ class KafkaLink(BrokerLink):
             enable_idempotence=options.idempotence,
             **given,
         )
-        self._handles.append((producer.stop, Handle(producer, metadata, self._broke)))
+        self._hold((producer.stop, Handle(producer, metadata, self._broke)))
         await producer.start()
         wait = min(options.fetch_max_wait, options.ping_interval / 2, options.confirm_timeout / 2)
         consumer = AIOKafkaConsumer(
@@ -142,9 +153,22 @@ class KafkaLink(BrokerLink):
             fetch_max_bytes=FETCH_BYTES,
             **given,
         )
-        self._handles.append((partial(_stop, consumer), Handle(consumer, metadata, self._broke)))
+        self._hold((partial(_stop, consumer), Handle(consumer, metadata, self._broke)))
         await consumer.start()
         return consumer, producer
+
+    def _hold(self, client: tuple[Stop, Handle]) -> None:
+        self._check_wanted()
+        self._handles.append(client)
+
+    def _check_wanted(self) -> None:
+        """Let a connect that did not end when it was cancelled do so before it touches anything.
+
+        Raises:
+            CancelledError: It is not the one of now.
+        """
+        if asyncio.current_task() is not self._connecting:
+            raise asyncio.CancelledError
 
     def _broke(self, address: str) -> None:
         """A connection has ended that nobody has closed."""
@@ -200,20 +224,25 @@ class KafkaLink(BrokerLink):
         """
         self._reader.end()
         tasks, self._tasks = self._tasks, []
+        if self._connecting is not None:
+            tasks.append(self._connecting)  # which may have swallowed that it was cancelled
+            self._connecting = None
         handles, self._handles = self._handles, []
         self._writer = None
-        await asyncio.shield(quietly(self._end(tasks, handles)))
+        name = f"wsrooms closes {self._transport!r}"
+        await asyncio.shield(quietly(self._end(tasks, handles), name))
 
     async def _end(
         self, tasks: list[asyncio.Task[None]], handles: list[tuple[Stop, Handle]]
     ) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # lost() has told one of them
+        logger = self._transport.logger
+        left = await end_tasks(tasks, self._patience)  # lost() has told their error
         ends = (handle.end(stop()) for stop, handle in handles)
         for error in await asyncio.gather(*ends, return_exceptions=True):
             if error is not None:
-                self._transport.logger.error("a client did not stop", exc_info=error)
+                logger.error("a client did not stop", exc_info=error)
+        for task in await end_tasks(left, self._patience):  # what it waited for is gone
+            logger.error("%s does not end", task.get_name())
 
     def abort(self, error: TransportError) -> None:
         """Give it up."""

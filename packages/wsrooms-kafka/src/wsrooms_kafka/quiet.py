@@ -34,11 +34,11 @@ class _Quiet(logging.Filter):
 _QUIET = _Quiet()
 
 
-def quietly(work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+def quietly(work: Coroutine[Any, Any, Answer], name: str) -> asyncio.Task[Answer]:
     """Do ``work`` in a task of its own, and let nothing be logged of it and of its tasks."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "aiokafka":
-            logging.getLogger(name).addFilter(_QUIET)  # once: a second time changes nothing
+    for theirs in list(logging.root.manager.loggerDict):
+        if theirs.partition(".")[0] == "aiokafka":
+            logging.getLogger(theirs).addFilter(_QUIET)  # once: a second time changes nothing
     context = copy_context()
     context.run(_OURS.set, True)
-    return asyncio.get_running_loop().create_task(work, context=context)
+    return asyncio.get_running_loop().create_task(work, name=name, context=context)

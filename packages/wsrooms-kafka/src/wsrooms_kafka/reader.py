@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsrooms.transports import BrokerTransport
     from wsrooms_kafka.target import Target
 
-__all__ = ["Reader"]
+__all__ = ["Extent", "Reader", "extent_of"]
 
 RECORDS = 500
 """Handled in one go: other tasks get their turn in between."""
@@ -38,6 +38,22 @@ LAG = 2 * RECORDS
 
 WAIT = 0.5
 """Seconds until the reader looks around although nothing comes."""
+
+
+Extent = dict[int, tuple[int, int]]
+"""Where each partition of a topic begins and ends."""
+
+
+async def extent_of(consumer: AIOKafkaConsumer, topic: str, partitions: int) -> Extent:
+    """Where the log begins and ends.
+
+    Raises:
+        KafkaError: The broker does not tell.
+    """
+    every = [TopicPartition(topic, number) for number in range(partitions)]
+    begins = await consumer.beginning_offsets(every)
+    ends = await consumer.end_offsets(every)
+    return {each.partition: (begins[each], ends[each]) for each in every}
 
 
 class Unreadable(Exception):
@@ -74,40 +90,33 @@ class Reader:
         self.channels: dict[bytes, str] = {}
         self.heard: asyncio.Event = asyncio.Event()
 
-    async def begin(self, consumer: AIOKafkaConsumer, partitions: int) -> None:
-        """Find out where to read on. Whatever is published after this is read.
-
-        Raises:
-            KafkaError: The broker does not tell where the log begins and ends.
-        """
-        every = [TopicPartition(self._topic, number) for number in range(partitions)]
-        begins = await consumer.beginning_offsets(every)
-        ends = await consumer.end_offsets(every)
+    def begin(self, consumer: AIOKafkaConsumer, log: Extent) -> None:
+        """Find out where to read on in ``log``, behind which everything is read."""
         self._consumer = consumer
+        ends = {number: end for number, (_, end) in log.items()}
         wishes = self._transport.exchange.wishes
         # Those hear the backlog, which is read before the wishes of now are looked at.
         self.channels = {each.encode(): each for each in wishes if wishes.held(each)}
         self._young = {key: ends for key, ends in self._young.items() if key in self.channels}
-        self._ends = {partition.partition: end for partition, end in ends.items()}
+        self._ends = ends
         self.heard.clear()
         first = not self._places
         lost = False
         starts: dict[TopicPartition, int] = {}
-        for each in every:
-            begin, end = begins[each], ends[each]
-            place = self._places.get(each.partition)
+        for number, (begin, end) in log.items():
+            place = self._places.get(number)
             if place is None:  # what a new partition holds has been heard by nobody
                 place = Place(end if first else begin, known=first)
-                self._places[each.partition] = place
-            starts[each], missing = place.resume(begin, end)
+                self._places[number] = place
+            starts[TopicPartition(self._topic, number)], missing = place.resume(begin, end)
             lost = lost or missing
-        for number in self._places.keys() - set(range(partitions)):
+        for number in self._places.keys() - log.keys():
             del self._places[number]  # of another topic of that name
             lost = True
         self._behind = {number for number, place in self._places.items() if place.behind}
         self._assign(consumer, starts)
         if lost:
-            self._tell_gap(asyncio.get_running_loop().time(), *range(partitions))
+            self._tell_gap(asyncio.get_running_loop().time(), *log)
 
     def _tell_gap(self, now: float, *partitions: int) -> None:
         """Some records of ``partitions`` are lost: told once where it is of one cause.

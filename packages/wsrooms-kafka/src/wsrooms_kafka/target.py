@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerUrl
+from wsrooms.transports import Address, BrokerUrl, shown
 from wsrooms_kafka.options import KafkaOptions
 
 __all__ = ["Target"]
@@ -57,7 +57,7 @@ class Target:
             addresses=deque(addresses),
             login=login,
             topic=f"wsrooms-{options.namespace}" if options.namespace else "wsrooms",
-            where=f"{read.scheme}://{','.join(map(str, addresses))}",
+            where=shown(read.scheme, *addresses),
         )
 
     def turn(self) -> None:

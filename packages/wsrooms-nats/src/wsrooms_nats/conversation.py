@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wsrooms.errors import (
     AuthenticationFailed,
+    LimitTooLow,
     PayloadTooLarge,
     TransportError,
     TransportUnavailable,
 )
 from wsrooms_nats.asked import Asked, denied, too_long
-from wsrooms_nats.login import LoggedIn, is_about_login, servers_in
+from wsrooms_nats.login import (
+    CONTROL_LINE,
+    LoggedIn,
+    check_payload,
+    is_about_login,
+    servers_in,
+)
 from wsrooms_nats.routes import TRACES, Question, Routes
 from wsrooms_nats.wire import NatsWire
 
@@ -43,6 +50,9 @@ class Owner(Protocol):
 
     def leave(self, talk: Conversation) -> None:
         """The server of ``talk`` is about to stop: move to another one."""
+
+    def resized(self, talk: Conversation) -> None:
+        """The server of ``talk`` takes messages of another size from now on."""
 
 
 class Conversation:
@@ -251,7 +261,12 @@ class Conversation:
         """A message has come for no channel, or for one that was unsubscribed."""
 
     def on_info(self, info: dict[str, Any]) -> None:
-        """Learn of other servers, and leave one that is about to stop."""
+        """Learn of other servers and of another limit, and leave one that is about to stop."""
+        most = info.get("max_payload")
+        if isinstance(most, int) and most != self.limit:
+            check_payload(most, self._transport.where)
+            self.limit = most
+            self._owner.resized(self)
         servers = servers_in(info)
         if servers:
             self._target.learn(servers)
@@ -283,7 +298,7 @@ class Conversation:
         elif "maximum subscriptions exceeded" in text.lower() and asked.command is not None:
             asked.exceeded = True
         else:
-            if "maximum control line" in text.lower():
+            if CONTROL_LINE in text.lower():
                 self._learn_limit()
             kind = AuthenticationFailed if is_about_login(text) else TransportUnavailable
             raise kind(f"{where} answered: {text}")
@@ -300,15 +315,23 @@ class Conversation:
         return asked.subjects
 
     def _learn_limit(self) -> None:
-        """The longest of what is not confirmed was too long, whatever else was."""
+        """The longest of what is not confirmed was too long, whatever else was.
+
+        Raises:
+            LimitTooLow: It was no longer than what every instance needs.
+        """
         channels = [message.channel for asked in self._asked for message in asked.batch]
         for asked in self._asked:
             channels += asked.command.channels if asked.command is not None else ()
-        longest = self._target.longest
-        sizes = (len(self._target.subjects.of(channel)) for channel in channels)
-        written = [size for size in sizes if size <= longest]
-        if written:
-            self._target.longest = max(written) - 1
+        target = self._target
+        sizes = (len(target.subjects.of(channel)) for channel in channels)
+        written = max((size for size in sizes if size <= target.longest), default=None)
+        if written is None:
+            return
+        if written <= target.probe:
+            where = self._transport.where
+            raise LimitTooLow(where, "max_control_line", None, target.least_line)
+        target.longest = written - 1
 
     def on_pong(self) -> None:
         """Tell what became of the oldest that was asked."""

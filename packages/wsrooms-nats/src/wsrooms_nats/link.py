@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink
+from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink, shown
 from wsrooms_nats.conversation import SETTLE, Conversation
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
@@ -35,7 +35,7 @@ class NatsLink(WireLink[NatsWire]):
     def __init__(self, transport: BrokerTransport, target: Target) -> None:
         """Connect for ``transport`` to ``target``."""
         hint = HINT if target.scheme == "tls" else ""
-        super().__init__(transport, target.addresses, hint=hint)
+        super().__init__(transport, target.scheme, target.addresses, hint=hint)
         self._target = target
         self._talk: Dialogue | None = None
         self._at: Address | None = None
@@ -48,9 +48,6 @@ class NatsLink(WireLink[NatsWire]):
         self._talk = Dialogue(self._transport, self._target, self, live=True)
         return self._talk.wire
 
-    def _where(self, address: Address) -> str:
-        return f"{self._target.scheme}://{address}"
-
     async def _open(self, wire: NatsWire, address: Address) -> None:
         assert self._talk is not None
         await log_in(address, self._target, self._talk.begin)
@@ -60,8 +57,13 @@ class NatsLink(WireLink[NatsWire]):
 
     def _use(self, talk: Dialogue, address: Address) -> None:
         self._talk, self._wire, self._at = talk, talk.wire, address
-        most = self._target.options.max_payload
-        self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
+        self.resized(talk)
+
+    def resized(self, talk: Conversation) -> None:
+        """Take payloads of the size that the server of ``talk`` takes, if it is the one in use."""
+        if talk is self._talk:
+            most = self._target.options.max_payload
+            self._exchange.max_payload = min(most, talk.limit - ENVELOPE_BYTES)
 
     async def lost(self) -> TransportError:
         """Wait for the end; whatever it was, another server is tried first."""
@@ -150,7 +152,8 @@ class NatsLink(WireLink[NatsWire]):
         old.settle()  # the other servers know of it, by the new connection
         await old.close()
         self._held = False
-        self._transport.logger.info("%r has moved to %s", self._transport, self._where(address))
+        there = shown(self._target.scheme, address)
+        self._transport.logger.info("%r has moved to %s", self._transport, there)
         self.wake()
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from nats.errors import Error
 
 from wsrooms.errors import (
     AuthenticationFailed,
+    LimitTooLow,
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, certificate_error
+from wsrooms.transports import Address, certificate_error, shown, until_done
 from wsrooms_nats.credentials import signing
-from wsrooms_nats.target import PORT, is_number
+from wsrooms_nats.target import PORTS, is_number
 
 if TYPE_CHECKING:
     from wsrooms_nats.target import Target
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HINT",
     "LoggedIn",
+    "check_payload",
     "is_about_login",
     "log_in",
     "servers_in",
@@ -42,8 +44,8 @@ COMMAND = "_connect_command"
 LOGIN_WORDS = ("authorization violation", "authentication", "permissions violation for nkey")
 """What the server says, in lower case, if it does not like who asks."""
 
-AGAIN = 0.02
-"""Seconds until a cancellation that was swallowed is repeated."""
+CONTROL_LINE = "maximum control line"
+"""What it says, in lower case, of a command that is too long for it."""
 
 LEAVING = 0.5
 """Seconds for nats-py to close what only it knows where to find."""
@@ -92,12 +94,17 @@ class _Encrypts(Exception):
 
 
 class _Client(Client):
-    """nats-py's client, which sends no secret in the clear where TLS is demanded."""
+    """nats-py's client, which sends no secret in the clear where TLS is demanded.
+
+    Attributes:
+        login_bytes: Of the command that logs in.
+    """
 
     def __init__(self, where: str, *, encrypted: bool) -> None:
         super().__init__()
         self._where = where
         self._encrypted = encrypted
+        self.login_bytes: int = 0
 
     def _connect_command(self) -> bytes:
         """What logs in. nats-py encrypts if the server asks for it, whatever the URL says."""
@@ -106,7 +113,9 @@ class _Client(Client):
             raise TransportUnavailable(
                 f"{self._where} does not speak TLS, and tls:// demands it; no secret was sent"
             )
-        return super()._connect_command()
+        command = super()._connect_command()
+        self.login_bytes = len(command)
+        return command
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -138,7 +147,7 @@ async def log_in(
         AuthenticationFailed: The login or the certificate was refused.
         TransportUnavailable: Anything else that nats-py or the system says.
     """
-    where, options = f"{target.scheme}://{address}", target.options
+    where, options = shown(target.scheme, address), target.options
     demands_tls = target.scheme == "tls"
     if not hasattr(Client, COMMAND):  # then nobody would watch over what it sends
         raise _unknown_nats_py()
@@ -162,7 +171,8 @@ async def log_in(
         )
         # In an INFO before TLS anybody may have named a server to which he has a certificate.
         in_clear = demands_tls and not (options.tls_first or options.tls_hostname)
-        await _until_done(_connected(client, where, take, given, in_clear=in_clear))
+        connected = _connected(client, where, take, given, in_clear=in_clear)
+        await until_done(asyncio.create_task(connected))
     except _Encrypts:
         encrypted = True
     except TransportError as failure:
@@ -204,25 +214,6 @@ async def _connected(
     take(await _taken(client, where, in_clear=in_clear))
 
 
-async def _until_done(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``coroutine``; cancelled, it is until it ends.
-
-    nats-py waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that
-    comes when it is just done, and nats-py then waits for the next thing.
-    """
-    task = asyncio.create_task(coroutine)
-    try:
-        await asyncio.wait([task])
-    finally:
-        while not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
-                await asyncio.wait([task], timeout=AGAIN)
-        error = None if task.cancelled() else task.exception()
-    if error is not None:
-        raise error
-
-
 async def _last_words(client: Client) -> str:
     """Why the server has hung up, which nats-py does not read if it notices at a write."""
     reader: Any = getattr(getattr(client, "_transport", None), "_io_reader", None)
@@ -239,8 +230,9 @@ async def _last_words(client: Client) -> str:
 async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     """Take the connection from nats-py, before its tasks have their first turn: no wait here."""
     most: object = client.max_payload  # as the server has said: anything
-    if not isinstance(most, int) or most < SMALLEST:
+    if not isinstance(most, int):
         raise TransportUnavailable(f"{where} takes no messages: its max_payload is {most!r}")
+    check_payload(most, where)
     stream, transport = _stream_of(client)
     reader: asyncio.StreamReader = stream._io_reader
     reader.feed_eof()  # so that what it holds can be read without a wait
@@ -263,10 +255,22 @@ async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
     )
 
 
+def check_payload(most: int, where: str) -> None:
+    """Check that a server takes messages that have room for a payload.
+
+    Raises:
+        LimitTooLow: It does not.
+    """
+    if most < SMALLEST:
+        raise LimitTooLow(where, "max_payload", most, SMALLEST)
+
+
 def servers_in(info: dict[str, Any]) -> list[Address]:
     """The servers of a cluster, as one of them tells in its INFO."""
     urls = info.get("connect_urls")
-    found = [Address.read(str(url), PORT) for url in urls] if isinstance(urls, list) else []
+    found = (
+        [Address.read(str(url), PORTS["nats"]) for url in urls] if isinstance(urls, list) else []
+    )
     return [address for address in found if address is not None]
 
 
@@ -308,11 +312,13 @@ def _unknown_nats_py() -> TransportUnavailable:
     )
 
 
-def _told(client: Client, error: BaseException, where: str) -> TransportError:
+def _told(client: _Client, error: BaseException, where: str) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
     if (certificate := certificate_error(error, where)) is not None:
         return certificate
     words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if CONTROL_LINE in words.lower():
+        return LimitTooLow(where, "max_control_line", None, client.login_bytes)
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):

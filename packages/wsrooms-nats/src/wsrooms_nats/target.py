@@ -9,14 +9,14 @@ from ipaddress import ip_address
 from itertools import islice
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerUrl, checked
+from wsrooms.transports import PROBE_PREFIX, Address, BrokerUrl, checked, shown
 from wsrooms_nats.asked import too_long
 from wsrooms_nats.options import NatsOptions
 from wsrooms_nats.subjects import Subjects
 
-__all__ = ["PORT", "Target", "is_number"]
+__all__ = ["PORTS", "Target", "is_number"]
 
-PORT = 4222
+PORTS = {"nats": 4222, "tls": 4222}
 
 AROUND_SUBJECT = 32
 """Bytes of a command beside its subject, at most."""
@@ -35,19 +35,26 @@ class Target:
         login: User, password, token, and what else nats-py takes as keywords.
         subjects: What channels are called there.
         longest: Bytes of a subject: a server that takes less is found out.
+        probe: Bytes of the subject on which an instance probes itself: a server has to take it.
         where: The servers, as they may be shown.
     """
 
     def __init__(self, read: BrokerUrl, options: NatsOptions) -> None:
-        """Take what is right in itself; :meth:`of` checks it."""
-        self._configured = read.addresses(PORT)
+        """Take what is right in itself; :meth:`of` checks the rest."""
+        self._configured = read.addresses(PORTS[read.scheme])
         self.options: NatsOptions = options
         self.scheme: str = read.scheme
         self.addresses: deque[Address] = deque(self._configured)
         self.login: dict[str, str] = _login(read, options)
         self.subjects: Subjects = Subjects(options.namespace)
         self.longest: int = options.max_control_line - AROUND_SUBJECT
-        self.where: str = f"{read.scheme}://{','.join(map(str, self._configured))}"
+        self.probe: int = len(self.subjects.of(PROBE_PREFIX + "0" * 16))
+        self.where: str = shown(read.scheme, *self._configured)
+        if self.longest < self.probe:
+            raise ConfigurationError(
+                f"option 'max_control_line' has to be at least {self.least_line}, "
+                f"not {options.max_control_line}"
+            )
         if options.randomize:
             random.shuffle(self.addresses)
 
@@ -60,16 +67,18 @@ class Target:
             ConfigurationError: It is no URL of a NATS server, or a value makes no sense. Its
                 text shows nothing that may be a part of a password.
         """
-        read = BrokerUrl.of(
-            url,
-            broker="NATS",
-            ports={"nats": PORT, "tls": PORT},
-            example="nats://localhost:4222",
-        )
+        read = BrokerUrl.of(url, broker="NATS", ports=PORTS, example="nats://localhost:4222")
+        if read.path.strip("/"):
+            raise ConfigurationError(f"a {read.scheme}:// URL has no path behind its servers")
         options = NatsOptions.read(read.query, given or {})
         options.check_tls(read.scheme, "tls", "tls", "tls_hostname", "tls_first")
         options.check_login()
         return cls(read, options)
+
+    @property
+    def least_line(self) -> int:
+        """Bytes of a command that a server has to take."""
+        return self.probe + AROUND_SUBJECT
 
     def check(self, channel: str) -> None:
         """Check that NATS could carry ``channel``.
@@ -100,8 +109,6 @@ class Target:
 
 def _login(url: BrokerUrl, options: NatsOptions) -> dict[str, str]:
     """Who asks, as the URL and the options say, which count first."""
-    if url.path.strip("/"):
-        raise ConfigurationError(f"a {url.scheme}:// URL has no path behind its servers")
     if url.password and not url.user:
         raise ConfigurationError(
             f"in this {url.scheme}:// URL is a password without a user: write user:password@ "

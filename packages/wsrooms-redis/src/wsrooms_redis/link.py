@@ -31,7 +31,7 @@ class _Link(WireLink[Wire]):
     def __init__(self, transport: BrokerTransport, target: Target) -> None:
         """Connect for ``transport`` to ``target``."""
         hint = "; does it speak TLS there?" if target.scheme == "rediss" else ""
-        super().__init__(transport, target.addresses, hint=hint)
+        super().__init__(transport, target.scheme, target.addresses, hint=hint)
         self._target = target
         self._names = target.names
 
@@ -40,9 +40,6 @@ class _Link(WireLink[Wire]):
 
     async def _open(self, wire: Wire, address: Address) -> None:
         await wire.open(self._target, address)
-
-    def _where(self, address: Address) -> str:
-        return f"{self._target.scheme}://{address}"
 
     @abstractmethod
     def _on_reply(self, reply: Any) -> None: ...

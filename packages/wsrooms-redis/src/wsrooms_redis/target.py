@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wsrooms.errors import ConfigurationError
-from wsrooms.transports import Address, BrokerUrl
+from wsrooms.transports import Address, BrokerUrl, shown
 from wsrooms_redis.names import Names
 from wsrooms_redis.options import RedisOptions
 
@@ -60,7 +60,6 @@ class Target:
         login = {"username": read.user, "password": read.password}
         steps = [service] if service else []
         steps += [str(database)] if database else []
-        hosts = ",".join(map(str, addresses))
         return cls(
             options=options,
             scheme=scheme,
@@ -69,7 +68,7 @@ class Target:
             service=service,
             login={name: text for name, text in login.items() if text},
             names=Names(options.namespace),
-            where="/".join([f"{scheme}://{hosts}", *steps]),
+            where="/".join([shown(scheme, *addresses), *steps]),
         )
 
     def connection(self, address: Address) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from wsrooms.errors import (
     TransportError,
     TransportUnavailable,
 )
-from wsrooms.transports import Address, BrokerWire
+from wsrooms.transports import Address, BrokerWire, shown
 from wsrooms_redis.login import left, log_in, made, primary_of, transport_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Wire(BrokerWire):
         if target.service:
             address = await primary_of(target, address)
         connection = self._connection = made(target, address)
-        self.asks_role = await log_in(connection, f"{target.scheme}://{address}")
+        self.asks_role = await log_in(connection, shown(target.scheme, address))
         self.take_over(transport_of(connection))
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from wsrooms.receipt import Receipt
 from wsrooms.transports.backoff import backoff
 from wsrooms.transports.broker import BrokerTransport
 from wsrooms.transports.brokerlink import BrokerLink
+from wsrooms.transports.calls import end_tasks, until_done
 from wsrooms.transports.envelope import (
     ENVELOPE_BYTES,
     Envelope,
@@ -39,7 +40,7 @@ from wsrooms.transports.protocols import (
     room_of,
 )
 from wsrooms.transports.tagged import TaggedTransport, tagged
-from wsrooms.transports.target import Address, BrokerUrl
+from wsrooms.transports.target import Address, BrokerUrl, shown
 from wsrooms.transports.tls import TlsKeywords, TlsOptions, certificate_error
 from wsrooms.transports.urls import transport_from_url
 from wsrooms.transports.wire import BrokerWire
@@ -87,11 +88,14 @@ __all__ = [
     "backoff",
     "certificate_error",
     "checked",
+    "end_tasks",
     "new_instance_id",
     "parse",
     "room_channel",
     "room_of",
+    "shown",
     "tagged",
     "transport_from_url",
+    "until_done",
     "wrap",
 ]

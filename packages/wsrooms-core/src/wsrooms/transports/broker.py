@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wsrooms.errors import (
     AuthenticationFailed,
+    LimitTooLow,
     TransportClosed,
     TransportError,
     TransportUnavailable,
@@ -353,7 +354,7 @@ class BrokerTransport(ABC):
             if self._starting is not None and not self._starting.done():
                 self._starting.set_exception(error.with_traceback(None))
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
-            refused = isinstance(error, AuthenticationFailed)
+            refused = isinstance(error, AuthenticationFailed | LimitTooLow)
             if refused and not self._refusal_told and self._state == "down":
                 self.logger.warning("%r is still down: %s", self, error)
             self._refusal_told = self._refusal_told or refused

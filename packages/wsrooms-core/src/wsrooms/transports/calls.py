@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeGuard
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
@@ -18,10 +19,17 @@ __all__ = [
     "as_transport_error",
     "cancelled_by_us",
     "drawn_instance_id",
+    "end_tasks",
     "is_pending",
+    "until_done",
     "untraced",
     "wait_for_end",
 ]
+
+Answer = TypeVar("Answer")
+
+AGAIN = 0.02
+"""Seconds until a cancellation that was swallowed is repeated."""
 
 
 def as_transport_error(error: Exception) -> TransportError:
@@ -79,3 +87,44 @@ async def wait_for_end(call: Callable[[], object]) -> None:
     result = call()
     if is_pending(result):
         await result
+
+
+async def until_done(task: asyncio.Task[Answer], patience: float = float("inf")) -> Answer:
+    """Wait for ``task`` and its answer; cancelled, cancel it until it has ended.
+
+    A client library may swallow a cancellation, and wait for the next thing: with
+    ``asyncio.wait_for`` on Python 3.11 for instance, where it comes as the wait is just over.
+
+    Args:
+        task: Whose only waiter this is.
+        patience: Seconds that it may go on when it is cancelled; then it is left to itself.
+    """
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await end_tasks([task], patience)
+        raise
+    return task.result()
+
+
+async def end_tasks(
+    tasks: Collection[asyncio.Task[Any]], patience: float
+) -> list[asyncio.Task[Any]]:
+    """Cancel ``tasks`` again and again until they have ended; their errors are of no use.
+
+    Returns:
+        Those that go on after ``patience`` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    left = [task for task in tasks if not task.done()]
+    while left and loop.time() < until:
+        for task in left:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
+            await asyncio.wait(left, timeout=AGAIN)
+        left = [task for task in left if not task.done()]
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # or it would be logged as one that was missed
+    return left

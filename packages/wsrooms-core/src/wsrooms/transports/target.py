@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from wsrooms.errors import ConfigurationError
 
-__all__ = ["Address", "BrokerUrl"]
+__all__ = ["Address", "BrokerUrl", "shown"]
 
 _PARTS = re.compile(r"(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?", re.DOTALL)
 _HOST = re.compile(
@@ -40,6 +40,11 @@ class Address(NamedTuple):
         if not 0 < number < 65536:
             return None
         return cls(unquote(match["six"] or "") or match["name"] or "localhost", number)
+
+
+def shown(scheme: str, *addresses: Address) -> str:
+    """Servers as logs and errors name them, without any secret: ``scheme://host:port,host:port``."""
+    return f"{scheme}://{','.join(map(str, addresses))}"
 
 
 @dataclass(frozen=True)

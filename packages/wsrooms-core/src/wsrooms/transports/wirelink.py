@@ -6,8 +6,9 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from wsrooms.errors import TransportError, TransportUnavailable
+from wsrooms.errors import LimitTooLow, TransportError, TransportUnavailable
 from wsrooms.transports.brokerlink import BrokerLink
+from wsrooms.transports.target import shown
 from wsrooms.transports.wire import BrokerWire
 
 if TYPE_CHECKING:
@@ -25,17 +26,24 @@ class WireLink(BrokerLink, Generic[Wire]):
     """What connections have in common that write to a wire and ping on it."""
 
     def __init__(
-        self, transport: BrokerTransport, addresses: deque[Address], *, hint: str = ""
+        self,
+        transport: BrokerTransport,
+        scheme: str,
+        addresses: deque[Address],
+        *,
+        hint: str = "",
     ) -> None:
         """Connect for ``transport`` to the first of ``addresses`` that answers.
 
         Args:
             transport: Whose link it is.
+            scheme: Of the URL, for errors.
             addresses: The servers in the order in which they are tried; turned on where one fails.
             hint: What to think of where one does not answer.
         """
         self._exchange = transport.exchange
         self._transport = transport
+        self._scheme = scheme
         self._addresses = addresses
         self._shares = len(addresses)  # whatever more is learnt must not take their time
         self._hint = hint
@@ -64,16 +72,12 @@ class WireLink(BrokerLink, Generic[Wire]):
     def _unconfirmed(self) -> bool:
         """Whether the next answer is to confirm what was written."""
 
-    @abstractmethod
-    def _where(self, address: Address) -> str:
-        """The server at ``address``, as errors name it."""
-
     async def connect(self) -> None:
         """Connect to the first server that answers; they share the time."""
         addresses = self._addresses
         # A machine that is gone does not even refuse: it must not take the others' time.
         share = self._transport.options.connect_timeout / self._shares
-        error: TransportError | None = None
+        error: TransportUnavailable | None = None
         for _ in range(len(addresses)):
             address = addresses[0]
             self._wire = wire = self._made()
@@ -84,12 +88,15 @@ class WireLink(BrokerLink, Generic[Wire]):
                 if addresses[0] is address:  # else another link has found out
                     addresses.rotate(-1)
                 if isinstance(failure, TimeoutError):
-                    told = f"{self._where(address)} did not answer within {share:.2g} s"
-                    error = TransportUnavailable(told + self._hint)
+                    where = shown(self._scheme, address)
+                    told = f"{where} did not answer within {share:.2g} s{self._hint}"
+                    failed = TransportUnavailable(told)
                 elif isinstance(failure, TransportUnavailable):
-                    error = failure
+                    failed = failure
                 else:
                     raise
+                if not isinstance(error, LimitTooLow):  # of which nobody would be told otherwise
+                    error = failed
                 await wire.close()
             else:
                 self._pinged_at = wire.heard_at

@@ -1,0 +1,55 @@
+"""A broker that its controller has not let in answers, and knows of no broker, not even itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers import kafka_server
+from tests.brokers.kafka import IMAGE
+from tests.kafka.crew import DEADLINE
+from tests.kafka.servers import fresh
+from tests.kafka.shared import needs_kafka
+from wsrooms.errors import TransportUnavailable
+from wsrooms_kafka import KafkaTransport
+from wsrooms_kafka.bootstrap import asked
+
+if TYPE_CHECKING:
+    from tests.brokers import KafkaServer
+
+SESSION, HEARTBEAT = 1200, 2500
+"""Milliseconds: half of the time its controller takes the broker for gone, and fences it."""
+
+
+async def until_fenced(server: KafkaServer) -> None:
+    """Wait until the broker is in, and then until it is out: it tells nobody."""
+    async with server.admin() as admin, asyncio.timeout(DEADLINE):
+        for out in False, True:
+            while bool((await admin.describe_cluster())["brokers"]) is out:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.02)
+
+
+async def test_a_fenced_broker_is_asked_until_it_is_let_in_and_told_as_the_cause_if_it_is_not() -> (
+    None
+):
+    needs_kafka()
+    settings = {
+        "broker.session.timeout.ms": str(SESSION),
+        "broker.heartbeat.interval.ms": str(HEARTBEAT),
+    }
+    async with kafka_server(IMAGE, settings=settings) as server:
+        await until_fenced(server)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        transport = KafkaTransport(server.url, namespace=fresh(), connect_timeout=0.5)
+        with pytest.raises(TransportUnavailable, match=r"knew no brokers within 0.5 s.*fenced"):
+            await transport.start()
+        assert 0.4 < loop.time() - began < 2
+        await transport.close()
+
+        patient = KafkaTransport(server.url, connect_timeout=DEADLINE).target
+        given = {"request_timeout_ms": 3000, "security_protocol": "PLAINTEXT"}
+        metadata = await asked(patient, given, loop.time() + DEADLINE)
+        assert [node for node, *_ in metadata.brokers] == [server.node]
