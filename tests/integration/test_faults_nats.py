@@ -12,7 +12,7 @@ from tests.brokers import nats_cluster
 from tests.integration.buses import BUSES, Bus
 from tests.integration.buses.nats import NatsBroker, NatsBus, Settings, image
 from tests.integration.faults_traffic import ROOM
-from tests.integration.faults_trial import AT_ONCE, Trial
+from tests.integration.faults_trial import AT_ONCE, HEALED, Trial
 from tests.integration.waiting import until_equal
 from wsrooms import WsError
 
@@ -48,7 +48,7 @@ async def test_settings_that_are_read_again_under_traffic_cost_nothing(
 async def test_an_error_of_the_server_ends_the_link_that_it_is_about_and_is_told(
     nursery: Nursery, broker: NatsBroker, tmp_path: Path
 ) -> None:
-    broker.settings.more.update(ping_interval="500ms", ping_max=1)
+    broker.settings.more.update(ping_interval="1500ms", ping_max=1)
     await broker.restart()
     async with Trial(nursery, broker, tmp_path) as trial:
         still = trial.processes[0]
@@ -167,10 +167,10 @@ async def _refused(client: Client, room: str) -> bool:
     return False
 
 
-LEAVING: dict[str, str | int] = {"lame_duck_duration": "30s", "lame_duck_grace_period": "2s"}
-"""It asks clients to leave, and after the second time it closes one of them each second."""
+LEAVING: dict[str, str | int] = {"lame_duck_duration": "30s", "lame_duck_grace_period": "4s"}
+"""It asks clients to leave, and after the second of these it closes one of them each second."""
 
-LAST_CLOSED = 8.0
+LAST_CLOSED = 10.0
 """Seconds after which the last of three is closed."""
 
 
@@ -182,7 +182,7 @@ async def test_a_server_that_asks_to_leave_is_kept_to_its_end_where_there_is_no_
     async with Trial(nursery, broker, tmp_path) as trial:
         async with trial.fault("lame duck, no other server") as fault:
             await broker.server.lame_duck()
-            await trial.traffic.reaches_all(fault.began, AT_ONCE)
+            await trial.traffic.reaches_all(fault.began, HEALED)
             assert await trial.stats("reconnects") == [0] * 3
             await fault.noticed(LAST_CLOSED)
             await broker.restart()
