@@ -79,6 +79,7 @@ class Traffic:
         """Measure what ``member`` receives; it is in the room, or will be."""
         self._members.append(member)
         member.on_received = partial(self._received, member)
+        member.wire.gone.add_done_callback(lambda _: self._waits_no_more(member))
 
     def ask(self, client: Client) -> None:
         """Let ``client`` ask now and again, until it is gone."""
@@ -191,6 +192,7 @@ class Traffic:
             pass
         finally:
             self._asking_ones.discard(client)
+            self._waits_no_more(client)
 
     # What arrives
 
@@ -252,7 +254,7 @@ class Traffic:
         """Wait until who needs no broker for it has had what is sent or asked from now on.
 
         That is each member, of a message of its own instance to the room and of one to
-        everybody, and each client that asks.
+        everybody, and each client that asks; none that has gone with its instance.
 
         Returns:
             The seconds that it took.
@@ -273,8 +275,15 @@ class Traffic:
     def _serves(self, whom: tuple[Client | Member, str | None], since: float) -> None:
         if since >= self._unserved_since:
             self._unserved.discard(whom)
-            if not self._unserved:
-                self._served.set()
+            self._served_if_none_waits()
+
+    def _waits_no_more(self, who: Client | Member) -> None:
+        self._unserved = {each for each in self._unserved if each[0] is not who}
+        self._served_if_none_waits()
+
+    def _served_if_none_waits(self) -> None:
+        if not self._unserved:
+            self._served.set()
 
     def measure_anew(self) -> None:
         """Forget how long things took."""
