@@ -413,6 +413,28 @@ async def test_a_close_is_in_time_where_a_client_swallows_a_cancellation(
         await quiet.check()
 
 
+async def test_a_consumer_is_told_to_stop_before_that_may_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[AIOKafkaConsumer] = []
+    stop = AIOKafkaConsumer.stop
+
+    async def noted(consumer: AIOKafkaConsumer) -> None:
+        told.append(consumer)
+        await stop(consumer)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", noted)
+    monkeypatch.setattr("wsrooms_kafka.link.TURNS", 20_000)  # as few would take on a busy loop
+    monkeypatch.setattr("wsrooms_kafka.handle.AGAIN", 0.001)
+    async with open_server() as server:
+        quiet = Quiet(caplog)
+        transport = KafkaTransport(server.url, namespace="closing", close_timeout=20 * CLOSE)
+        await transport.start()
+        await transport.close()
+        assert len(told) == 1
+        await quiet.check()
+
+
 async def test_a_connect_that_never_ends_is_abandoned_and_keeps_no_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

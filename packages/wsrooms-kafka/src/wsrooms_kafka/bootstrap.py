@@ -54,11 +54,21 @@ CONNECTION = (
 """Of the keywords of its clients, those of a connection."""
 
 AGAIN = 0.05
-"""Seconds until a broker that knows of none is asked again."""
+"""Seconds until brokers are asked again of which one knew of none."""
+
+FOR_THE_REST = 0.25
+"""Of the time to connect: what is left for the rest where brokers are asked again."""
+
+
+class _Fenced(TransportUnavailable):
+    """It has just started, or stood still: its controller does not let it in."""
 
 
 async def asked(target: Target, given: dict[str, Any], until: float) -> MetadataResponse:
-    """Which brokers there are, as the first one says that answers; they share the time.
+    """Which brokers there are, as the first one says that knows; they share the time.
+
+    One that its controller does not let in answers, and knows of nobody. If none knows more,
+    all are asked again while there is time.
 
     Args:
         target: Which brokers, and who asks.
@@ -67,80 +77,62 @@ async def asked(target: Target, given: dict[str, Any], until: float) -> Metadata
 
     Raises:
         AuthenticationFailed: One refused the login, or its certificate is not to be trusted.
-        TransportUnavailable: None has answered.
+        TransportUnavailable: None has answered, or none that knew of any.
     """
     error: TransportError | None = None
+    fenced: _Fenced | None = None
     share = target.options.connect_timeout / len(target.addresses)
+    enough = until - FOR_THE_REST * target.options.connect_timeout
     loop = asyncio.get_running_loop()
-    for _ in range(len(target.addresses)):
-        asking = _Asking(target, target.addresses[0], given)
-        try:
-            async with asyncio.timeout_at(min(loop.time() + 0.95 * share, until)):
-                return await asking.answer()
-        except TimeoutError:
-            error = asking.overdue(share)
-        except TransportUnavailable as failure:
-            error = failure
-        except AuthenticationFailed:
+    while True:
+        for _ in range(len(target.addresses)):
+            try:
+                async with asyncio.timeout_at(min(loop.time() + 0.95 * share, until)):
+                    return await _answer(target, target.addresses[0], given)
+            except TimeoutError:
+                told = f"{_name(target)} did not answer within {share:.2g} s"
+                error = TransportUnavailable(told + _tls_hint(target))
+            except _Fenced as failure:
+                fenced = failure
+            except TransportUnavailable as failure:
+                error = failure
+            except AuthenticationFailed:
+                target.turn()
+                raise
             target.turn()
-            raise
-        target.turn()
-    assert error is not None
-    raise error
+        if fenced is None or loop.time() > enough:
+            break
+        await asyncio.sleep(AGAIN)
+    told_last = fenced or error
+    assert told_last is not None
+    raise told_last
 
 
-class _Asking:
-    """The question to one broker."""
-
-    def __init__(self, target: Target, address: Address, given: dict[str, Any]) -> None:
-        """Ask the broker at ``address``."""
-        self._target = target
-        self._address = address
-        self._given = given
-        self._fenced = False
-
-    async def answer(self) -> MetadataResponse:
-        """What it answers once it knows of any broker, were it itself.
-
-        Raises:
-            AuthenticationFailed: It refused the login, or its certificate is not to be trusted.
-            TransportUnavailable: It cannot be reached, or has ended the connection.
-        """
-        target, address, given = self._target, self._address, self._given
-        where = _name(target)
-        try:
-            connection = await _connected(address, given)
-        except TimeoutError:
-            raise
-        except (KafkaError, OSError) as failure:
-            raise _told(target, failure) from None
-        try:
-            # One that its controller has not let in yet, or has shut out for a pause of its own
-            # (it is fenced), answers, and knows of nobody.
-            while not (metadata := await connection.send(MetadataRequest([]))).brokers:
-                self._fenced = True
-                await asyncio.sleep(AGAIN)
-        except (KafkaError, OSError) as failure:
-            if not target.login and await _wants_login(address, given):
-                raise AuthenticationFailed(
-                    f"{where} wants a login: give a user and a password, as in "
-                    f"{target.scheme}://user:password@{address}"
-                ) from None
-            raise _told(target, failure) from None
-        finally:
-            _leave(connection)
-        return metadata
-
-    def overdue(self, seconds: float) -> TransportUnavailable:
-        """The error of an answer that was not there within ``seconds``."""
-        where = _name(self._target)
-        if self._fenced:
-            return TransportUnavailable(
-                f"{where} answers and knew no brokers within {seconds:.2g} s, not even itself: "
-                "its controller does not let it in (it is fenced); see the log of the controller"
-            )
-        told = f"{where} did not answer within {seconds:.2g} s"
-        return TransportUnavailable(told + _tls_hint(self._target))
+async def _answer(target: Target, address: Address, given: dict[str, Any]) -> MetadataResponse:
+    where = _name(target)
+    try:
+        connection = await _connected(address, given)
+    except TimeoutError:
+        raise
+    except (KafkaError, OSError) as failure:
+        raise _told(target, failure) from None
+    try:
+        metadata = await connection.send(MetadataRequest([]))
+    except (KafkaError, OSError) as failure:
+        if not target.login and await _wants_login(address, given):
+            raise AuthenticationFailed(
+                f"{where} wants a login: give a user and a password, as in "
+                f"{target.scheme}://user:password@{address}"
+            ) from None
+        raise _told(target, failure) from None
+    finally:
+        _leave(connection)
+    if not metadata.brokers:
+        raise _Fenced(
+            f"{where} answers and knows no brokers, not even itself: its controller does not "
+            "let it in (it is fenced); see the log of the controller"
+        )
+    return metadata
 
 
 async def _connected(address: Address, given: dict[str, Any]) -> AIOKafkaConnection:

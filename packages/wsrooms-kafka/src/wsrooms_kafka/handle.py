@@ -37,7 +37,11 @@ ROUNDS = 10
 
 
 class Handle:
-    """A hold on one client, for as long as it lives."""
+    """A hold on one client, for as long as it lives.
+
+    Attributes:
+        may_cancel: Whether a stop that does not end may be cancelled: not before it has begun.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Handle:
             broke: Called with the address of each connection that is lost.
         """
         below: Any = getattr(client, "client", getattr(client, "_client", None))
+        self.may_cancel: bool = True
         self._below = below
         self._accumulator: Any = getattr(client, "_message_accumulator", None)
         self._client: Any = client
@@ -124,7 +129,7 @@ class Handle:
         rounds = 0
         while not stopping.done():
             self._cut()
-            rounds += 1
+            rounds += self.may_cancel
             if rounds > ROUNDS:
                 stopping.cancel()
             await asyncio.wait([stopping], timeout=AGAIN)

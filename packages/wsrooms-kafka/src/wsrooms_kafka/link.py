@@ -153,7 +153,8 @@ class KafkaLink(BrokerLink):
             fetch_max_bytes=FETCH_BYTES,
             **given,
         )
-        self._hold((partial(_stop, consumer), Handle(consumer, metadata, self._broke)))
+        handle = Handle(consumer, metadata, self._broke)
+        self._hold((partial(_stop, consumer, handle), handle))
         await consumer.start()
         return consumer, producer
 
@@ -282,14 +283,16 @@ class KafkaLink(BrokerLink):
             self.abort(TransportUnavailable(f"{where} did not confirm within {limit:g} s"))
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def _stop(consumer: AIOKafkaConsumer, handle: Handle) -> None:
     # Its fetches are ended one after the other, in two turns each; a stop in between would
     # be taken for the end of one of them, or would leave a task behind.
     fetcher = getattr(consumer, "_fetcher", None)
     turns = TURNS + 4 * len(getattr(fetcher, "_pending_tasks", ()))
+    handle.may_cancel = False
     consumer.unsubscribe()
     for _ in range(turns):
         await asyncio.sleep(0)
+    handle.may_cancel = True
     await consumer.stop()
 
 

@@ -72,6 +72,7 @@ class Conversation:
         self.wire: NatsWire = NatsWire(self)
         self.limit: int = 0
         self.server: str = ""
+        self._where = transport.where
         self.is_leaving: bool = False
         self._transport = transport
         self._target = target
@@ -96,6 +97,7 @@ class Conversation:
         """Take over the connection that nats-py has made."""
         self.limit = found.max_payload
         self.server = found.server
+        self._where = found.where
         self._clustered = found.clustered
         self._traces = found.traces
         if found.servers:
@@ -263,8 +265,8 @@ class Conversation:
     def on_info(self, info: dict[str, Any]) -> None:
         """Learn of other servers and of another limit, and leave one that is about to stop."""
         most = info.get("max_payload")
-        if isinstance(most, int) and most != self.limit:
-            check_payload(most, self._transport.where)
+        if type(most) is int and most > 0 and most != self.limit:
+            check_payload(most, self._where)
             self.limit = most
             self._owner.resized(self)
         servers = servers_in(info)
@@ -329,8 +331,7 @@ class Conversation:
         if written is None:
             return
         if written <= target.probe:
-            where = self._transport.where
-            raise LimitTooLow(where, "max_control_line", None, target.least_line)
+            raise LimitTooLow(self._where, "max_control_line", None, target.least_line)
         target.longest = written - 1
 
     def on_pong(self) -> None:

@@ -68,6 +68,7 @@ class LoggedIn:
         transport: The connection.
         unread: What has been read of what comes after the login.
         max_payload: Bytes of a message that the server takes.
+        where: The server, as it may be shown.
         server: What it is called in its cluster.
         clustered: Whether it has said that it belongs to a cluster.
         traces: Whether it can trace messages, as of 2.11.
@@ -78,6 +79,7 @@ class LoggedIn:
     transport: asyncio.Transport
     unread: bytes
     max_payload: int
+    where: str
     server: str
     clustered: bool
     traces: bool
@@ -145,6 +147,7 @@ async def log_in(
 
     Raises:
         AuthenticationFailed: The login or the certificate was refused.
+        LimitTooLow: The server takes less than is needed.
         TransportUnavailable: Anything else that nats-py or the system says.
     """
     where, options = shown(target.scheme, address), target.options
@@ -181,7 +184,7 @@ async def log_in(
         error = failure.__cause__ or failure
         if isinstance(error, OSError) and (words := await _last_words(client)):
             error = Error(words)
-        failed = _told(client, error, where)
+        failed = _told(client, error, where, target.least_line)
         del error
     finally:
         await _left(client)
@@ -247,6 +250,7 @@ async def _taken(client: Client, where: str, *, in_clear: bool) -> LoggedIn:
         transport=transport,
         unread=unread,
         max_payload=most,
+        where=where,
         server=str(info.get("server_name", "")),
         clustered=bool(servers or info.get("cluster")),
         traces=bool(info.get("headers")) and (release.major, release.minor) >= TRACING,
@@ -312,13 +316,13 @@ def _unknown_nats_py() -> TransportUnavailable:
     )
 
 
-def _told(client: _Client, error: BaseException, where: str) -> TransportError:
+def _told(client: _Client, error: BaseException, where: str, least: int) -> TransportError:
     """What to tell of an error of nats-py or of the system."""
     if (certificate := certificate_error(error, where)) is not None:
         return certificate
     words = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
     if CONTROL_LINE in words.lower():
-        return LimitTooLow(where, "max_control_line", None, client.login_bytes)
+        return LimitTooLow(where, "max_control_line", None, max(client.login_bytes, least))
     if is_about_login(words):
         return AuthenticationFailed(f"{where} refused the login: {words}")
     if isinstance(error, Error | OSError | ValueError):
