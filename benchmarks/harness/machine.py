@@ -18,6 +18,7 @@ __all__ = [
     "CannotMeasure",
     "Cores",
     "build",
+    "children_of",
     "choose_cores",
     "describe",
     "end_like_an_interrupt",
@@ -57,13 +58,22 @@ def end_of_an_interrupt() -> int:
 
     An interrupt may come while one is being started: then it runs, and nobody knows of it.
     """
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # another's, which has ended meanwhile
-            words = (process / "stat").read_text("utf-8").rpartition(")")[2].split()
-            if int(words[1]) == os.getpid():
-                os.kill(int(process.name), signal.SIGKILL)
-                os.waitpid(int(process.name), 0)
+    for child in children_of(os.getpid()):
+        with contextlib.suppress(OSError):  # it has been waited for
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     return 128 + signal.SIGINT
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that it has started, and that are not gone."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = (process / "stat").read_text("utf-8").rpartition(")")[2].split()
+            if int(words[1]) == parent:
+                found.append(int(process.name))
+    return found
 
 
 def build() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from benchmarks.harness.fleet.brokers import ALL, BROKERS
 from benchmarks.harness.fleet.contenders import FLEETS, TRANSPORTS
+from benchmarks.harness.machine import children_of
 from tests.brokers.record import missing
 from tests.repo.bench import (
     ROOT,
@@ -257,7 +257,7 @@ def test_who_ends_a_campaign_ends_all_that_it_started(tmp_path: Path) -> None:
                 break
         until = time.monotonic() + 30
         # A broker and two instances, which are made anew for each repetition.
-        while len(started := children(campaign.pid)) < 3:
+        while len(started := children_of(campaign.pid)) < 3:
             assert time.monotonic() < until, started
             time.sleep(0.005)
         campaign.terminate()
@@ -278,16 +278,6 @@ def test_what_was_being_started_when_the_interrupt_came_is_ended_too() -> None:
     )
     assert done.returncode == 130, done.stderr
     assert not is_alive(int(done.stdout))
-
-
-def children(parent: int) -> list[int]:
-    found: list[int] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            words = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(words[1]) == parent:
-                found.append(int(process.name))
-    return found
 
 
 def is_alive(pid: int) -> bool:
