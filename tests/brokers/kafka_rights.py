@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import TypeVar
 
+from tests.deadlines import DEADLINE
+
 T = TypeVar("T")
 
-DEADLINE = 20.0
 LOOK_AGAIN = 0.01
 
 ITERATIONS = 4096

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wsrooms
+from tests.deadlines import DEADLINE
 
 pytest.importorskip("playwright.sync_api", reason="no playwright here: run make browser")
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "Tab", "expect"]
 
-DEADLINE = 15.0
 expect.set_options(timeout=DEADLINE * 1000)
 
 # The browser's own words, which no page can keep it from writing, where a server is away.

@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close, Frame, Opcode
 from websockets.uri import parse_uri
 
+from tests.deadlines import DEADLINE
 from wsrooms import use_ws_connection
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from wsrooms import WsApp
 
 TRANSCRIPTS = Path(__file__).with_name("transcripts.json")
-DEADLINE = 30.0
 MARKER = '{"event":"mark","path":"/mark","id":"mark"}'
 
 # What a frame or its data holds is any JSON.

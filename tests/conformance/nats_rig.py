@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.brokers import NatsServer, nats_server
 from tests.conformance.server_rig import PROBES, WRONG, ServerRig
+from tests.deadlines import DEADLINE
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import NotApplicable, Stranger
 from wsrooms_nats import NatsOptions, NatsTransport
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from wsrooms.testing.conformance import Misfit
 
-DEADLINE = 20.0
 SUBJECTS = Subjects("")
 OTHERS = "{user: somebody, password: nobodys}"
 """Who they are that give no name."""

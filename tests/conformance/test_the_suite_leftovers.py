@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conformance.bench import Bench, Bus, Carrier, Good, Handler
+from tests.deadlines import DEADLINE
 from wsrooms.testing import run
 from wsrooms.testing.conformance import ConformanceFailed, cases, watch
 
@@ -53,7 +54,7 @@ async def test_a_socket_that_is_left_is_counted() -> None:
             await super().start()
             left.extend(socket.socketpair())
 
-    told = await asyncio.wait_for(found_with(LeavesSockets), 10)
+    told = await asyncio.wait_for(found_with(LeavesSockets), DEADLINE)
     for each in left:
         each.close()
     assert "4 socket(s) are left open" in told

@@ -21,12 +21,12 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from tests.deadlines import DEADLINE
+
 if TYPE_CHECKING:
     import ssl
 
     from wsrooms import WsAddress
-
-DEADLINE = 30.0
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 

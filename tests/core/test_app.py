@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     MemoryBus,
     MemoryTransport,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
-
-DEADLINE = 30.0
 
 
 def texts(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     TransportUnavailable,
     WsApp,
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
-
-DEADLINE = 30.0
 
 
 async def test_without_its_broker_an_app_does_not_start() -> None:

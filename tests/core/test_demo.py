@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wsrooms
+from tests.deadlines import DEADLINE
 from wsrooms import WsAddress, WsRequest
 from wsrooms.demo import chat
 from wsrooms.demo.__main__ import page_url
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     RawConnect = Callable[..., AbstractAsyncContextManager[Any]]
 
-DEADLINE = 15.0
 ROOM = "/chat/general"
 ASSETS = ("page.html", "page.css", "link.js", "page.js", "input.js")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.demo import __main__ as command
 from wsrooms.demo.page import serve_page
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Connect = Callable[..., Awaitable[Any]]  # the fixture of conftest.py
-
-DEADLINE = 30.0
 
 
 @pytest.mark.parametrize("wanted", [False, True])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import TransportUnavailable, WsApp, WsLimits, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def test_a_client_that_asks_and_reads_nothing_ends_with_4008(
                 await writer.drain()
 
         asking = asyncio.create_task(ask())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             with pytest.raises(ConnectionError):
                 await asking
         writer.close()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import Receipt, TransportUnavailable
 from wsrooms.loopthread import LoopThread
 from wsrooms.rooms import Rooms
@@ -65,7 +66,7 @@ async def test_whoever_else_awaits_a_cancelled_join_is_told_that_it_was_undone()
     first, second = asyncio.create_task(wait()), asyncio.create_task(wait())
     await asyncio.sleep(0)
     first.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         with pytest.raises(TransportUnavailable, match="cancelled"):
             await second
     assert member.rooms == set()
@@ -109,7 +110,7 @@ async def test_a_join_that_two_await_stays_if_one_is_cancelled_in_the_turn_that_
     await asyncio.sleep(0)
     manager.subscribed("ws:room:/r")
     first.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         await second
     assert first.cancelled()
     assert member.rooms == {"/r"}
@@ -203,7 +204,7 @@ async def test_a_join_that_another_threads_loop_gives_up_is_undone_on_its_own(ma
         await asyncio.to_thread(
             lambda: gives_up(home.post_receipt(lambda: manager.join(member, "/r")))
         )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         assert await undone
     assert member.rooms == set()
     assert manager.receipts_failed == 0
@@ -218,7 +219,7 @@ async def test_what_is_confirmed_is_remembered_for_one_turn_only() -> None:
     await asyncio.sleep(0)
     manager.subscribed("ws:room:/r")
     assert manager._pending.confirmed
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         await waiting
     await asyncio.sleep(0)
     assert not manager._pending.confirmed

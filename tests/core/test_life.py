@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import NotRunning, WsApp
 from wsrooms.life import Hooks
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Connect = Callable[..., Awaitable[Any]]  # the fixture of conftest.py
-
-DEADLINE = 30.0
 
 
 async def test_closing_an_app_whose_loop_has_ended_forgets_it(

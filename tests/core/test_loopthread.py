@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import loopthread
 from wsrooms.errors import InvalidRoom, NotRunning, TransportUnavailable
 from wsrooms.loopthread import LoopThread
 from wsrooms.receipt import FINISHED, Receipt
-
-DEADLINE = 30.0
 
 ERROR = TransportUnavailable("down")
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportUnavailable
 from wsrooms.receipt import FINISHED, Receipt
-
-DEADLINE = 30.0
 
 ERROR = TransportUnavailable("down")
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     Bus = Any
 
-DEADLINE = 30.0
-
 
 @pytest.fixture
 def no_loop() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     PermissionDenied,
     Receipt,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
     Bus = Any
-
-DEADLINE = 30.0
 
 
 class StatefulTransport(SyncTransport):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wsrooms
+from tests.deadlines import DEADLINE
 from wsrooms import WsAddress, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEADLINE = 30.0  # for a whole process on a busy machine
 SOURCE = str(Path(wsrooms.__file__).parent.parent)
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ +\S")
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import ServerNotStarted, TransportUnavailable, WsAddress, WsApp, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DEADLINE = 30.0
 
 posix = pytest.mark.skipif(
     sys.platform == "win32", reason="a process of Windows cannot be sent these signals"
@@ -131,7 +130,7 @@ def test_a_signal_before_there_is_a_loop_is_remembered() -> None:
         signal.raise_signal(signal.SIGTERM)
 
         async def wait() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(DEADLINE):
                 await signals.wait()
 
         asyncio.run(wait())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import msgspec
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     TransportUnavailable,
     WsApp,
@@ -311,7 +312,7 @@ async def test_a_failure_is_logged_with_its_route_and_reported_to_on_error(
         await peer.settled()
         error = "LookupError('secret')"
         assert reported == [(error, "fail /1"), (error, "fail /2")]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             await async_reported.wait()
         assert app.stats()["handler_errors"] == 2
         assert app.stats()["hook_errors"] == 2

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-DEADLINE = 30.0
-
 
 # close()
 

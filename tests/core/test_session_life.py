@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     ConnectionGone,
     WsApp,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[Any]]  # the fixtures of conftest.py
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
-
-DEADLINE = 30.0
 
 
 # on_connect

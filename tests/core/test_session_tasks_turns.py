@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsConnection, WsMessage, use_ws_connection, use_ws_rooms
 
 from .session_tasks import SILENT, Clock, burst, me, number_of
@@ -352,7 +353,7 @@ async def test_nothing_keeps_a_message_while_its_task_goes_on_with_others(
     async with app.serving() as address:
         peer = await connect(address)
         burst(peer, "begin", kind, kind, "end")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             await reached.wait()
         assert len(made) == 4
         # Not even the garbage collector is needed.

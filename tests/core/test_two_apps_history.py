@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import MemoryBus, MemoryTransport, WsApp, WsBroadcastTransport, tagged
 from wsrooms.testing import History, RecordedClient, connect_client, recorded, recorded_routes
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 ROOMS = ("/red", "/blue", "user:7")
 CLIENTS = 8
 STEPS = 60
-DEADLINE = 30.0
 
 
 @pytest.fixture(params=["memory", "plain", "tagged echo"])

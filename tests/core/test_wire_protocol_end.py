@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     TransportUnavailable,
     WsApp,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     # A fixture of conftest.py, which importlib mode does not let us import.
     RawClient = Any
 
-DEADLINE = 30.0
 MIB = 1_048_576
 MARK = '{"event":"mark","path":"/mark","id":"mark"}'
 MARKED = '{"id":"mark","data":null}'

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.deadlines import DEADLINE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -23,7 +25,6 @@ from demo_cluster.brokers import BROKERS, NotHere
 from tests.brokers.record import missing
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
 LOOK_AGAIN = 0.05
 NAMES = ("one", "two", "three")
 

@@ -11,8 +11,9 @@ import pytest
 
 from demo_cluster import __main__ as command
 from demo_cluster import brokers
+from tests.deadlines import DEADLINE
 
-from .running import DEADLINE, Demo, all_up, end, nothing_runs_with, started
+from .running import Demo, all_up, end, nothing_runs_with, started
 
 
 async def ports_of(demo: Demo) -> str:

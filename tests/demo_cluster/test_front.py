@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from demo_cluster import front
 from demo_cluster.front import Front
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
 
-DEADLINE = 10.0
 UPGRADE = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUPGRADE:  WebSocket\r\n\r\n"
 PLAIN = b"GET / HTTP/1.1\r\n\r\n"
 CONTROL = UPGRADE.replace(b"GET / ", b"GET /fleet ")

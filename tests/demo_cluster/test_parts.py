@@ -12,11 +12,11 @@ import pytest
 from demo_cluster.brokers import Broker
 from demo_cluster.fleet import Fleet
 from demo_cluster.parts import InstancePart
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-DEADLINE = 20.0
 LIVE_ON = "import time; time.sleep(600)"
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.brokers import Server, nats_server, redis_server
+from tests.deadlines import DEADLINE
 from tests.kafka.servers import open_server
 from wsrooms.transports import BrokerOptions, BrokerTransport
 from wsrooms_kafka import KafkaOptions, KafkaTransport
 from wsrooms_nats import NatsOptions, NatsTransport
 from wsrooms_redis import RedisOptions, RedisTransport
 
-from .programs import DEADLINE, ROOT, load
+from .programs import ROOT, load
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from tests.brokers.containers import engine
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST
 from tests.brokers.record import missing
+from tests.deadlines import DEADLINE
 
-from .programs import DEADLINE, EXAMPLES, ROOT
+from .programs import EXAMPLES, ROOT
 from .proxies import free_port
 
 if TYPE_CHECKING:

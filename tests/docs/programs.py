@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 # Loaded before a test's loop runs, which must not wait for it.
 import wsrooms  # noqa: F401  # pyright: ignore[reportUnusedImport] - for what it brings
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-DEADLINE = 10.0
 
 
 def load(name: str, changes: Mapping[str, str] | None = None) -> ModuleType:

@@ -19,7 +19,9 @@ import trustme
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from .programs import DEADLINE, EXAMPLES
+from tests.deadlines import DEADLINE
+
+from .programs import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.deadlines import DEADLINE
 from wsrooms import MemoryBus, MemoryTransport
 
 from .compose import (
@@ -35,7 +36,7 @@ from .compose import (
     seconds,
     status_of_the_health_check,
 )
-from .programs import DEADLINE, EXAMPLES, ROOT, Client, load
+from .programs import EXAMPLES, ROOT, Client, load
 from .proxies import COMPOSE as SITE
 from .proxies import Files, free_port, running, server, through
 

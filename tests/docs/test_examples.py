@@ -17,10 +17,11 @@ import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.deadlines import DEADLINE
 from wsrooms.testing import Cluster
 
 from .buses import BUSES
-from .programs import DEADLINE, EXAMPLES, ROOT, Client, client, load
+from .programs import EXAMPLES, ROOT, Client, client, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

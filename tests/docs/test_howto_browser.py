@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsError
 
-from .programs import DEADLINE, EXAMPLES, ROOT, client, load
+from .programs import EXAMPLES, ROOT, client, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsRequest
 
-from .programs import DEADLINE, EXAMPLES, Client, load
+from .programs import EXAMPLES, Client, load
 from .proxies import CLIENT, HOST, Files, Proxy, running, server, through
 
 if TYPE_CHECKING:

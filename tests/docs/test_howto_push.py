@@ -13,7 +13,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from websockets.sync.client import connect
 
-from .programs import DEADLINE, client, load
+from tests.deadlines import DEADLINE
+
+from .programs import client, load
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -9,10 +9,11 @@ from unittest.mock import ANY
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsError
 from wsrooms.testing import Cluster, run
 
-from .programs import DEADLINE, Client, client, load
+from .programs import Client, client, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import nats_cluster, nats_server
+from tests.deadlines import DEADLINE
 from tests.nats.identities import USER, Key, Operator
 from wsrooms.errors import InvalidChannel, PayloadTooLarge, PermissionDenied, TransportUnavailable
 from wsrooms_nats import NatsOptions, NatsTransport
 
 from .buses import at, heard, shown
-from .programs import DEADLINE, EXAMPLES, ROOT
+from .programs import EXAMPLES, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.timeout(200)
 def test_the_cases_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
     copy("tutorial/pytest.ini", tmp_path)
     copy("own_transport/broker.py", tmp_path)

@@ -11,11 +11,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import redis_server, sentinel_of
+from tests.deadlines import DEADLINE
 from wsrooms.errors import AuthenticationFailed, PermissionDenied
 from wsrooms_redis import RedisTransport
 
 from .buses import at, heard, shown
-from .programs import DEADLINE, EXAMPLES, ROOT
+from .programs import EXAMPLES, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

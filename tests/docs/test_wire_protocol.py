@@ -8,7 +8,9 @@ import re
 import pytest
 from websockets.asyncio.client import connect
 
-from .programs import DEADLINE, ROOT, load
+from tests.deadlines import DEADLINE
+
+from .programs import ROOT, load
 
 PAGE = (ROOT / "docs/wire-protocol.md").read_text("utf-8")
 TABLE = PAGE.split("| the client sends | the server sends |\n|---|---|\n")[1].split("\n\n")[0]

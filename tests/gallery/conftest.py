@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.deadlines import DEADLINE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.brokers import Server
     from wsrooms import WsApp
-
-DEADLINE = 30.0
 
 IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Ids of connections, which are other ones in every run."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsError
 from wsrooms.client import ClientSide, Ended, Opened, Received, Refused
 from wsrooms.testing import Disconnected, RecordedClient
@@ -24,9 +25,6 @@ from wsrooms.testing.fleet.recorder import ANNOUNCED, SAID
 if TYPE_CHECKING:
     from wsrooms.receipt import Receipt
     from wsrooms.testing import History
-
-TIMEOUT = 20.0
-"""Seconds within which whatever is waited for must come: long, for a machine that is shared."""
 
 LAST = "last of "
 """How the ids of the messages begin that a fleet settles with."""
@@ -131,7 +129,7 @@ async def open_wire(
 ) -> Wire:
     """Connect; raises Disconnected if the server will not."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(TIMEOUT):
+    async with asyncio.timeout(DEADLINE):
         _, wire = await loop.create_connection(
             lambda: Wire(port, path, on_message, on_end), "127.0.0.1", port
         )
@@ -146,7 +144,7 @@ async def open_wire(
 async def closed_wire(wire: Wire) -> tuple[int, str]:
     """Close and wait for the end; return how the server ended it."""
     wire.close()
-    async with asyncio.timeout(TIMEOUT):
+    async with asyncio.timeout(DEADLINE):
         return await asyncio.shield(wire.gone)
 
 
@@ -202,22 +200,22 @@ class Client:
         self._calls[number] = call
         self.wire.send({"event": event, "path": path, "id": number, **_data(data)})
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(DEADLINE):
                 return await call
         except TimeoutError:
-            raise TimeoutError(f"no reply to {event} {path} within {TIMEOUT} s") from None
+            raise TimeoutError(f"no reply to {event} {path} within {DEADLINE} s") from None
 
     async def receive(self) -> dict[str, Any]:
         """The next push."""
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(DEADLINE):
                 while not self.pushes:
                     if self.wire.gone.done():
                         raise Disconnected(*self.wire.gone.result())
                     self._came.clear()
                     await self._came.wait()
         except TimeoutError:
-            raise TimeoutError(f"nothing was pushed within {TIMEOUT} s") from None
+            raise TimeoutError(f"nothing was pushed within {DEADLINE} s") from None
         return self.pushes.popleft()
 
     async def close(self) -> None:
@@ -325,5 +323,5 @@ class Member(RecordedClient):
         """Cut the connection without a word, and wait until that is done here."""
         self.ending()
         self.wire.abort()
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             await asyncio.shield(self.wire.gone)

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.deadlines import DEADLINE
 from tests.integration.process import Process, ProcessFailed
 from wsrooms.testing import Disconnected
 
@@ -29,9 +30,6 @@ EACH = 3
 
 BURST = 300
 """Messages of each instance that are on their way when a fault comes."""
-
-SOON = 20.0
-"""Seconds within which what takes none has happened, however busy the machine is."""
 
 IN_BURST = "in a burst of "
 
@@ -131,7 +129,7 @@ class Traffic:
             self._begin(self._say(process, BURST, mark=IN_BURST))
         if not self._not_flying:
             return
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(DEADLINE):
             await self._flying.wait()
 
     def _begin(self, saying: Coroutine[Any, Any, None]) -> None:
@@ -265,7 +263,7 @@ class Traffic:
         self._unserved.update((client, None) for client in self._asking_ones)
         self._served.clear()
         try:
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(DEADLINE):
                 await self._served.wait()
         except TimeoutError:
             waiting = len(self._unserved)
@@ -291,7 +289,7 @@ class Traffic:
 
     async def measured(self) -> None:
         """Wait until each of both has been measured: a fault may be over in no time."""
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(DEADLINE):
             while not (self.local and self.answer):
                 self._measured.clear()
                 await self._measured.wait()

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from tests.deadlines import promised
 from tests.integration.faults_table import ROWS, Row
 from tests.integration.faults_traffic import ROOM, Traffic
 from tests.integration.fleet import Fleet
@@ -39,16 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_ONCE", "HEALED", "NOTICED", "QUICK", "SLACK", "Fault", "Trial"]
 
-NOTICED = 4.5
+NOTICED = promised(4.5)
 """Seconds within which a silent broker is noticed, with the options that nobody changed."""
 
-HEALED = 10.0
+HEALED = promised(10.0)
 """Seconds within which the fleet is whole again."""
 
-SLACK = 1.5
+SLACK = promised(1.5)
 """Seconds by which a machine that is shared may be late."""
 
-AT_ONCE = 2.0
+AT_ONCE = promised(2.0)
 """Seconds that count as none on such a machine, where nothing better can be compared."""
 
 QUICK: dict[str, float] = {"ping_interval": 0.5, "connect_timeout": 0.5, "confirm_timeout": 1.0}

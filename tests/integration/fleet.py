@@ -18,7 +18,8 @@ import signal
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.clients import LAST, TIMEOUT, Client, Member
+from tests.deadlines import DEADLINE
+from tests.integration.clients import LAST, Client, Member
 from tests.integration.process import Process
 from wsrooms.testing import History
 
@@ -166,7 +167,7 @@ class Fleet:
         self.processes[index] = await self.launch(self.processes[index].name, **changed)
 
     async def _lose_clients_of(self, process: Process) -> None:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             for member in self.members:
                 if member.instance == process.name:
                     await member.wire.gone
@@ -238,7 +239,7 @@ class Fleet:
 
     # The verdict
 
-    async def settle(self, timeout: float = TIMEOUT) -> None:
+    async def settle(self, timeout: float = DEADLINE) -> None:
         """Make sure that all that is on its way has arrived, or is lost.
 
         Every member gets its answers. Then every instance sends a message to each room
@@ -267,7 +268,7 @@ class Fleet:
             await self.arrived(timeout)
         self.history.settled()
 
-    async def arrived(self, timeout: float = TIMEOUT) -> None:
+    async def arrived(self, timeout: float = DEADLINE) -> None:
         """Wait until every member has received what it awaits.
 
         Raises:

@@ -10,19 +10,15 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tests.deadlines import DEADLINE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.nursery import Nursery
 
-START_TIMEOUT = 20.0
-"""Seconds, for a machine that is shared."""
-
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of an answer."""
-
-ANSWER_TIMEOUT = 20.0
-END_TIMEOUT = 15.0
 
 BAD_SIGNS = ("Traceback", "Exception ignored", "Warning", "was never awaited", "was destroyed")
 """What a process that ran well has not written to its log."""
@@ -106,7 +102,7 @@ class Process:
         process = cls(name, line, log, on_told)
         try:
             process._write(given)
-            async with asyncio.timeout(START_TIMEOUT):
+            async with asyncio.timeout(DEADLINE):
                 await process._serving
         except BaseException:
             await process.kill()
@@ -170,7 +166,7 @@ class Process:
             return ""
         return self.log.read_text("utf-8", errors="replace")
 
-    async def ask(self, do: str, *, timeout: float = ANSWER_TIMEOUT, **arguments: Any) -> Any:
+    async def ask(self, do: str, *, timeout: float = DEADLINE, **arguments: Any) -> Any:
         """Let it do something (``program.Commands``) and return what comes of it."""
         number = next(self._ids)
         asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -184,7 +180,7 @@ class Process:
         finally:
             self._asked.pop(number, None)
 
-    async def until(self, state: str, timeout: float = ANSWER_TIMEOUT) -> float:
+    async def until(self, state: str, timeout: float = DEADLINE) -> float:
         """Wait until its health is in ``state``; return the machine's clock of that moment."""
         moment: float = await self.ask("until", state=state, timeout=timeout)
         return moment
@@ -194,7 +190,7 @@ class Process:
         if self.runs and self.pid:
             os.kill(self.pid, number)
 
-    async def ended(self, timeout: float = END_TIMEOUT) -> int:
+    async def ended(self, timeout: float = DEADLINE) -> int:
         """Wait until it has ended and all that it told is read; return its status."""
         async with asyncio.timeout(timeout):
             await asyncio.wait([self._reading])

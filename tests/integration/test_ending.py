@@ -21,7 +21,6 @@ MORE = {"descriptors": 0, "tasks": 0, "objects": 200, "resident": 4 * 1024 * 102
 """What there may be more of: entries of caches, and memory that the allocator keeps."""
 
 
-@pytest.mark.timeout(180)  # 10 s on two cores, for it alone
 async def test_clients_that_come_and_go_leave_no_descriptor_no_task_and_no_memory(
     fleet: Fleet, broker: Broker
 ) -> None:

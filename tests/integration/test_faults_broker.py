@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_trial import AT_ONCE, HEALED, NOTICED, Trial
 from wsrooms import WsError
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from tests.integration.clients import Client
     from tests.integration.nursery import Nursery
 
-JOIN_TIMEOUT = AT_ONCE
+JOIN_TIMEOUT = 2.0
 
 PATIENT = {"connect_timeout": 9.0, "start_timeout": 9.0}
 
-STARTED = 5.0
+STARTED = promised(5.0)
 """Seconds in which three apps serve: they wait for no broker."""
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
 from wsrooms.errors import TransportError
 from wsrooms.transports import BrokerTransport, SupportsReplica
@@ -32,7 +33,7 @@ LONGEST = 0.2
 """Seconds after which a transport is closed, at the latest: it takes less to start."""
 
 CLOSE_TIMEOUT = 3.0
-LATE = 2.5
+LATE = promised(2.5)
 """Seconds by which all at once may be late: none waits as long as ``start_timeout``."""
 
 TROUBLES = ("none", "cut", "hole", "hole for old ones", "refuse", "slow")

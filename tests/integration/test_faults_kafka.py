@@ -58,7 +58,6 @@ AWAY = 30.0
 JOIN_TIMEOUT = 2.0
 
 
-@pytest.mark.timeout(120)  # half of it is the point
 async def test_who_was_away_for_half_a_minute_hears_what_it_missed_or_if_it_ended_what_is_new(
     nursery: Nursery, broker: KafkaBroker, tmp_path: Path
 ) -> None:

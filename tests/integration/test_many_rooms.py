@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.integration.waiting import until_equal
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ EACH = 500
 """Rooms of one client."""
 
 
-@pytest.mark.timeout(180)  # 10 s on two cores, for it alone
 async def test_five_thousand_rooms_hear_their_own_messages_and_cost_others_nothing(
     fleet: Fleet, broker: Broker
 ) -> None:

@@ -6,9 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.integration.clients import TIMEOUT
+from tests.deadlines import DEADLINE
 from tests.integration.waiting import until_equal
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ ROUNDS = 100
 """Less where a log is kept: a join asks nobody there, and each message takes longer."""
 
 
-@pytest.mark.timeout(180)  # 10 s on two cores, for it alone
 async def test_who_is_told_that_he_has_joined_hears_what_is_sent_next_thousands_of_times(
     fleet: Fleet, broker: Broker
 ) -> None:
@@ -47,7 +44,7 @@ async def _rounds(fleet: Fleet, number: int, rounds: int) -> int:
         await joiner.join(room, waiting=turn % 4 < 2)
         came.clear()
         sent = sender.say(room)
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             await came.wait()
         await sent
         joiner.leave(room)

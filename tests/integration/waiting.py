@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.integration.clients import TIMEOUT
+from tests.deadlines import DEADLINE
 
 LOOK_AGAIN = 0.02
 
 
 async def until_equal(
-    look: Callable[[], Awaitable[object]], wanted: object, timeout: float = TIMEOUT
+    look: Callable[[], Awaitable[object]], wanted: object, timeout: float = DEADLINE
 ) -> None:
     """Look until ``wanted`` is seen; an AssertionError shows what is seen at the end instead."""
     seen = await look()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.transports.crew import DEADLINE, error_of
+from tests.deadlines import DEADLINE
+from tests.transports.crew import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wsrooms_kafka import KafkaTransport
 
-__all__ = ["DEADLINE", "Hearing", "error_of", "talk"]
+__all__ = ["Hearing", "error_of", "talk"]
 
 
 class Hearing:

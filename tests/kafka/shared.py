@@ -16,7 +16,7 @@ from aiokafka.errors import NoError, UnknownTopicOrPartitionError, for_code
 from tests.brokers import KafkaServer, kafka_images, kafka_server
 from tests.brokers.kafka import IMAGE
 from tests.brokers.record import missing
-from tests.transports.crew import DEADLINE
+from tests.deadlines import DEADLINE
 from tests.transports.kinds.kafka import KEPT, KafkaKind
 
 if TYPE_CHECKING:

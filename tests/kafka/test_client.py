@@ -14,7 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 
-from tests.kafka.crew import DEADLINE, Hearing, talk
+from tests.deadlines import DEADLINE
+from tests.kafka.crew import Hearing, talk
 from tests.kafka.servers import fresh, open_server
 from tests.transports.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.brokers import KafkaServer
-from tests.kafka.crew import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.kafka.servers import fresh, open_server, secured_server
 from tests.transports.test_closing import sockets
 from tests.transports.told import Told
@@ -33,7 +33,7 @@ from wsrooms_kafka import KafkaTransport
 
 Fetcher: Any = import_module("aiokafka.consumer.fetcher").Fetcher  # which has no types
 
-CLOSE = 1.0
+CLOSE = promised(1.0)
 """Seconds that a close may take."""
 
 LARGE = "x" * 100_000
@@ -237,7 +237,7 @@ async def test_a_close_in_any_state_is_in_time_and_leaves_nothing(
                 with pytest.raises(TransportClosed):
                     await scene.starting
             await transport.close()
-            assert took < CLOSE + 0.5
+            assert took < CLOSE + promised(0.5)
             await quiet.check()
         finally:
             if not server.awake:
@@ -424,8 +424,8 @@ async def test_a_consumer_is_told_to_stop_before_that_may_be_cancelled(
         await stop(consumer)
 
     monkeypatch.setattr(AIOKafkaConsumer, "stop", noted)
-    monkeypatch.setattr("wsrooms_kafka.link.TURNS", 20_000)  # as few would take on a busy loop
-    monkeypatch.setattr("wsrooms_kafka.handle.AGAIN", 0.001)
+    monkeypatch.setattr("wsrooms_kafka.link.TURNS", 2000)
+    monkeypatch.setattr("wsrooms_kafka.handle.AGAIN", 0.0001)
     async with open_server() as server:
         quiet = Quiet(caplog)
         transport = KafkaTransport(server.url, namespace="closing", close_timeout=20 * CLOSE)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.kafka.crew import DEADLINE, Hearing
+from tests.deadlines import DEADLINE
+from tests.kafka.crew import Hearing
 from tests.kafka.servers import fresh, open_server
 from wsrooms import Gap
 from wsrooms_kafka import KafkaTransport

@@ -13,8 +13,9 @@ from asyncio.subprocess import PIPE, Process
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from tests.deadlines import DEADLINE
 from tests.kafka.shared import ROOMS, Topic, topic_at
-from tests.transports.crew import DEADLINE, Crew, crew_of
+from tests.transports.crew import Crew, crew_of
 from wsrooms import Gap
 from wsrooms_kafka import KafkaTransport
 

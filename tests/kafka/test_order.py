@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from tests.kafka.shared import ROOMS, topic_at
-from tests.transports.crew import DEADLINE, crew_of
+from tests.transports.crew import crew_of
 from wsrooms_kafka import KafkaTransport
 
 BURST = 5_000

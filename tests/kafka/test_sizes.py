@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kafka.crew import DEADLINE, Hearing, error_of
+from tests.deadlines import DEADLINE
+from tests.kafka.crew import Hearing, error_of
 from tests.kafka.servers import fresh, open_server
 from tests.kafka.settings import set_at_broker, set_at_topic
 from wsrooms.errors import PayloadTooLarge

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.transports.crew import DEADLINE, ROOM, Account, Crew, Instance, crew_of
+from tests.deadlines import DEADLINE
+from tests.transports.crew import ROOM, Account, Crew, Instance, crew_of
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tests.brokers import NatsServer
 
 __all__ = [
-    "DEADLINE",
     "ROOM",
     "Account",
     "Crew",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tests.brokers import NatsServer, nats_server
 from tests.brokers.nats import NATS, Cluster
-from tests.nats.crew import DEADLINE, Crew, crew_at, url_of
+from tests.deadlines import DEADLINE
+from tests.nats.crew import Crew, crew_at, url_of
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:

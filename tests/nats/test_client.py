@@ -14,6 +14,7 @@ from nats.aio import client as nats_client
 from nats.aio.transport import TcpTransport
 
 from tests.brokers import NatsServer, nats_cluster, nats_server
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportUnavailable
 from wsrooms.testing import TcpProxy
 from wsrooms.transports import Address
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import ssl
     from urllib.parse import ParseResult
 
-DEADLINE = 10.0
 UNKNOWN = "nats-py .* keeps its connection where wsrooms-nats does not know it"
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.nats.crew import DEADLINE, Instance, url_of
+from tests.deadlines import DEADLINE
+from tests.nats.crew import Instance, url_of
 from tests.nats.pair import LOGIN, MAY_NOT_ASK, Pair, a_pair, behind_a_proxy
 from wsrooms_nats import NatsTransport
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import NatsServer, nats_cluster, nats_server
-from tests.nats.crew import DEADLINE, Crew, crew_at, left_by_all, names_at, url_of
+from tests.deadlines import DEADLINE
+from tests.nats.crew import Crew, crew_at, left_by_all, names_at, url_of
 from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair, behind_a_proxy
 from wsrooms import Gap
 
@@ -33,7 +34,6 @@ def forget_states(crew: Crew) -> None:
         instance.states.clear()
 
 
-@pytest.mark.timeout(120)
 async def test_servers_that_are_replaced_one_after_the_other_cost_no_message(
     servers: list[NatsServer],
 ) -> None:

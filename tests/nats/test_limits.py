@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import nats_cluster, nats_server
+from tests.deadlines import DEADLINE
 from tests.nats.identities import Operator
-from tests.transports.crew import DEADLINE, error_of
+from tests.transports.crew import error_of
 from tests.transports.told import Told
 from wsrooms import Gap
 from wsrooms.errors import (

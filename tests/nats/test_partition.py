@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.nats.crew import DEADLINE, ROOM, Crew
+from tests.deadlines import DEADLINE
+from tests.nats.crew import ROOM, Crew
 from tests.nats.pair import a_pair
 from wsrooms import Gap
 

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import InvalidChannel
 from wsrooms_nats import NatsTransport
 from wsrooms_nats.subjects import Subjects
 
 if TYPE_CHECKING:
     from tests.brokers import NatsServer
-
-DEADLINE = 20.0
 
 PROBES = "ws:probe:"
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms_nats.wire import NatsWire
 
@@ -106,7 +107,7 @@ async def heard(pieces: Sequence[bytes], ears: Ears, *, unread: int = 0) -> tupl
 
 
 async def ended(wire: NatsWire) -> TransportError | None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         return await wire.lost()
 
 
@@ -245,7 +246,7 @@ async def test_garbage_ends_it_with_an_error_that_says_so(garbage: bytes) -> Non
     wire, line = await heard([b"PONG\r\n", garbage, b"PONG\r\nPONG\r\n"], ears)
     assert line.aborted
     told = str(await ended(wire))
-    assert told.startswith("what answers there is not NATS: ")
+    assert told.startswith("the broker: what answers there is not NATS: ")
     assert len(told) < 300
     assert ears.told == [("pong", None)]
     assert ears.ended
@@ -254,7 +255,7 @@ async def test_garbage_ends_it_with_an_error_that_says_so(garbage: bytes) -> Non
 async def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
     wire, line = await heard([b"x" * 65_536] * 64, Ears())
     assert line.aborted
-    assert str(await ended(wire)).startswith("what answers there is not NATS: b'xxx")
+    assert str(await ended(wire)).startswith("the broker: what answers there is not NATS: b'xxx")
 
 
 async def test_a_large_message_in_small_pieces_costs_what_a_large_message_costs() -> None:

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import Server, redis_server, sentinel_of
+from tests.deadlines import DEADLINE
 from tests.transports.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
 from wsrooms_redis import RedisTransport
@@ -27,7 +28,7 @@ async def a_pair() -> AsyncIterator[tuple[Server, Server]]:
     async with redis_server(arguments=at_once) as primary:
         arguments = ("--replicaof", f"{primary.host} {primary.port}")
         async with redis_server(arguments=arguments) as replica, client_of(replica) as client:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE):
                 # A replica tells nobody when it is in step.
                 while (await client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -49,7 +50,6 @@ async def started(*transports: RedisTransport) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.timeout(60)
 async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -> None:
     async with a_pair() as (primary, _), sentinel_of(primary, "mymaster") as sentinel:
         await replicas_known(sentinel)
@@ -65,19 +65,19 @@ async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -
             await primary.kill()
             await told.until("down")
             receipts = [sender.publish(ROOM, str(number)) for number in range(100, 200)]
-            async with asyncio.timeout(15):  # the sentinel needs a second or two of it
+            async with asyncio.timeout(DEADLINE):
                 for receipt in receipts:
                     await receipt
             last = asyncio.Event()
             await receiver.subscribe("ws:room:/end", lambda _: last.set())
             await sender.publish("ws:room:/end", "")  # on one connection, so it comes last
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE):
                 await last.wait()
         assert heard == [*map(str, range(200))]
 
 
 async def replicas_known(sentinel: Server) -> None:
-    async with client_of(sentinel) as client, asyncio.timeout(20):
+    async with client_of(sentinel) as client, asyncio.timeout(DEADLINE):
         while True:
             masters: Any = await client.sentinel_masters()  # typed as if RESP3 were spoken
             if masters["mymaster"]["num-slaves"] == 1:

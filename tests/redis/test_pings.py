@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from tests.brokers import redis_server
+from tests.deadlines import DEADLINE
 from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def test_a_server_that_cannot_save_its_data_is_used_all_the_same() -> None
 
 async def refuses_pings(client: Redis) -> None:
     """Let it try to save until it has failed."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while True:
             try:
                 await client.ping()
@@ -50,7 +51,7 @@ async def pinged(client: Redis, *, times: int) -> None:
     """Wait until each of the two connections has pinged ``times``; the servers count."""
     stats = await client.info("stats")
     enough = stats["total_commands_processed"] + stats["total_error_replies"] + 6 * times
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while True:
             stats = await client.info("stats")
             enough += 1  # this question
@@ -77,7 +78,7 @@ async def test_a_server_that_is_made_a_replica_is_left_however_much_is_published
                 receipts.append(transport.publish(ROOM, "x"))
 
         transport.on_state(note)
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(DEADLINE):
             publishing = tasks.create_task(publish())
             await client.replicaof("127.0.0.1", 1)
             assert "is a replica" in await down

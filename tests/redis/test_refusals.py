@@ -9,13 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import redis_server
+from tests.deadlines import DEADLINE
 from wsrooms.errors import AuthenticationFailed, PermissionDenied
 from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
     from wsrooms.receipt import Receipt
-
-DEADLINE = 10.0
 
 
 async def error_of(receipt: Receipt) -> Exception | None:

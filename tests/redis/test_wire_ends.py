@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from tests.brokers import Server, redis_server
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportUnavailable
 from wsrooms.testing import TcpProxy
 from wsrooms.transports.wire import SLICE
 from wsrooms_redis import RedisTransport
 from wsrooms_redis.target import Target
 from wsrooms_redis.wire import Wire, pack
-
-DEADLINE = 10.0
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ async def test_what_is_no_redis_ends_it(server: Server) -> None:
         wire.data_received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         async with asyncio.timeout(DEADLINE):
             why = await wire.lost()
-    assert str(why).startswith("what answers there is not Redis")
+    assert str(why).startswith(f"{server.url}: what answers there is not Redis")
 
 
 async def test_a_server_that_demands_tls_is_not_reached_without_it() -> None:

@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS"),
-    pytest.mark.timeout(300),  # the tests wait for a package registry
 ]
 
 

@@ -31,6 +31,7 @@ from tests.brokers.containers import engine
 from tests.brokers.nats import NATS
 from tests.brokers.record import REQUIRE, missing
 from tests.brokers.redis import REDIS
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from tests.brokers.kinds import Kind
@@ -71,7 +72,7 @@ async def ask(server: Server, *commands: str) -> list[str]:
     first = None if nats else context
     reader, writer = await asyncio.open_connection(server.host, server.port, ssl=first)
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(DEADLINE):
             if nats:
                 assert (await reader.readline()).startswith(b"INFO ")
                 if context:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from benchmarks.harness import costing
 from benchmarks.harness.fleet.brokers import kafka as broker
 from benchmarks.harness.kafka import cli, measure
@@ -16,6 +14,8 @@ from tests.repo.bench import ROOT, bench, copy_of_benchmarks, ours, row
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 BEGIN = "<!-- kafka: begin (written by benchmarks/run.py) -->"
 
@@ -114,7 +114,6 @@ def test_everything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert each["cpu_s"] > 0
 
 
-@pytest.mark.timeout(150)  # it is started twice, as it is by itself: two programs in Java each time
 def test_a_container_of_kafka_that_has_fallen_comes_back_and_one_that_is_stopped_is_gone() -> None:
     if broker._image() is None:
         missing(f"Docker does not have {broker.IMAGE}")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from tests.deadlines import DEADLINE
 from tests.repo.bench import ROOT, needs_compiler
 from wsrooms import WsApp, WsError, use_ws_connection, use_ws_message, use_ws_rooms
 
@@ -40,7 +41,7 @@ async def test_a_crowd_sees_joins_that_are_refused_and_connections_that_end(tmp_
         assert clients.stdin is not None
         assert clients.stdout is not None
         clients.stdin.write(line.encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             told: dict[str, int] = json.loads(await clients.stdout.readline())
         return told
 
@@ -87,7 +88,7 @@ async def test_the_load_generator_sees_what_a_wrong_server_does(tmp_path: Path) 
             *("--msg", '{"event":"message","path":"%ROOM%","data":"%DATA%"}'),
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             told = json.loads((await load.communicate())[0])
     assert told["to_sender"] > 0
     assert told["out_of_order"] > 0

@@ -17,6 +17,7 @@ import pytest
 from tests.brokers import DidNotStart, ReloadRefused, nats_cluster, nats_server
 from tests.brokers.containers import Engine, engine
 from tests.brokers.nats import NATS, Cluster
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from tests.brokers import NatsServer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="brokers run on Linux and macOS")
-
-DEADLINE = 20.0
 
 
 class Peer:

@@ -21,7 +21,6 @@ MOST_SEEDS = 150
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
-@pytest.mark.timeout(120)
 def test_a_fleet_keeps_its_promises_whatever_happens_to_it(first: int) -> None:
     for seed in range(first, first + CHUNK):
         outcome = simulate(seed)
@@ -31,7 +30,6 @@ def test_a_fleet_keeps_its_promises_whatever_happens_to_it(first: int) -> None:
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-@pytest.mark.timeout(120)
 def test_a_planted_bug_is_found(name: str) -> None:
     with MUTANTS[name].plant():
         found = next((seed for seed in range(MOST_SEEDS) if simulate(seed).failures), None)

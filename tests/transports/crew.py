@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     from wsrooms import Gap, Receipt
     from wsrooms.transports import BrokerTransport, TransportState
 
-__all__ = ["DEADLINE", "ROOM", "Account", "Crew", "Instance", "crew_of", "error_of"]
+__all__ = ["ROOM", "Account", "Crew", "Instance", "crew_of", "error_of"]
 
 ROOM = "/chat/general"
-
-DEADLINE = 15.0
 
 PACE = 0.002
 """Seconds between two messages of one instance while all talk."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from tests.transports.told import Told
 from wsrooms.errors import TransportClosed, TransportError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from wsrooms import Receipt
 
 AT_ONCE = 8
-DEADLINE = 20.0
 
 
 def sockets() -> int:
@@ -32,7 +32,6 @@ def sockets() -> int:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets in /proc")
-@pytest.mark.timeout(120)
 async def test_closes_at_random_moments_leave_nothing(kind: Kind) -> None:
     chance = random.Random(6)
     async with kind.server() as server, kind.proxy(server) as proxy:

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.transports.told import DEADLINE, Told
+from tests.deadlines import DEADLINE
+from tests.transports.told import Told
 from wsrooms import Gap, WsApp, use_ws_rooms
 from wsrooms.testing import connect_client
 

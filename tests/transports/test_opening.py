@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.transports.kinds import Kind
-
-DEADLINE = 10.0
 
 PATIENT = {"start_timeout": 10.0, "connect_timeout": 8.0}
 """For a busy machine, where it is not time that is tested."""

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from tests.transports.told import Told
 from wsrooms.errors import PermissionDenied, TransportError
 
 if TYPE_CHECKING:
     from tests.transports.kinds import RefusingKind
     from wsrooms.receipt import Receipt
-
-DEADLINE = 10.0
 
 DENIED = ["denied", "denied too", "ok"]
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp
 from wsrooms.errors import AuthenticationFailed, ConfigurationError, TransportUnavailable
 from wsrooms.transports import SupportsReplica
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tests.transports.kinds import Kind
 
 SECRETS = ["sesame", "open%sesame", "s@sa:me/with?all#of it", "sésame\u2100", 'se"sa\\me']
-DEADLINE = 10.0
 
 
 def forms(secret: str) -> set[str]:

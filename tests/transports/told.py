@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tests.deadlines import DEADLINE
+
 if TYPE_CHECKING:
     from wsrooms import Gap
     from wsrooms.transports import BrokerTransport, TransportState
-
-DEADLINE = 15.0
 
 
 class Told:

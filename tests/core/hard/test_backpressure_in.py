@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsLimits, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     ServerReads = Callable[[Any], Callable[[], int]]
 
 pytestmark = pytest.mark.every_loop
-
-DEADLINE = 20.0
 
 ONE_READ = 262_144
 """What one read brings at most, on either loop."""

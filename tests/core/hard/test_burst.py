@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from wsrooms import WsAddress
 
 pytestmark = pytest.mark.every_loop
-
-DEADLINE = 30.0
 
 FRAMES = 10_000
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 from wsrooms.server.frames import close_is_in
 from wsrooms.turns import Turns
@@ -81,7 +82,7 @@ async def test_what_waited_for_on_connect_takes_turns_as_everything_does(
         peer.send_text(*['{"event":"note","path":"/"}'] * 12)
         await peer.settled()
         go_on.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             while len(handled_in) < 12:  # noqa: ASYNC110 - turns of the loop are what it waits for
                 await asyncio.sleep(0)
         counting.cancel()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wsrooms
+from tests.deadlines import promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ CLOSING = SHUTDOWN_TIMEOUT + 2.0 + 2.0 + 2.0
 """Seconds that docs/serving.md allows: for handlers, for those to end that are cancelled, for
 on_disconnect that is cancelled, and for sockets to take the last bytes."""
 
-BUSY_MACHINE = 4.0 + CLIENTS / 500
+BUSY_MACHINE = promised(4.0) + CLIENTS / 500
 """Seconds more for a process to begin, to end and to get its share of the machine."""
 
 UPGRADE = (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trustme
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsLimits
 from wsrooms.instance import Counters
 from wsrooms.loopthread import LoopThread
@@ -27,8 +28,6 @@ from wsrooms.wire import JsonCodec
 
 if TYPE_CHECKING:
     from wsrooms import WsConnection
-
-DEADLINE = 30.0
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

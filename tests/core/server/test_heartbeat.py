@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-DEADLINE = 30.0
-
 
 class Timer:
     def __init__(self, call: Callable[[], None]) -> None:

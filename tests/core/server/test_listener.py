@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.server.settings import ServerSettings
 from wsrooms.server.sockets import listen_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-DEADLINE = 30.0
 
 unix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="there are no unix sockets on Windows"

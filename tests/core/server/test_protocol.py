@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     RawClient = Any
     Serving = Any
 
-DEADLINE = 30.0
 KIB = 1024
 MIB = 1024 * KIB
 

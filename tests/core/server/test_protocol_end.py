@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsLimits, use_ws_connection
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     RawClient = Any
     Serving = Any
 
-DEADLINE = 30.0
 KIB = 1024
 MIB = 1024 * KIB
 

@@ -15,9 +15,9 @@ from typing import Literal, cast
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.testing.clients.pipes import Pipe, PipeTransport
 
-DEADLINE = 30.0
 MUCH = b"x" * 8_000_000
 """More than any pair of sockets has room for."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import Receipt
 from wsrooms.transports.buslink import BusLink
@@ -16,7 +17,6 @@ from wsrooms.transports.buslink import BusLink
 if TYPE_CHECKING:
     from wsrooms.transports import Gap, TransportState, WsBroadcastTransport
 
-DEADLINE = 30.0
 LOGGER = logging.getLogger("wsrooms.test")
 
 

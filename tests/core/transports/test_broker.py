@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,13 +20,19 @@ from tests.core.transports.lines import (
     started,
 )
 from wsrooms.errors import (
+    AuthenticationFailed,
     InvalidChannel,
+    LimitTooLow,
     PayloadTooLarge,
     PermissionDenied,
+    TransportError,
     TransportUnavailable,
 )
 from wsrooms.transports import Gap
 from wsrooms.transports.broker import RESUME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOGGER = "wsrooms.test"
 
@@ -93,6 +101,42 @@ async def test_a_lost_link_is_connected_again_and_every_wish_restored() -> None:
     assert transport.stats()["reconnects"] == 1
     assert transport.told == ["up", "down", "up", "gap"]
     await transport.close()
+
+
+def test_each_kind_of_refusal_is_logged_once_in_an_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused: list[TransportError] = [
+        TransportUnavailable("nobody is there"),
+        AuthenticationFailed("wrong password"),
+        LimitTooLow("there", "max_payload", 10, 100),
+    ]
+
+    @on_virtual_time
+    async def in_two_outages() -> None:
+        transport = await started()
+        for _ in range(2):
+            answers = itertools.cycle(refused)
+            tries = 0
+
+            async def refuse_again(answers: Iterator[TransportError] = answers) -> None:
+                nonlocal tries
+                tries += 1
+                if tries <= 9:
+                    raise next(answers)
+
+            transport.publishing.connecting = refuse_again
+            transport.publishing.lose()
+            await transport.until("down")
+            await transport.until("up")
+            assert tries == 10
+        await transport.close()
+
+    with caplog.at_level(logging.WARNING):
+        in_two_outages()
+    again = [record.getMessage() for record in caplog.records if "still" in record.getMessage()]
+    each = [str(error) for error in refused[1:]]
+    assert [told.partition(" is still down: ")[2] for told in again] == 2 * each
 
 
 @on_virtual_time

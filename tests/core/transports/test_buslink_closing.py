@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportClosed
 from wsrooms.transports import Gap
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Deferred, Ended, Linked, Stateful, Sync, Turns
     from wsrooms.transports.buslink import BusLink
-
-DEADLINE = 30.0
 
 
 def ignore(payload: str) -> None: ...

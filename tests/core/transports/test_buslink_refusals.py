@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import PermissionDenied, TransportUnavailable
 
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Deferred, Linked, Sync, Turns
-
-DEADLINE = 30.0
 
 
 def ignore(payload: str) -> None: ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.receipt import FINISHED
 from wsrooms.transports import buslink, publisher
@@ -15,8 +16,6 @@ from wsrooms.transports import buslink, publisher
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Ended, Linked, Slow, Stateful, Sync, Turns
-
-DEADLINE = 30.0
 
 
 def ignore(payload: str) -> None: ...

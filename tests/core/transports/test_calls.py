@@ -7,9 +7,8 @@ import contextlib
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.transports import end_tasks, until_done
-
-DEADLINE = 5.0
 
 
 async def swallow(times: int, *, then: Exception | None = None) -> str:
@@ -66,3 +65,10 @@ async def test_a_task_that_goes_on_is_left_to_itself_in_time() -> None:
         over.set()
         await task
     assert await end_tasks([task], 0.1) == []
+
+
+async def test_without_patience_a_task_is_cancelled_once_all_the_same() -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    assert await end_tasks([task], 0) == []
+    assert task.cancelled()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportClosed
 from wsrooms.transports import (
     MemoryBus,
@@ -20,8 +21,6 @@ from wsrooms.transports import (
     SupportsReplica,
     WsBroadcastTransport,
 )
-
-DEADLINE = 30.0
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from aiokafka.admin import RecordsToDelete
 
 from tests.brokers import kafka_images, kafka_server
 from tests.brokers.record import missing
+from tests.deadlines import DEADLINE
 from tests.integration.buses.base import PROXIES, Broker, Bus, Heard, Overhearing
-from tests.integration.clients import TIMEOUT
 
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
@@ -235,7 +235,7 @@ class KafkaOverhearing(Overhearing):
         self._keys = keys
 
     async def next(self) -> Heard:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             while (record := await self._next()).key not in self._keys:
                 pass
         assert record.key is not None

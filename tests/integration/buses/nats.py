@@ -14,8 +14,8 @@ import nats
 
 from tests.brokers import nats_server
 from tests.brokers.nats import NATS
+from tests.deadlines import DEADLINE
 from tests.integration.buses.base import Broker, Bus, Heard, Overhearing
-from tests.integration.clients import TIMEOUT
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -184,7 +184,7 @@ class NatsOverhearing(Overhearing):
         self._heard.put_nowait(message)
 
     async def next(self) -> Heard:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             message = await self._heard.get()
         channel = unquote(message.subject.removeprefix(subject("", self._namespace)))
         version, instance, epoch, seq, payload = message.data.split(b" ", 4)

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from tests.brokers import redis_server
 from tests.brokers.redis import REDIS
+from tests.deadlines import DEADLINE
 from tests.integration.buses.base import Broker, Bus, Heard, Overhearing
-from tests.integration.clients import TIMEOUT
 
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
@@ -70,7 +70,7 @@ class RedisBroker(Broker):
         async with self.client.pubsub() as pubsub:
             await pubsub.subscribe(*(_named(channel, namespace) for channel in channels))
             for _ in channels:  # their confirmations
-                await pubsub.get_message(timeout=TIMEOUT)
+                await pubsub.get_message(timeout=DEADLINE)
             yield RedisOverhearing(pubsub, namespace)
 
     async def publish(self, channel: str, data: bytes, *, namespace: str = "") -> None:
@@ -99,7 +99,7 @@ class RedisOverhearing(Overhearing):
         self._namespace = namespace
 
     async def next(self) -> Heard:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             message = await self._pubsub.get_message(timeout=None)
         assert message is not None
         name, data = message["channel"], message["data"]

@@ -101,6 +101,7 @@ class KafkaLink(BrokerLink):
             if self._given_up is not None and self._given_up.done():
                 raise self._given_up.result()
         except (KafkaError, TimeoutError) as error:
+            self._check_wanted()
             target.turn()
             raise await cause(target, error, metadata, given) from None
 

@@ -97,7 +97,7 @@ class Conversation:
         """Take over the connection that nats-py has made."""
         self.limit = found.max_payload
         self.server = found.server
-        self._where = found.where
+        self._where = self.wire.where = found.where
         self._clustered = found.clustered
         self._traces = found.traces
         if found.servers:

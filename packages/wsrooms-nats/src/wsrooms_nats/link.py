@@ -154,7 +154,7 @@ class NatsLink(WireLink[NatsWire]):
         old.settle()  # the other servers know of it, by the new connection
         await old.close()
         self._held = False
-        there = shown(self._target.scheme, address)
+        there = shown(self._scheme, address)
         self._transport.logger.info("%r has moved to %s", self._transport, there)
         self.wake()
         return None

@@ -109,7 +109,7 @@ class NatsWire(BrokerWire):
             return False
         self._needed = self._needed or len(rest) + 1
         if len(parts[last]) > LONGEST_LINE and place == last:
-            raise _garbage(rest)
+            raise self._garbage(rest)
         return True
 
     def _odd(self, line: bytes, words: list[bytes], parts: list[bytes], place: int) -> int:
@@ -120,12 +120,12 @@ class NatsWire(BrokerWire):
         """
         header = 0
         if words[0] == b"HMSG":
-            header = _size(words.pop(-2) if len(words) > 4 else b"", line)
+            header = self._size(words.pop(-2) if len(words) > 4 else b"", line)
         if not 4 <= len(words) <= 5:  # MSG, subject, sid, perhaps where to answer, size
-            raise _garbage(line)
-        size = _size(words[-1], line)
+            raise self._garbage(line)
+        size = self._size(words[-1], line)
         if header > size:
-            raise _garbage(line)
+            raise self._garbage(line)
         held, stop = len(parts[place]), place + 1
         while held < size and stop < len(parts):
             held += 2 + len(parts[stop])
@@ -134,7 +134,7 @@ class NatsWire(BrokerWire):
             self._needed = len(line) + 2 + size + 2
             return 0
         if held != size:
-            raise _garbage(line)
+            raise self._garbage(line)
         payload = END.join(parts[place:stop])
         self._to.on_message(words[2], payload[header:] if header else payload, self.heard_at)
         return stop - place
@@ -150,29 +150,27 @@ class NatsWire(BrokerWire):
             case b"-ERR":
                 self._to.on_error(rest.decode("utf-8", "replace").strip(" '"))
             case b"INFO":
-                self._to.on_info(_info(rest))
+                self._to.on_info(self._info(rest))
             case b"+OK":
                 pass
             case _:
-                raise _garbage(line)
+                raise self._garbage(line)
 
+    def _size(self, word: bytes, line: bytes) -> int:
+        size = int(word) if word.isdigit() and len(word) < 10 else LARGEST
+        if size >= LARGEST:
+            raise self._garbage(line)
+        return size
 
-def _size(word: bytes, line: bytes) -> int:
-    size = int(word) if word.isdigit() and len(word) < 10 else LARGEST
-    if size >= LARGEST:
-        raise _garbage(line)
-    return size
+    def _info(self, text: bytes) -> dict[str, Any]:
+        try:
+            info = json.loads(text)
+        except (ValueError, RecursionError):
+            info = None
+        if not isinstance(info, dict):
+            raise self._garbage(b"INFO " + text)
+        return info
 
-
-def _info(text: bytes) -> dict[str, Any]:
-    try:
-        info = json.loads(text)
-    except (ValueError, RecursionError):
-        info = None
-    if not isinstance(info, dict):
-        raise _garbage(b"INFO " + text)
-    return info
-
-
-def _garbage(data: bytes) -> TransportUnavailable:
-    return TransportUnavailable(f"what answers there is not NATS: {data[:40]!r}")
+    def _garbage(self, data: bytes) -> TransportUnavailable:
+        told = f"{self.where}: what answers there is not NATS: {data[:40]!r}"
+        return TransportUnavailable(told)

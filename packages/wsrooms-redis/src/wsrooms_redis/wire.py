@@ -73,8 +73,9 @@ class Wire(BrokerWire):
         """
         if target.service:
             address = await primary_of(target, address)
+        self.where: str = shown(target.scheme, address)
         connection = self._connection = made(target, address)
-        self.asks_role = await log_in(connection, shown(target.scheme, address))
+        self.asks_role = await log_in(connection, self.where)
         self.take_over(transport_of(connection))
 
     async def close(self) -> None:
@@ -103,7 +104,8 @@ class Wire(BrokerWire):
                     self._reader.feed(unread, at, min(PIECE, len(unread) - at))
                     at += PIECE
         except hiredis.ProtocolError as error:
-            raise TransportUnavailable(f"what answers there is not Redis: {error}") from None
+            told = f"{self.where}: what answers there is not Redis: {error}"
+            raise TransportUnavailable(told) from None
         finally:
             self._unread = unread[at:]
         return True

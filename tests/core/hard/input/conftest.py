@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, use_ws_message
 from wsrooms.server.settings import ServerSettings
 
@@ -79,7 +80,7 @@ def attacked(
             server = Attacked(app, address, await connect(address))
             try:
                 yield server
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE):
                     await server.end()
             finally:
                 server._asking.cancel()

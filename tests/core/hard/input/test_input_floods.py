@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsLimits, use_ws_connection
 
 from .rfc6455 import BINARY, CONT, PING, PONG, TEXT, frame
@@ -107,7 +108,7 @@ async def test_a_client_that_pings_and_reads_nothing_is_held_up_then_cut_and_cos
         attacked(app) as server,
         raw_client(server.address, receive_buffer=4096) as client,
     ):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             with pytest.raises(ConnectionError):
                 await flood()
         await eventually(lambda: codes)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp
 
 from .rfc6455 import TEXT, frame
@@ -158,7 +159,7 @@ async def test_a_handshake_that_never_ends_is_cut_however_busy_it_is(
         raw_client(server.address, path=None) as client,
     ):
         ended = asyncio.ensure_future(client.end())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             await client.write(request(*ASK)[:-2])
             while not ended.done():
                 with contextlib.suppress(ConnectionError):

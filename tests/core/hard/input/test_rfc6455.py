@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import WsApp, WsLimits, use_ws_connection, use_ws_message
 
 from .rfc6455 import (
@@ -238,7 +239,7 @@ async def plays(raw_client: Connect, address: WsAddress, *writes: bytes) -> None
     async with raw_client(address, path=None) as client:
         for data in writes:
             await write(client, data, 0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             assert (await client.reader.readline()).split()[1] == b"101"
             await client.reader.readuntil(b"\r\n\r\n")
         back = [await client.receive() for _ in range(3)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsAddress, WsApp, use_ws_connection, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from tests.core.conftest import PlainTransport, RawClient
     from wsrooms import WsConnection
 
-DEADLINE = 30.0
-
-GONE_WITHIN = 1.0
+GONE_WITHIN = promised(1.0)
 """Seconds within which a dead client's objects are gone: half of the server's close timeout,
 so that what only a timer frees is found."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     OutsideContext,
     WsApp,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 pytestmark = pytest.mark.every_loop
-
-DEADLINE = 30.0
 
 COMPOSABLES: list[Callable[[], object]] = [
     use_ws_message,

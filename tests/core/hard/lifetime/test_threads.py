@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     ConnectionGone,
     InvalidRoom,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 pytestmark = pytest.mark.every_loop
-
-DEADLINE = 30.0
 
 Work = Callable[[], Any]
 Way = Callable[[Work], Coroutine[Any, Any, Any]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms import (
     MemoryBus,
     MemoryTransport,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 pytestmark = pytest.mark.every_loop
-
-DEADLINE = 30.0
 
 MARK: ContextVar[str] = ContextVar("mark", default="nobody")
 

@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.testing import TcpProxy
-
-DEADLINE = 30.0
-"""Seconds for whatever a test waits for; all of it takes milliseconds."""
 
 
 def pytest_asyncio_loop_factories(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from wsrooms.testing import TcpProxy
 
-from .conftest import DEADLINE, until
+from .conftest import until
 
 if TYPE_CHECKING:
     from pathlib import Path

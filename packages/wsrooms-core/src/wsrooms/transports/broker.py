@@ -94,7 +94,8 @@ class BrokerTransport(ABC):
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context = copy_context()
-        self._waking = self._gap_owed = self._refusal_told = False
+        self._waking = self._gap_owed = False
+        self._refusals_told: set[type[TransportError]] = set()
         self._publish_from = 0.0
         self._reconnects = self._probes_lost = 0
         self._probe = Probing(self.exchange, options.probe_interval)
@@ -355,9 +356,10 @@ class BrokerTransport(ABC):
                 self._starting.set_exception(error.with_traceback(None))
         elif not (self._state == "deaf" and connected):  # deaf until the next try has failed
             refused = isinstance(error, AuthenticationFailed | LimitTooLow)
-            if refused and not self._refusal_told and self._state == "down":
-                self.logger.warning("%r is still down: %s", self, error)
-            self._refusal_told = self._refusal_told or refused
+            if refused and type(error) not in self._refusals_told:
+                self._refusals_told.add(type(error))
+                if self._state == "down":
+                    self.logger.warning("%r is still down: %s", self, error)
             self._set_state("down", str(error))
 
     @property
@@ -380,7 +382,7 @@ class BrokerTransport(ABC):
             self._publish_from = self._loop.time() + min(RESUME, self.options.outbox_age / 2)
         if self._probe.owed:
             return
-        self._refusal_told = False
+        self._refusals_told.clear()
         self._set_state("up")
         if self._starting is None:
             self._reconnects += 1

@@ -118,12 +118,14 @@ async def end_tasks(
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     left = [task for task in tasks if not task.done()]
-    while left and loop.time() < until:
+    while left:
         for task in left:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # one is on its way already
             await asyncio.wait(left, timeout=AGAIN)
         left = [task for task in left if not task.done()]
+        if loop.time() >= until:
+            break
     for task in tasks:
         if task.done() and not task.cancelled():
             task.exception()  # or it would be logged as one that was missed

@@ -25,6 +25,7 @@ class BrokerWire(ABC, asyncio.BufferedProtocol):
     """A logged-in connection.
 
     Attributes:
+        where: The server, for errors.
         heard_at: The loop's time at which the peer last showed that it is there: anything
             arrived, or :meth:`look` saw it take bytes.
         written_at: The loop's time at which the oldest that is not confirmed was written.
@@ -32,6 +33,7 @@ class BrokerWire(ABC, asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         """Prepare a connection; :meth:`take_over` starts it."""
+        self.where: str = "the broker"
         self.heard_at: float = 0.0
         self.written_at: float = 0.0
         self._loop = asyncio.get_running_loop()
@@ -128,7 +130,7 @@ class BrokerWire(ABC, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The system has closed it."""
         if self._why is None and exc is not None:
-            self._why = TransportUnavailable(f"the connection was lost: {exc}")
+            self._why = TransportUnavailable(f"{self.where}: the connection was lost: {exc}")
         self._end()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -1,0 +1,26 @@
+"""How long tests wait, and what a promise in seconds is worth on a busy machine."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["DEADLINE", "promised"]
+
+DEADLINE = 60.0
+"""Seconds after which what has not happened never will.
+
+It ends a test that hangs and judges nothing: what takes a moment on a quiet machine takes ten
+of them where all of CI runs at once.
+"""
+
+SLOWDOWN = float(os.environ.get("WSROOMS_SLOWDOWN", "1"))
+"""How many times longer everything may take than on a machine with nothing beside."""
+
+
+def promised(seconds: float) -> float:
+    """Within how many seconds something has to happen that happens within ``seconds`` by itself.
+
+    For limits that a test is about. ``WSROOMS_SLOWDOWN`` says how much later it may be where
+    several runs share the machine: CI sets it, and nobody else has to.
+    """
+    return seconds * SLOWDOWN
