@@ -23,14 +23,14 @@ steady = settings(
 )
 
 
-@pytest.mark.timeout(60 * TIMES)
+@pytest.mark.timeout(300 * TIMES)
 def test_envelopes_and_payloads_are_read_as_the_reference_reads_them() -> None:
     for number in range(5_000 * TIMES):
         told = envelopes.check(Random(f"ci/{number}"))
         assert told is None, f"seed ci, case {number}: {told}"
 
 
-@pytest.mark.timeout(60 * TIMES)
+@pytest.mark.timeout(300 * TIMES)
 @steady
 @given(st.randoms(use_true_random=False))
 def test_reference_and_reader_agree_about_what_hypothesis_draws(random: Random) -> None:
