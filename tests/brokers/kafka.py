@@ -29,6 +29,7 @@ from tests.brokers.kinds import Kind
 from tests.brokers.ports import HOST, ReservedPort
 from tests.brokers.record import missing
 from tests.brokers.servers import LOOK_AGAIN, Runner, Server, Setup
+from tests.deadlines import promised
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ class KafkaServer(Server):
             "transaction.state.log.min.isr": min(copies, 2),
             "auto.create.topics.enable": "false",
             # One that was killed is let in again when its session has ended: after 9 s.
-            "broker.session.timeout.ms": 1000,
+            "broker.session.timeout.ms": round(promised(1000)),
             "broker.heartbeat.interval.ms": 200,
             # A test of what becomes too old would wait for minutes.
             "log.retention.check.interval.ms": 200,

@@ -20,7 +20,7 @@ from tests.brokers.record import started, unable
 if TYPE_CHECKING:
     from types import TracebackType
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 LOOK_AGAIN = 0.005
 
 

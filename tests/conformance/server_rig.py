@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from tests.deadlines import promised
 from wsrooms.testing.conformance import Rig
 from wsrooms.transports import BrokerTransport, Sequencer
 
@@ -34,6 +35,7 @@ class ServerRig(Rig, Generic[S, T]):
     """
 
     scheme: ClassVar[str]
+    patience = promised(5.0)
 
     def __init__(self, server: S, proxy: TcpProxy, image: str | None, kind: type[T]) -> None:
         self.server = server

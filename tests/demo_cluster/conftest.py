@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import DEADLINE
+
 from .running import Demo, end, started
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def running() -> Iterator[Demo]:
 @pytest.fixture
 async def demo(running: Demo) -> AsyncIterator[Demo]:
     """All of it up, with its buttons at hand."""
-    async with asyncio.timeout(50), running.connect("/fleet") as running.panel:
-        await running.heal()
+    async with running.connect("/fleet") as running.panel:
+        async with asyncio.timeout(DEADLINE):
+            await running.heal()
         yield running

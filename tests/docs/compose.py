@@ -40,7 +40,7 @@ BALANCERS = ("caddy", "nginx")
 
 SAME_SERVER = {"nats:2-alpine": "nats:2"}
 """Where an image is neither here nor to be had: one of the same server, with a shell added."""
-START = 30.0
+START = DEADLINE
 """Seconds for an instance, whose broker may have been started a moment ago."""
 IMAGE = 240
 """Seconds for a step of building the image, of which one asks an index of packages."""

@@ -59,7 +59,10 @@ def copy_folder(name: str, folder: Path) -> Path:
 
 
 def run_pytest(
-    folder: Path, *arguments: str, timeout: float = 50, env: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    timeout: float = 2 * DEADLINE,
+    env: Mapping[str, str] | None = None,
 ) -> str:
     """What pytest says of the tests in ``folder``, which must pass without a warning.
 

@@ -14,6 +14,7 @@ from release import pin
 
 from tests.brokers.containers import Engine, engine
 from tests.brokers.record import missing
+from tests.deadlines import DEADLINE
 from wsrooms import __version__
 from wsrooms.testing import connect_client
 
@@ -45,9 +46,9 @@ async def test_the_program_with_that_line_spans_two_instances(redis: Server) -> 
     one, other = load("many/chat.py", there).ws, load("many/chat.py", there).ws
     async with connect_client(one) as ann, connect_client(other) as bob:
         for each in (ann, bob):
-            assert await each.call("join", "/chat/general") == {"joined": True}
+            assert await each.call("join", "/chat/general", timeout=DEADLINE) == {"joined": True}
         ann.send("message", "/chat/general", "hello")
-        assert (await bob.receive(timeout=10))["data"] == "hello"
+        assert (await bob.receive(timeout=DEADLINE))["data"] == "hello"
 
 
 # The project

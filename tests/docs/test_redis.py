@@ -81,7 +81,7 @@ async def with_users(image: str, acl: str) -> AsyncIterator[tuple[Server, Redis]
 async def test_the_user_may_do_all_that_is_needed_and_nothing_else(redis_image: str) -> None:
     async with with_users(redis_image, ACL) as (server, admin):
         one = shown(PROGRAM, "by_user", {ADDRESS: at(server)})
-        other = RedisTransport(f"redis://wsrooms:p%40ssword@{at(server)}", ping_interval=0.1)
+        other = RedisTransport(f"redis://wsrooms:p%40ssword@{at(server)}", ping_interval=1.0)
         await admin.config_resetstat()
         assert await heard(one, other) == ["hello"]
         await used_up(other, admin)

@@ -52,7 +52,11 @@ SLACK = promised(1.5)
 AT_ONCE = promised(2.0)
 """Seconds that count as none on such a machine, where nothing better can be compared."""
 
-QUICK: dict[str, float] = {"ping_interval": 0.5, "connect_timeout": 0.5, "confirm_timeout": 1.0}
+QUICK: dict[str, float] = {
+    "ping_interval": promised(0.5),
+    "connect_timeout": promised(0.5),
+    "confirm_timeout": promised(1.0),
+}
 """Options for faults whose noticing is not the subject."""
 
 MEMBERS = 2

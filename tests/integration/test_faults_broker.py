@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tests.integration.clients import Client
     from tests.integration.nursery import Nursery
 
-JOIN_TIMEOUT = 2.0
+JOIN_TIMEOUT = AT_ONCE
 
-PATIENT = {"connect_timeout": 9.0, "start_timeout": 9.0}
+PATIENT = {"connect_timeout": promised(9.0), "start_timeout": promised(9.0)}
 
 STARTED = promised(5.0)
 """Seconds in which three apps serve: they wait for no broker."""

@@ -32,9 +32,12 @@ SIDE_BY_SIDE = 25
 LONGEST = 0.2
 """Seconds after which a transport is closed, at the latest: it takes less to start."""
 
-CLOSE_TIMEOUT = 3.0
+CLOSE_TIMEOUT = promised(3.0)
 LATE = promised(2.5)
-"""Seconds by which all at once may be late: none waits as long as ``start_timeout``."""
+"""Seconds by which all at once may be late."""
+
+START_TIMEOUT = 2 * (CLOSE_TIMEOUT + LATE)
+"""Seconds for which none waits."""
 
 TROUBLES = ("none", "cut", "hole", "hole for old ones", "refuse", "slow")
 
@@ -44,7 +47,7 @@ async def test_two_hundred_closes_at_random_moments_hang_never_and_leave_nothing
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     chance = random.Random(6)
-    address = urlsplit(broker.url(close_timeout=CLOSE_TIMEOUT))
+    address = urlsplit(broker.url(close_timeout=CLOSE_TIMEOUT, start_timeout=START_TIMEOUT))
     with caplog.at_level(logging.ERROR, "wsrooms"):
         async with broker.proxied() as proxy:
             url = f"{address.scheme}://127.0.0.1:{proxy.port}?{address.query}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_traffic import ROOM
 from tests.integration.faults_trial import AT_ONCE, QUICK, Trial
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.integration.clients import Client
     from tests.integration.nursery import Nursery
 
-JOIN_TIMEOUT = 1.0
+JOIN_TIMEOUT = promised(1.0)
 
 
 async def _say_why(trial: Trial, refusal: str, secret: str) -> list[bool]:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+from tests.deadlines import promised
 from tests.integration.faults_traffic import BURST
 from tests.integration.faults_trial import QUICK, Trial
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
 
-STOPPED = 2.5
+STOPPED = promised(2.5)
 """Seconds: longer than a silent broker is borne with, which is two ping intervals."""
 
 
@@ -23,7 +24,9 @@ async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
     async with Trial(nursery, broker, tmp_path) as trial:
-        trial.proxies[0].slow(latency=0.5)  # the others hear what it sends before it knows
+        trial.proxies[0].slow(
+            latency=promised(0.5)
+        )  # the others hear what it sends before it knows
         async with trial.fault("SIGKILL of an instance", outage=False) as fault:
             await trial.kill(0)
         trial.proxies[0].heal()

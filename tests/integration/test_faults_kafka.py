@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.buses import BUSES, Bus
 from tests.integration.buses.kafka import BRIEF, KafkaBroker, KafkaBus
 from tests.integration.faults_brokers import KafkaBreaking
@@ -55,7 +56,7 @@ async def test_a_broker_that_stalls_for_longer_than_messages_wait_doubles_nothin
 
 
 AWAY = 30.0
-JOIN_TIMEOUT = 2.0
+JOIN_TIMEOUT = promised(2.0)
 
 
 async def test_who_was_away_for_half_a_minute_hears_what_it_missed_or_if_it_ended_what_is_new(

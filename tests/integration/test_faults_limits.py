@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.faults_brokers import breaking
 from tests.integration.faults_trial import AT_ONCE, Trial
 from tests.integration.waiting import until_equal
@@ -80,9 +81,9 @@ def _missing(trial: Trial, listener: Process, publisher: Process) -> int:
     return sum(missing or 0 for _, name, missing in told if name == publisher.publisher)
 
 
-AGE = 4.0
-OUTAGE = 6.0
-JOIN_TIMEOUT = 3.0
+AGE = promised(4.0)
+OUTAGE = promised(6.0)
+JOIN_TIMEOUT = promised(3.0)
 """Seconds: of the three limits none is reached by chance, and each is within the outage."""
 
 OUTBOX = 16 * 1024 * 1024
@@ -106,7 +107,7 @@ async def test_an_outage_that_outlasts_all_limits_costs_no_more_than_the_outbox_
         async with trial.fault(f"{OUTAGE:g} s without a broker") as fault:
             await trial.server.kill()
             await fault.noticed(AT_ONCE)
-            until = fault.began + OUTAGE
+            until = time.monotonic() + OUTAGE
             filling = [asyncio.create_task(_fill(each)) for each in trial.processes]
             joining = [asyncio.create_task(_join(each, until)) for each in clients]
             for refused, slowest, later in await asyncio.gather(*joining):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import nats_cluster
+from tests.deadlines import promised
 from tests.integration.buses import BUSES, Bus
 from tests.integration.buses.nats import NatsBroker, NatsBus, Settings, image
 from tests.integration.faults_traffic import ROOM
@@ -48,7 +49,7 @@ async def test_settings_that_are_read_again_under_traffic_cost_nothing(
 async def test_an_error_of_the_server_ends_the_link_that_it_is_about_and_is_told(
     nursery: Nursery, broker: NatsBroker, tmp_path: Path
 ) -> None:
-    broker.settings.more.update(ping_interval="1500ms", ping_max=1)
+    broker.settings.more.update(ping_interval=f"{promised(1.5):g}s", ping_max=1)
     await broker.restart()
     async with Trial(nursery, broker, tmp_path) as trial:
         still = trial.processes[0]
@@ -167,10 +168,13 @@ async def _refused(client: Client, room: str) -> bool:
     return False
 
 
-LEAVING: dict[str, str | int] = {"lame_duck_duration": "30s", "lame_duck_grace_period": "4s"}
+LEAVING: dict[str, str | int] = {
+    "lame_duck_duration": f"{promised(30.0):g}s",
+    "lame_duck_grace_period": f"{promised(4.0):g}s",
+}
 """It asks clients to leave, and after the second of these it closes one of them each second."""
 
-LAST_CLOSED = 10.0
+LAST_CLOSED = promised(10.0)
 """Seconds after which the last of three is closed."""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from tests.deadlines import promised
 from tests.integration.faults_trial import NOTICED, QUICK, Trial
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MAX_PAYLOAD = 8 * 1024 * 1024
 """Bytes that a message may have."""
 
 
-SLOWLY = 30.0
+SLOWLY = promised(30.0)
 """Seconds within which a burst has gone through a slow network, and what was sent after it."""
 
 
@@ -43,7 +44,9 @@ async def test_links_that_are_cut_lose_nothing_unsaid_and_double_nothing(
         fault.assert_told_once()
         fault.assert_served()
 
-        trial.proxies[0].slow(latency=0.5)  # the others hear what it sends before it knows
+        trial.proxies[0].slow(
+            latency=promised(0.5)
+        )  # the others hear what it sends before it knows
         async with trial.fault("cut with answers on their way", broken=[0]) as fault:
             trial.proxies[0].cut()
             trial.proxies[0].heal()

@@ -374,7 +374,7 @@ async def test_a_connect_that_swallows_a_cancellation_is_ended_all_the_same(
             namespace="closing",
             close_timeout=4 * CLOSE,
             start_timeout=60.0,
-            connect_timeout=1.5 if by == "time" else 60.0,
+            connect_timeout=promised(1.5) if by == "time" else 60.0,
         )
         loop = asyncio.get_running_loop()
         starts = asyncio.create_task(transport.start())
@@ -425,7 +425,8 @@ async def test_a_consumer_is_told_to_stop_before_that_may_be_cancelled(
 
     monkeypatch.setattr(AIOKafkaConsumer, "stop", noted)
     monkeypatch.setattr("wsrooms_kafka.link.TURNS", 2000)
-    monkeypatch.setattr("wsrooms_kafka.handle.AGAIN", 0.0001)
+    monkeypatch.setattr("wsrooms_kafka.handle.MOMENT", 0.0)
+    monkeypatch.setattr("wsrooms_kafka.handle.AGAIN", 0.0)
     async with open_server() as server:
         quiet = Quiet(caplog)
         transport = KafkaTransport(server.url, namespace="closing", close_timeout=20 * CLOSE)
@@ -443,7 +444,11 @@ async def test_a_connect_that_never_ends_is_abandoned_and_keeps_no_connection(
         stubborn.swallows = FOR_EVER
         before, tasks = sockets(), asyncio.all_tasks()
         transport = KafkaTransport(
-            server.url, namespace="closing", close_timeout=4 * CLOSE, start_timeout=60.0
+            server.url,
+            namespace="closing",
+            close_timeout=4 * CLOSE,
+            start_timeout=60.0,
+            connect_timeout=60.0,
         )
         try:
             starts = asyncio.create_task(transport.start())

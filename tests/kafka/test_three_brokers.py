@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 HEALED_WITHIN = promised(10.0)
 """Seconds from when others lead, as docs/transports/contract.md says."""
 
-SESSION = 3.0
+SESSION = promised(3.0)
 """Seconds without a word after which a broker is taken for dead, 9 by default. With fewer a busy
 machine would kill others than we do."""
 
 ELECTED_WITHIN = promised(30.0)
 """Seconds: the session of one that was the controller begins anew with the next one."""
 
-PATIENT = "&outbox_age=60"
+PATIENT = f"&outbox_age={promised(60.0):g}"
 """For a machine on which brokers take their time to choose: nothing may get too old meanwhile."""
 
 log = logging.getLogger(__name__)

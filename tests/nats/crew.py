@@ -48,7 +48,7 @@ async def left_by_all(server: NatsServer) -> None:
 
 def transport_at(url: str, name: str) -> NatsTransport:
     """One that tries the servers in the order of the URL, and is called so by them."""
-    return NatsTransport(url, client_name=name, randomize=False)
+    return NatsTransport(url, client_name=name, randomize=False, outbox_age=DEADLINE)
 
 
 @asynccontextmanager

@@ -93,7 +93,7 @@ async def test_the_kill_of_a_server_under_load_costs_only_what_passed_it(
 async def test_a_server_that_stood_still_and_goes_on_delivers_nothing_twice(
     servers: list[NatsServer],
 ) -> None:
-    query = "?ping_interval=0.5&confirm_timeout=1"
+    query = f"?ping_interval={promised(0.5):g}&confirm_timeout={promised(1.0):g}"
     async with crew_at(*(url + query for url in each_first(servers))) as crew:
         async with crew.talking():
             await crew.each_says(50)

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from tests.brokers import NatsServer, nats_server
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.nats.identities import USER, Key
 from wsrooms.errors import (
     AuthenticationFailed,
@@ -132,13 +132,13 @@ async def test_tls_may_come_before_the_greeting() -> None:
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
             await NatsTransport(url, tls_first=True, **PATIENT).start()
         with pytest.raises(TransportUnavailable, match="tls_first"):
-            await NatsTransport(url, **options, connect_timeout=0.5).start()
+            await NatsTransport(url, **options, connect_timeout=promised(0.5)).start()
 
 
 async def test_tls_before_the_greeting_of_a_server_that_greets_plainly_is_told() -> None:
     async with nats_server(tls=True) as server:
         transport = NatsTransport(
-            at(server), tls_first=True, ssl_ca_certs=ca_of(server), connect_timeout=0.5
+            at(server), tls_first=True, ssl_ca_certs=ca_of(server), connect_timeout=promised(0.5)
         )
         with pytest.raises(TransportUnavailable, match="tls_first"):
             await transport.start()
@@ -298,7 +298,7 @@ async def test_what_is_refused_because_of_tls_says_so() -> None:
 async def test_the_recorder_hears_what_is_sent_in_the_clear() -> None:
     async with Recorder(info()).listening() as recorder:
         url = f"nats://ann:{SECRET}@127.0.0.1:{recorder.port}"
-        transport = NatsTransport(url, start_timeout=1.0)
+        transport = NatsTransport(url, start_timeout=promised(1.0))
         with contextlib.suppress(TransportError):
             await transport.start()
         await transport.close()

@@ -322,3 +322,10 @@ async def test_after_an_abort_nothing_is_told_that_had_arrived() -> None:
     assert await ended(wire) is why
     wire.write(b"nobody reads this")
     assert line.written == b""
+
+
+async def test_a_connection_that_the_system_ends_is_told_with_its_server() -> None:
+    wire = NatsWire(Ears())
+    wire.where = "nats://there:4222"
+    wire.connection_lost(ConnectionResetError("reset by peer"))
+    assert str(await ended(wire)) == "nats://there:4222: the connection was lost: reset by peer"

@@ -54,7 +54,7 @@ async def test_the_kill_of_a_primary_that_sentinels_replace_loses_no_message() -
     async with a_pair() as (primary, _), sentinel_of(primary, "mymaster") as sentinel:
         await replicas_known(sentinel)
         url = f"redis+sentinel://127.0.0.1:1,{sentinel.host}:{sentinel.port}/mymaster"
-        sender, receiver = RedisTransport(url), RedisTransport(url)
+        sender, receiver = (RedisTransport(url, outbox_age=DEADLINE) for _ in range(2))
         heard: list[str] = []
         async with started(sender, receiver):
             await receiver.subscribe(ROOM, heard.append)
@@ -120,7 +120,7 @@ async def test_a_replica_alone_is_refused() -> None:
 
 async def test_a_server_that_is_made_a_replica_is_left_until_it_is_one_no_more() -> None:
     async with redis_server() as server, redis_server() as other:
-        transport = RedisTransport(server.url, ping_interval=0.2)
+        transport = RedisTransport(server.url, ping_interval=1.0)
         async with started(transport), client_of(server) as client:
             told = Told(transport)
             await client.replicaof(other.host, other.port)

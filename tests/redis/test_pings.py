@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wsrooms.transports import TransportState
 
 ROOM = "ws:room:/chat/general"
-PING_INTERVAL = 0.1
+PING_INTERVAL = 0.5
 
 
 async def test_a_server_that_cannot_save_its_data_is_used_all_the_same() -> None:

@@ -20,6 +20,7 @@ from tests.brokers import DidNotStart, KafkaServer, kafka_cluster, kafka_server
 from tests.brokers.kafka import IMAGE, KAFKA
 from tests.brokers.kafka_rights import Operation
 from tests.conformance.running import lasting
+from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="brokers run on Linux and macOS")
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
-SEVERAL_STARTS = 150
-"""Seconds on a busy machine, for what takes 15 on a quiet one."""
 PASSWORD = 'a "secret" with \\'
 
 
@@ -82,7 +80,6 @@ async def log_in(server: KafkaServer, user: str, password: str, **how: Any) -> N
     (await create_conn(server.host, server.port, **security)).close()
 
 
-@pytest.mark.timeout(SEVERAL_STARTS)
 async def test_a_restarted_one_has_its_settings_and_its_log_until_it_loses_that(
     kafka_image: str,
 ) -> None:
@@ -150,7 +147,6 @@ async def test_one_that_cannot_start_tells_what_it_said() -> None:
         await kafka_server(IMAGE, settings={"ADVERTISED_LISTENERS": "nowhere"}).__aenter__()
 
 
-@pytest.mark.timeout(SEVERAL_STARTS)
 async def test_a_cluster_goes_on_without_one_of_three_which_comes_back_to_it() -> None:
     async with kafka_cluster(3) as servers:
         first, second, third = servers

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,12 +211,12 @@ async def interest(server: NatsServer, subject: str) -> None:
 
 
 async def test_one_that_its_cluster_does_not_know_has_not_started(
-    nats_image: str, monkeypatch: pytest.MonkeyPatch
+    nats_image: str,
 ) -> None:
-    monkeypatch.setattr("tests.brokers.servers.START_TIMEOUT", 1.0)
     cluster = Cluster()
     first = nats_server(nats_image, cluster=cluster)
     stranger = nats_server(nats_image, cluster=cluster)
+    stranger.setup = replace(stranger.setup, patience=5.0)
     listen = f"{stranger.runner.listens_at}:{stranger.ports[2]}"
     stranger.configure(f'cluster: {{name: another, listen: "{listen}"}}')
     async with first:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.transports.told import Told
 from wsrooms import Gap, WsApp, use_ws_rooms
 from wsrooms.testing import connect_client
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.brokers import Server
     from tests.transports.kinds import Kind
 
-INTERVAL = 0.3
+INTERVAL = promised(0.3)
 
 
 class Mute:
@@ -75,7 +75,7 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
             kind.url_at(mute.port),
             probe_interval=INTERVAL,
             ping_interval=INTERVAL,
-            connect_timeout=3.0,
+            connect_timeout=promised(3.0),
         )
         seen = Told(transport)
         await transport.start()

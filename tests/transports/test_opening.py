@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.deadlines import DEADLINE
+from tests.transports.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
 
 if TYPE_CHECKING:
@@ -116,3 +117,20 @@ async def test_tls_to_a_server_that_has_none_fails_in_time(kind: Kind) -> None:
         async with asyncio.timeout(DEADLINE):
             with pytest.raises(TransportError, match="TLS"):
                 await transport.start()
+
+
+@pytest.mark.parametrize("how", ["cut", "killed"])
+async def test_a_connection_that_is_lost_is_told_with_its_server(kind: Kind, how: str) -> None:
+    async with kind.server() as server, kind.proxy(server) as proxy:
+        # Of several, all of which its URL names.
+        transport = kind.transport(f"{kind.url_at(proxy.port)},127.0.0.1:1")
+        told = Told(transport)
+        await transport.start()
+        if how == "cut":
+            proxy.cut()
+        else:
+            await server.kill()
+        error = await told.until("down")
+        await transport.close()
+        assert error is not None
+        assert f"127.0.0.1:{proxy.port}" in error

@@ -31,6 +31,8 @@ from wsrooms.errors import (
 from wsrooms.transports import Address, certificate_error, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiokafka.protocol.metadata import MetadataResponse
 
     from wsrooms_kafka.target import Target
@@ -64,7 +66,9 @@ class _Fenced(TransportUnavailable):
     """It has just started, or stood still: its controller does not let it in."""
 
 
-async def asked(target: Target, given: dict[str, Any], until: float) -> MetadataResponse:
+async def asked(
+    target: Target, given: dict[str, Any], until: float, turn: Callable[[], None]
+) -> MetadataResponse:
     """Which brokers there are, as the first one says that knows; they share the time.
 
     One that its controller does not let in answers, and knows of nobody. If none knows more,
@@ -74,6 +78,7 @@ async def asked(target: Target, given: dict[str, Any], until: float) -> Metadata
         target: Which brokers, and who asks.
         given: What aiokafka is told.
         until: When the last one has to have answered, by the loop's time.
+        turn: Puts the first one last; called after each that was of no use.
 
     Raises:
         AuthenticationFailed: One refused the login, or its certificate is not to be trusted.
@@ -97,9 +102,9 @@ async def asked(target: Target, given: dict[str, Any], until: float) -> Metadata
             except TransportUnavailable as failure:
                 error = failure
             except AuthenticationFailed:
-                target.turn()
+                turn()
                 raise
-            target.turn()
+            turn()
         if fenced is None or loop.time() > enough:
             break
         await asyncio.sleep(AGAIN)

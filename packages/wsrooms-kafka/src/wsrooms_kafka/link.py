@@ -85,7 +85,9 @@ class KafkaLink(BrokerLink):
         began = asyncio.get_running_loop().time()
         given = await self._given()
         # Before all of it is given up, which would not say why.
-        metadata = await asked(target, given, began + 0.95 * target.options.connect_timeout)
+        metadata = await asked(
+            target, given, began + 0.95 * target.options.connect_timeout, self._turn
+        )
         try:
             partitions = await self._topic(given, metadata)
             if not 0 < self._spread <= partitions:
@@ -101,8 +103,7 @@ class KafkaLink(BrokerLink):
             if self._given_up is not None and self._given_up.done():
                 raise self._given_up.result()
         except (KafkaError, TimeoutError) as error:
-            self._check_wanted()
-            target.turn()
+            self._turn()
             raise await cause(target, error, metadata, given) from None
 
     async def _given(self) -> dict[str, Any]:
@@ -162,6 +163,11 @@ class KafkaLink(BrokerLink):
     def _hold(self, client: tuple[Stop, Handle]) -> None:
         self._check_wanted()
         self._handles.append(client)
+
+    def _turn(self) -> None:
+        """Let another broker be asked first from now on."""
+        self._check_wanted()
+        self._target.turn()
 
     def _check_wanted(self) -> None:
         """Let a connect that did not end when it was cancelled do so before it touches anything.

@@ -70,9 +70,9 @@ class Conversation:
     ) -> None:
         """Prepare a connection of ``owner``; what comes is handed on if it is ``live``."""
         self.wire: NatsWire = NatsWire(self)
+        self.wire.where = transport.where
         self.limit: int = 0
         self.server: str = ""
-        self._where = transport.where
         self.is_leaving: bool = False
         self._transport = transport
         self._target = target
@@ -97,7 +97,7 @@ class Conversation:
         """Take over the connection that nats-py has made."""
         self.limit = found.max_payload
         self.server = found.server
-        self._where = self.wire.where = found.where
+        self.wire.where = found.where
         self._clustered = found.clustered
         self._traces = found.traces
         if found.servers:
@@ -266,7 +266,7 @@ class Conversation:
         """Learn of other servers and of another limit, and leave one that is about to stop."""
         most = info.get("max_payload")
         if type(most) is int and most > 0 and most != self.limit:
-            check_payload(most, self._where)
+            check_payload(most, self.wire.where)
             self.limit = most
             self._owner.resized(self)
         servers = servers_in(info)
@@ -331,7 +331,7 @@ class Conversation:
         if written is None:
             return
         if written <= target.probe:
-            raise LimitTooLow(self._where, "max_control_line", None, target.least_line)
+            raise LimitTooLow(self.wire.where, "max_control_line", None, target.least_line)
         target.longest = written - 1
 
     def on_pong(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, WsLimits, use_ws_connection
 
 from .rfc6455 import BINARY, CONT, PING, PONG, TEXT, frame
@@ -90,7 +90,11 @@ def resident() -> int:
 async def test_a_client_that_pings_and_reads_nothing_is_held_up_then_cut_and_costs_little(
     attacked: Attack, raw_client: Raw, eventually: Eventually
 ) -> None:
-    app = WsApp(heartbeat_interval=0.2, heartbeat_timeout=0.1, limits=WsLimits(outbox_bytes=65_536))
+    app = WsApp(
+        heartbeat_interval=0.2,
+        heartbeat_timeout=promised(0.1),
+        limits=WsLimits(outbox_bytes=65_536),
+    )
     codes: list[int | None] = []
     app.on_disconnect(lambda: codes.append(use_ws_connection().close_code))
     pings = frame(PING, b"p" * 125) * 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from tests.deadlines import DEADLINE, promised
 from wsrooms import WsAddress, WsApp, use_ws_connection, use_ws_rooms
+from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -256,9 +258,14 @@ def described(left: list[object]) -> str:
 
 @pytest.fixture
 def make_stage(
-    plain_bus: Any, raw_client: Any, caplog: pytest.LogCaptureFixture
+    plain_bus: Any,
+    raw_client: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Stage]]:
     """Give what makes a stage: ``make_stage(**options_of_the_app)``."""
+    settings = functools.partial(ServerSettings, close_timeout=2 * GONE_WITHIN)
+    monkeypatch.setattr("wsrooms.app.ServerSettings", settings)
 
     def make(**options: Any) -> Stage:
         transport = plain_bus.transport()

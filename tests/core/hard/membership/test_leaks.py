@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import DEADLINE
+
 ROOT = Path(__file__).resolve().parents[4]
 SOAK = ROOT / "tools/soak.py"
 
@@ -31,7 +33,7 @@ def soaked(*arguments: str, patch: str = "") -> subprocess.CompletedProcess[str]
         [sys.executable, "-c", code + "sys.exit(soak.main())", *arguments],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=2 * DEADLINE,
     )
 
 

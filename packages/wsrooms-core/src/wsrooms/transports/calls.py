@@ -112,6 +112,8 @@ async def end_tasks(
 ) -> list[asyncio.Task[Any]]:
     """Cancel ``tasks`` again and again until they have ended; their errors are of no use.
 
+    Each is cancelled once at least, and has a moment to end: 0.02 s beyond ``patience`` at most.
+
     Returns:
         Those that go on after ``patience`` seconds.
     """

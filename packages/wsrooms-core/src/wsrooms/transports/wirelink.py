@@ -106,9 +106,10 @@ class WireLink(BrokerLink, Generic[Wire]):
 
     async def lost(self) -> TransportError:
         """Wait for the end of the wire."""
-        assert self._wire is not None
-        why = await self._wire.lost()
-        return why or TransportUnavailable(f"{self._transport.where} has closed the connection")
+        wire = self._wire
+        assert wire is not None
+        why = await wire.lost()
+        return why or TransportUnavailable(f"{wire.where} has closed the connection")
 
     async def close(self) -> None:
         """Leave nothing of the wire."""
@@ -127,7 +128,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         if wire is None:
             return
         wire.look(late)
-        where, options = self._transport.where, self._transport.options
+        where, options = wire.where, self._transport.options
         silent = now - wire.heard_at
         if silent > 2 * options.ping_interval:
             self.abort(TransportUnavailable(f"{where} was silent for {silent:.1f} s"))
