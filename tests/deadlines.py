@@ -20,7 +20,8 @@ SLOWDOWN = float(os.environ.get("WSROOMS_SLOWDOWN", "1"))
 def promised(seconds: float) -> float:
     """Within how many seconds something has to happen that happens within ``seconds`` by itself.
 
-    For limits that a test is about. ``WSROOMS_SLOWDOWN`` says how much later it may be where
-    several runs share the machine: CI sets it, and nobody else has to.
+    For limits that a test is about, and for the options that have to grow with them, or the
+    limit would grow past what it excludes. ``WSROOMS_SLOWDOWN`` says how much later all may be
+    where several runs share the machine: CI sets it, and nobody else has to.
     """
     return seconds * SLOWDOWN

@@ -24,9 +24,7 @@ async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
     async with Trial(nursery, broker, tmp_path) as trial:
-        trial.proxies[0].slow(
-            latency=promised(0.5)
-        )  # the others hear what it sends before it knows
+        trial.proxies[0].slow(latency=0.5)  # the others hear what it sends before it knows
         async with trial.fault("SIGKILL of an instance", outage=False) as fault:
             await trial.kill(0)
         trial.proxies[0].heal()

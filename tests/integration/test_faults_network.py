@@ -44,9 +44,7 @@ async def test_links_that_are_cut_lose_nothing_unsaid_and_double_nothing(
         fault.assert_told_once()
         fault.assert_served()
 
-        trial.proxies[0].slow(
-            latency=promised(0.5)
-        )  # the others hear what it sends before it knows
+        trial.proxies[0].slow(latency=0.5)  # the others hear what it sends before it knows
         async with trial.fault("cut with answers on their way", broken=[0]) as fault:
             trial.proxies[0].cut()
             trial.proxies[0].heal()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from tests.brokers import KafkaServer
 from tests.deadlines import DEADLINE, promised
@@ -30,6 +31,7 @@ from wsrooms.errors import (
 )
 from wsrooms.testing import TcpProxy
 from wsrooms_kafka import KafkaTransport
+from wsrooms_kafka.target import Target
 
 Fetcher: Any = import_module("aiokafka.consumer.fetcher").Fetcher  # which has no types
 
@@ -464,3 +466,35 @@ async def test_a_connect_that_never_ends_is_abandoned_and_keeps_no_connection(
         finally:
             stubborn.over.set()
             await asyncio.wait(asyncio.all_tasks() - tasks, timeout=DEADLINE)
+
+
+async def test_a_connect_that_is_abandoned_turns_no_brokers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached, over = asyncio.Event(), asyncio.Event()
+    turns: list[Target] = []
+
+    async def stubborn(*_: Any, **__: Any) -> None:
+        reached.set()
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+        raise KafkaConnectionError("at last")
+
+    monkeypatch.setattr("wsrooms_kafka.bootstrap.create_conn", stubborn)
+    monkeypatch.setattr(Target, "turn", lambda target: turns.append(target))
+    before = asyncio.all_tasks()
+    transport = KafkaTransport(
+        "kafka://127.0.0.1:1", close_timeout=CLOSE, start_timeout=60.0, connect_timeout=60.0
+    )
+    starts = asyncio.create_task(transport.start())
+    async with asyncio.timeout(DEADLINE):
+        await reached.wait()
+        await transport.close()
+        with pytest.raises(TransportClosed):
+            await starts
+        left = asyncio.all_tasks() - before
+        assert left
+        over.set()
+        await asyncio.wait(left)
+    assert not turns

@@ -23,7 +23,16 @@ MIB = 16
 
 @pytest.mark.parametrize("policy", ["close", "drop_oldest", "drop_newest"])
 def test_a_client_that_does_not_read_costs_no_memory_and_the_others_no_time(policy: str) -> None:
-    size = ["--members", "60", "--megabytes", "30", "--seconds", "0.3", "--rounds", "2"]
+    size = [
+        "--members",
+        "60",
+        "--megabytes",
+        "30",
+        "--seconds",
+        f"{promised(0.3):g}",
+        "--rounds",
+        "2",
+    ]
     done = subprocess.run(
         [sys.executable, "-W", "error", str(TOOL), "--loop", "asyncio", "--policy", policy, *size],
         capture_output=True,

@@ -17,7 +17,7 @@ from aiokafka.admin import RecordsToDelete
 
 from tests.brokers import kafka_images, kafka_server
 from tests.brokers.record import missing
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.integration.buses.base import PROXIES, Broker, Bus, Heard, Overhearing
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class KafkaBroker(Broker):
     """
 
     keeps_log = True
-    at_least = MappingProxyType({"connect_timeout": 5.0, "confirm_timeout": 3.0})
+    at_least = MappingProxyType(
+        {"connect_timeout": promised(5.0), "confirm_timeout": promised(3.0)}
+    )
 
     def __init__(self, server: KafkaServer, own: str) -> None:
         self.name = server.name

@@ -78,7 +78,8 @@ async def asked(
         target: Which brokers, and who asks.
         given: What aiokafka is told.
         until: When the last one has to have answered, by the loop's time.
-        turn: Puts the first one last; called after each that was of no use.
+        turn: Puts the first one last; called after each that was of no use. What it raises
+            ends the asking.
 
     Raises:
         AuthenticationFailed: One refused the login, or its certificate is not to be trusted.

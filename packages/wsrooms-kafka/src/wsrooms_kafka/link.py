@@ -165,7 +165,11 @@ class KafkaLink(BrokerLink):
         self._handles.append(client)
 
     def _turn(self) -> None:
-        """Let another broker be asked first from now on."""
+        """Let another broker be asked first from now on.
+
+        Raises:
+            CancelledError: It is not the one of now.
+        """
         self._check_wanted()
         self._target.turn()
 

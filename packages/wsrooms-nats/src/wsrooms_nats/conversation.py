@@ -280,7 +280,7 @@ class Conversation:
     def on_error(self, text: str) -> None:
         """Note what was refused; end the connection where that is not all."""
         asked = self._asked[0] if self._asked else Asked()
-        where = self._transport.where
+        where = self.wire.where
         refusal = _DENIED.search(text)
         if refusal is not None:
             subject = refusal[2]
@@ -337,7 +337,7 @@ class Conversation:
     def on_pong(self) -> None:
         """Tell what became of the oldest that was asked."""
         if not self._asked:
-            raise TransportUnavailable(f"{self._transport.where} answered what it was not asked")
+            raise TransportUnavailable(f"{self.wire.where} answered what it was not asked")
         asked = self._asked.popleft()
         self.wire.written_at = self.wire.now
         if asked.batch:
@@ -410,7 +410,7 @@ class Conversation:
         """Tell the log, once for each connection."""
         if not self._warned:
             self._warned = True
-            self._transport.logger.warning("%s %s", self._transport.where, what)
+            self._transport.logger.warning("%s %s", self.wire.where, what)
 
     def _on_answered(self, asked: Asked) -> None:
         """Tell the wishes what became of a command, or whoever waits."""
@@ -421,17 +421,15 @@ class Conversation:
                 asked.answered.set_result(asked.question is not None and asked.question.done)
         if asked.command is None:
             return
-        transport, target = self._transport, self._target
+        target, where = self._target, self.wire.where
         for channel in asked.command.channels:
             error: TransportError | None = None
             if asked.command.kind == "subscribe":
                 subject = target.subjects.of(channel)
                 if asked.refused and subject.decode() in asked.refused:
-                    error = denied(channel, transport.where, asked.refused[subject.decode()][-1])
+                    error = denied(channel, where, asked.refused[subject.decode()][-1])
                 elif asked.exceeded:
-                    error = TransportUnavailable(
-                        f"{transport.where}: maximum subscriptions exceeded"
-                    )
+                    error = TransportUnavailable(f"{where}: maximum subscriptions exceeded")
                 elif len(subject) > target.longest:
                     error = too_long(channel, target.longest)
             if error is None:
@@ -439,7 +437,7 @@ class Conversation:
             else:
                 self._taken_back(asked, [channel])
                 self._exchange.subscribe_refused(channel, error)
-        transport.answered()
+        self._transport.answered()
 
     def _on_published(self, asked: Asked) -> None:
         """Tell senders what became of a batch, in its order."""
@@ -458,7 +456,7 @@ class Conversation:
                 subject = self._target.subjects.of(message.channel).decode()
                 words = refused.get(subject, [])
                 if left[message.channel] <= len(words):
-                    error = denied(message.channel, self._transport.where, words[-1])
+                    error = denied(message.channel, self.wire.where, words[-1])
                 left[message.channel] -= 1
             if error is None:
                 confirm()

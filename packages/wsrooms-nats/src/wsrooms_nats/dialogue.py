@@ -115,7 +115,7 @@ class Dialogue(Conversation):
         self._kept.append((channel, data))
         self._kept_bytes += len(data)
         if self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_MESSAGES:
-            raise TransportUnavailable(f"{self._transport.where}: too much came during a move")
+            raise TransportUnavailable(f"{self.wire.where}: too much came during a move")
 
     def live(self) -> None:
         """Hand on what was kept, and from now on what comes."""

@@ -127,7 +127,7 @@ class NatsLink(WireLink[NatsWire]):
             self._held = False
             self._moving = None
         if error is not None and self._talk is old:
-            where = self._transport.where
+            where = old.wire.where
             self.abort(TransportUnavailable(f"{where} is about to stop (lame duck mode): {error}"))
         elif self._talk is not None and self._talk.is_leaving:  # it was told during the move
             self.leave(self._talk)

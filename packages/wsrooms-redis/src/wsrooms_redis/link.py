@@ -91,7 +91,7 @@ class HearingLink(_Link):
         """The command that is answered next, and its channels from the last to this one."""
         asked = self._unanswered[0] if self._unanswered else None
         if asked is None:
-            raise unasked(self._transport.where)
+            raise unasked(self._where)
         return asked
 
     @property
@@ -104,7 +104,7 @@ class HearingLink(_Link):
 
     def _pinged(self) -> None:
         if not self._unanswered or self._unanswered.popleft() is not None:
-            raise unasked(self._transport.where)
+            raise unasked(self._where)
 
     def _refused(self, error: Refusal) -> None:
         """A command has failed as a whole, or a ping: that is an answer all the same."""
@@ -112,7 +112,7 @@ class HearingLink(_Link):
             self._unanswered.popleft()
             return
         if not self._unanswered or error.code != "NOPERM":
-            raise refusal(error, "", self._transport.where)
+            raise refusal(error, "", self._where)
         command, channels = self._asked()
         self._unanswered.popleft()
         if command.kind == "subscribe" and len(channels) > 1:
@@ -121,7 +121,7 @@ class HearingLink(_Link):
             self.wake()
         else:
             for channel in command.channels:
-                told = refusal(error, channel, self._transport.where)
+                told = refusal(error, channel, self._where)
                 self._exchange.subscribe_refused(channel, told)
         self._transport.answered()
 
@@ -156,19 +156,19 @@ class PublishingLink(_Link):
         )
 
     def _on_reply(self, reply: Any) -> None:
-        where = self._transport.where
         if not self._batch:
+            where = self._where
             raise refusal(reply, "", where) if isinstance(reply, Refusal) else unasked(where)
         channel = self._batch.popleft()
         if channel is None:
             if is_replica(reply):
-                raise a_replica(where)
+                raise a_replica(self._where)
         elif not isinstance(reply, Refusal):
             self._exchange.outbox.confirm()
         elif reply.code in (*PASSING, "NOAUTH", "WRONGPASS"):
-            raise refusal(reply, channel, where)
+            raise refusal(reply, channel, self._where)
         else:
-            self._exchange.publish_refused(refusal(reply, channel, where))
+            self._exchange.publish_refused(refusal(reply, channel, self._where))
         if not self._batch and len(self._exchange.outbox):
             self.wake()
 

@@ -112,7 +112,8 @@ async def end_tasks(
 ) -> list[asyncio.Task[Any]]:
     """Cancel ``tasks`` again and again until they have ended; their errors are of no use.
 
-    Each is cancelled once at least, and has a moment to end: 0.02 s beyond ``patience`` at most.
+    Each that has not ended is cancelled once at least, and has a moment to end: it may take
+    0.02 s more than ``patience``.
 
     Returns:
         Those that go on after ``patience`` seconds.

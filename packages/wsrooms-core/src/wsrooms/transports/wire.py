@@ -25,7 +25,7 @@ class BrokerWire(ABC, asyncio.BufferedProtocol):
     """A logged-in connection.
 
     Attributes:
-        where: The server, for errors.
+        where: The server, for errors; who connects may know it better than the link.
         heard_at: The loop's time at which the peer last showed that it is there: anything
             arrived, or :meth:`look` saw it take bytes.
         written_at: The loop's time at which the oldest that is not confirmed was written.

@@ -50,6 +50,11 @@ class WireLink(BrokerLink, Generic[Wire]):
         self._wire: Wire | None = None
         self._pinged_at = 0.0
 
+    @property
+    def _where(self) -> str:
+        """The server, for errors; while there is none, all of them."""
+        return self._transport.where if self._wire is None else self._wire.where
+
     @abstractmethod
     def _made(self) -> Wire:
         """A wire that has not begun."""
@@ -81,6 +86,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         for _ in range(len(addresses)):
             address = addresses[0]
             self._wire = wire = self._made()
+            wire.where = where = shown(self._scheme, address)
             try:
                 async with asyncio.timeout(0.95 * share):  # before the base gives all of it up
                     await self._open(wire, address)
@@ -88,7 +94,6 @@ class WireLink(BrokerLink, Generic[Wire]):
                 if addresses[0] is address:  # else another link has found out
                     addresses.rotate(-1)
                 if isinstance(failure, TimeoutError):
-                    where = shown(self._scheme, address)
                     told = f"{where} did not answer within {share:.2g} s{self._hint}"
                     failed = TransportUnavailable(told)
                 elif isinstance(failure, TransportUnavailable):
