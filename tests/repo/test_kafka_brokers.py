@@ -21,6 +21,7 @@ from tests.brokers.kafka import IMAGE, KAFKA
 from tests.brokers.kafka_rights import Operation
 from tests.conformance.running import lasting
 from tests.deadlines import DEADLINE
+from tests.transports.test_closing import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,14 @@ def login(user: str, password: str, mechanism: str = "SCRAM-SHA-256") -> dict[st
 async def log_in(server: KafkaServer, user: str, password: str, **how: Any) -> None:
     """Raise what aiokafka makes of the server's answer."""
     security: dict[str, Any] = {**login(user, password), "security_protocol": "SASL_SSL", **how}
-    (await create_conn(server.host, server.port, **security)).close()
+    before = sockets()
+    try:
+        (await create_conn(server.host, server.port, **security)).close()
+    finally:
+        # Over TLS it waits for the peer, and would outlive the loop of a test that does not.
+        async with asyncio.timeout(DEADLINE):
+            while sockets() > before:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
 
 
 async def test_a_restarted_one_has_its_settings_and_its_log_until_it_loses_that(

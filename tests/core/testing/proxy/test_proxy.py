@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -266,19 +267,23 @@ async def test_it_leads_to_a_unix_socket_too(tmp_path: Path) -> None:
 
 
 async def test_its_end_resets_all_and_leaves_no_socket() -> None:
-    ends: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as broker:
+    with contextlib.ExitStack() as ends, socket.create_server(("127.0.0.1", 0)) as broker:
+
+        def connected() -> socket.socket:
+            return ends.enter_context(socket.create_connection((proxy.host, proxy.port)))
+
+        gc.collect()  # what others have left must not go meanwhile
         before = descriptors()
         async with TcpProxy("127.0.0.1", broker.getsockname()[1]) as proxy:
-            ends += [socket.create_connection((proxy.host, proxy.port)) for _ in range(3)]
+            clients = [connected() for _ in range(3)]
             await until(lambda: proxy.connections == 3)
             proxy.hole()
-            ends += [socket.create_connection((proxy.host, proxy.port)) for _ in range(3)]
+            clients += [connected() for _ in range(3)]
             await until(lambda: proxy.connections == 6)
             assert len(descriptors() - before) == 1 + 6 + 12
-        for end in ends:
-            with end, pytest.raises(ConnectionResetError):
-                end.recv(1)
+        for client in clients:
+            with client, pytest.raises(ConnectionResetError):
+                client.recv(1)
         assert descriptors() == before
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(proxy.host, proxy.port)
