@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from tests.deadlines import DEADLINE
 from tests.kafka.crew import Hearing, error_of
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 LONG_NAME = "n" * 1024
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def pair(
     server: KafkaServer, namespace: str, **options: Any
 ) -> AsyncIterator[tuple[KafkaTransport, KafkaTransport]]:
@@ -38,6 +40,20 @@ async def pair(
     finally:
         await sender.close()
         await receiver.close()
+
+
+async def limit(server: KafkaServer, topic: str) -> None:
+    """Let it take 20,000 bytes, and wait until it does: it confirms that before."""
+    await set_at_topic(server, topic, {"max.message.bytes": "20000"})
+    producer = AIOKafkaProducer(bootstrap_servers=f"{server.host}:{server.port}")
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await producer.start()
+            with contextlib.suppress(MessageSizeTooLargeError):
+                while True:
+                    await producer.send_and_wait(topic, b"x" * 30_000)
+    finally:
+        await producer.stop()
 
 
 async def test_the_largest_payload_on_the_longest_name_arrives_and_a_byte_more_is_refused() -> None:
@@ -63,7 +79,7 @@ async def test_what_is_too_large_for_the_topic_fails_alone_and_in_its_place(
     ):
         hearing = Hearing()
         await receiver.subscribe("c", hearing)
-        await set_at_topic(server, sender.target.topic, {"max.message.bytes": "20000"})
+        await limit(server, sender.target.topic)
         payloads = [f"{number}" * (9_000 if number in (3, 7) else 1) for number in range(10)]
         payloads[5] = "x" * 30_000
         receipts = [sender.publish("c", payload) for payload in payloads]
@@ -83,7 +99,7 @@ async def test_messages_that_together_are_too_large_are_sent_one_by_one() -> Non
     async with open_server() as server, pair(server, fresh()) as (sender, receiver):
         hearing = Hearing()
         await receiver.subscribe("c", hearing)
-        await set_at_topic(server, sender.target.topic, {"max.message.bytes": "20000"})
+        await limit(server, sender.target.topic)
         payloads = [f"{number}:{'x' * 5_000}" for number in range(40)]
         receipts = [sender.publish("c", payload) for payload in payloads]
         assert [await error_of(receipt) for receipt in receipts] == [None] * 40
