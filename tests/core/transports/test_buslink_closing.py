@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -132,6 +134,23 @@ async def test_close_in_every_state_leaves_no_task_and_no_open_call(
     assert transport.open == {}
     assert transport.held == set()
     assert bus.stats()["outbox"] == 0
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_close_as_a_subscription_is_given_up_leaves_no_call_that_nobody_awaits(
+    deferred: type[Deferred], linked: Linked, turns: int
+) -> None:
+    transport = deferred()
+    bus, _ = linked(transport, confirm_timeout=0.001)
+    bus.subscribe("c", ignore)
+    await asyncio.sleep(0)
+    time.sleep(0.01)  # noqa: ASYNC251 - its limit is over, and the loop has not come to that
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await bus.close(0.05)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert transport.open == {}
+    gc.collect()  # Python tells of a coroutine that nobody awaited when it is thrown away
 
 
 async def test_what_could_not_be_published_before_the_close_is_told(

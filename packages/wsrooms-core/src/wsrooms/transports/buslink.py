@@ -370,6 +370,8 @@ class BusLink:
     def _give_up(self, entry: _Channel) -> None:
         """Each join has a deadline of its own: whoever still waits gets a fresh try."""
         entry.abandoned()
+        if self._closed:
+            return  # the close ends what may be left of it, and no call may begin beside that
         if entry.wish is not None:
             self._events.lapsed(entry.name)
         self._take_back(entry)
