@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "tests.brokers.plugin",
     "tests.integration.faults_table",
+    "tests.jitter",
     "tests.reports",
     "tests.workers",
 ]

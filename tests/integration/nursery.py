@@ -65,8 +65,10 @@ class Nursery:
 
 
 def _main(address: str, loop: str) -> None:
+    from tests import jitter
     from tests.integration import program
 
+    jitter.hold_up_loops()
     run = importlib.import_module(loop).run
 
     for point in entry_points(group="wsrooms.transports"):

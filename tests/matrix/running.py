@@ -162,8 +162,10 @@ def gathered(kept: list[dict[str, Any]]) -> Run:
     """
     results = {each["scenario"]: each for each in kept if "scenario" in each}
     wanted: list[str] = next((each["collected"] for each in kept if "collected" in each), [])
+    if not wanted:
+        raise Unfinished("found no scenario: pytest's words, or what it was asked for, say why")
     left = [each for each in wanted if each not in results]
-    if left or not wanted:
+    if left:
         raise Unfinished(f"{len(left)} of {len(wanted)} scenarios are left")
     head = {name: value for name, value in kept[0]["head"].items() if name != "everything"}
     # By their own word, so that a test that takes another server is seen.

@@ -303,6 +303,9 @@ def test_a_run_has_all_its_scenarios_or_is_none() -> None:
     assert run.server == "a, b"
     with pytest.raises(Unfinished, match="1 of 2 scenarios are left"):
         gathered([each for each in kept if each.get("scenario") != PASSED])
+    for nothing in (kept[:1], [kept[0], {"collected": []}]):
+        with pytest.raises(Unfinished, match="found no scenario"):
+            gathered(nothing)
 
 
 def test_a_run_goes_on_only_with_the_same_code_on_the_same_server() -> None:

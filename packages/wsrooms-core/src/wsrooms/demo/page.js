@@ -71,7 +71,8 @@ async function enter(room) {
     room.been = true;
   } catch (error) {
     if (!error.code) return; // the link is down; it joins again when it is back
-    line(room, "died", `Could not join: ${error.message}`);
+    const why = error.code === 503 ? "the servers cannot hear each other" : error.message;
+    line(room, "died", `Could not join: ${why}. Trying again.`);
     setTimeout(() => rooms.get(room.path) === room && link.up && !room.in && enter(room), 3000);
   }
   render();
