@@ -12,6 +12,7 @@ from tests.brokers.kinds import Kind
 from tests.brokers.processes import ProcessRunner, version_of
 from tests.brokers.record import missing
 from tests.brokers.servers import Server, Setup
+from tests.deadlines import promised
 
 
 def _in_wheel() -> Path | None:
@@ -78,7 +79,7 @@ def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> 
         missing("there is no program for a sentinel here")
     watched = (
         f"sentinel monitor {service} {server.host} {server.port} 1",
-        f"sentinel down-after-milliseconds {service} 1000",
+        f"sentinel down-after-milliseconds {service} {promised(1000):.0f}",
         f"sentinel failover-timeout {service} 5000",
     )
     setup = Setup(

@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaProducer
 from tests.brokers import KafkaServer, kafka_images, kafka_server
 from tests.brokers.kafka import KAFKA
 from tests.conformance.server_rig import WRONG, ServerRig
-from tests.deadlines import promised
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import NotApplicable, Stranger
 from wsrooms_kafka import KafkaOptions, KafkaTransport
@@ -64,7 +63,7 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
         "connect_timeout"
     }
     keeps_log = True
-    patience = promised(10.0)  # one that stood still has then 50 MB to read
+    patience = 10.0  # one that stood still has then 50 MB to read
 
     def __init__(
         self,

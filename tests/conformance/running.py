@@ -32,7 +32,7 @@ async def run_case(case: Case, rig: Rig) -> None:
 async def assert_finds(name: str, rig: Rig) -> None:
     """The case of that name fails the transport of the rig, because a promise is broken."""
     [case] = [case for case in cases() if case.name == name]
-    rig.patience = 2.0
+    rig.patience, rig.slowdown = 2.0, 1.0  # however late all is, it is noticed
     with pytest.raises((ConformanceFailed, HistoryViolated)):
         await case.run(rig)
 

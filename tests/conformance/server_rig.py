@@ -35,7 +35,7 @@ class ServerRig(Rig, Generic[S, T]):
     """
 
     scheme: ClassVar[str]
-    patience = promised(5.0)
+    slowdown = promised(1.0)
 
     def __init__(self, server: S, proxy: TcpProxy, image: str | None, kind: type[T]) -> None:
         self.server = server

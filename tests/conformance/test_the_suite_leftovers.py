@@ -203,6 +203,18 @@ def test_a_close_that_never_ends_is_told() -> None:
     assert "i1 did not close in 5 s" in told
 
 
+def test_a_rig_whose_machine_is_slow_is_given_that_much_longer() -> None:
+    class TakesItsTime(Carrier):
+        async def close(self) -> None:
+            await asyncio.sleep(8.0)
+            await super().close()
+
+    assert "i0 did not close in 5 s" in run(found_with(TakesItsTime))
+    rig = Bench(type("Slow", (Good,), {"carrier": TakesItsTime}))
+    rig.slowdown = 2.0
+    run(CASE.run(rig))
+
+
 async def test_the_rig_is_repaired_and_all_is_closed_though_the_case_has_failed() -> None:
     closed: list[object] = []
     repaired: list[object] = []

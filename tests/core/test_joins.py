@@ -22,6 +22,7 @@ from wsrooms import (
     use_ws_rooms,
 )
 from wsrooms.rooms import Rooms
+from wsrooms.testing import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -270,14 +271,18 @@ async def test_a_leave_completes_a_pending_join_without_error(
         assert plain_bus.channels()["ws:room:/r"] == 1
 
 
-async def test_each_join_has_its_own_deadline(plain_bus: Bus) -> None:
+def test_each_join_has_its_own_deadline(plain_bus: Bus) -> None:
     """A first subscribe that hangs must not take down those who joined a moment ago."""
+    run(joined_at_two_times(plain_bus), seed=1)
+
+
+async def joined_at_two_times(plain_bus: Bus) -> None:
     transport = plain_bus.transport()
     transport.hold(ROOM)
     rooms = Rooms(transport, join_timeout=1.0)
     early, late = Member("early"), Member("late")
     first = rooms.join(early, "/r")
-    await asyncio.sleep(0.6)  # time itself is the subject: the second deadline is later
+    await asyncio.sleep(0.6)  # so the second deadline is later
     second = rooms.join(late, "/r")
     with pytest.raises(TransportUnavailable, match="undone"):
         await first

@@ -178,3 +178,30 @@ def test_a_context_for_tls_reaches_the_app() -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with pytest.raises(SystemExit, match="load_cert_chain"):
         WsApp().run(port=0, ssl=context)
+
+
+@posix
+async def test_a_signal_that_comes_just_as_the_loop_begins_to_wait_counts_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Late(running._EndSignals):
+        """A signal comes before the first look at whether one came."""
+
+        came = False
+        first = True
+
+        @property
+        def _came(self) -> bool:
+            if self.first:
+                self.first = False
+                self._handle(signal.SIGTERM, None)
+            return self.came
+
+        @_came.setter
+        def _came(self, came: bool) -> None:
+            self.came = came
+
+    asked = Late(logging.getLogger("wsrooms")).wait()
+    await asked
+    await asyncio.sleep(0)  # the word of the handler comes after that
+    assert caplog.records == []

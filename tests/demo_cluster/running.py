@@ -115,7 +115,7 @@ class Demo:
     async def processes(self) -> list[str]:
         """The command lines of the fleet, its keepers included: all name the broker's port."""
         parts = await self.becomes(lambda parts: True)
-        return commands_with(self.broker_port(parts))
+        return await asyncio.to_thread(commands_with, self.broker_port(parts))
 
     @staticmethod
     def broker_port(parts: Mapping[str, Any]) -> str:

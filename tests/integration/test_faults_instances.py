@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
 
+PING_INTERVAL = promised(1.0)
 STOPPED = promised(2.5)
 """Seconds: longer than a silent broker is borne with, which is two ping intervals."""
 
@@ -44,7 +45,8 @@ async def test_an_instance_that_is_killed_under_load_takes_nothing_of_the_others
 async def test_an_instance_that_stands_still_keeps_its_link_and_misses_nothing(
     nursery: Nursery, broker: Broker, tmp_path: Path
 ) -> None:
-    async with Trial(nursery, broker, tmp_path, given=QUICK) as trial:
+    given = {**QUICK, "ping_interval": PING_INTERVAL}
+    async with Trial(nursery, broker, tmp_path, given=given) as trial:
         before = await trial.stats("reconnects")
         still, *others = trial.processes
         name = f"SIGSTOP of an instance for {STOPPED:g} s"

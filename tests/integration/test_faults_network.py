@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.integration.buses import Broker
     from tests.integration.nursery import Nursery
 
-PING_INTERVAL = 1.0
+PING_INTERVAL = promised(1.0)
 """Seconds: half of the default, and so is the time until a silent peer is noticed."""
 
 UNSENT = 6 * 1024 * 1024

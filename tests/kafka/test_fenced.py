@@ -20,8 +20,8 @@ from wsrooms_kafka.bootstrap import asked
 if TYPE_CHECKING:
     from tests.brokers import KafkaServer
 
-SESSION, HEARTBEAT = round(promised(1200)), round(promised(2500))
-"""Milliseconds: half of the time its controller takes the broker for gone, and fences it."""
+SESSION, HEARTBEAT = round(promised(1200)), round(promised(4000))
+"""Milliseconds: most of the time its controller takes the broker for gone, and fences it."""
 
 
 async def until_fenced(server: KafkaServer) -> None:

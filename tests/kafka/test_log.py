@@ -13,7 +13,7 @@ from asyncio.subprocess import PIPE, Process
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.kafka.shared import ROOMS, Topic, topic_at
 from tests.transports.crew import Crew, crew_of
 from wsrooms import Gap
@@ -143,7 +143,8 @@ async def test_a_broker_that_comes_back_without_its_log_is_heard_from_the_first_
 async def test_what_becomes_too_old_while_an_instance_stands_still_is_told_as_lost() -> None:
     room = ROOMS[0]
     async with topic_at() as topic:
-        url = topic.url(retention=1)
+        # Long enough for the process to hear what it is to hear.
+        url = topic.url(retention=round(promised(3)))
         async with crew_of([KafkaTransport(url)], [room]) as crew, a_listener(url, room) as process:
             [instance] = crew
             before = instance.say()

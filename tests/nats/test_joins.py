@@ -15,7 +15,7 @@ from tests.nats.pair import LOGIN, MAY_NOT_ASK, Pair, a_pair, behind_a_proxy
 from wsrooms_nats import NatsTransport, conversation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tests.brokers import NatsServer
 
@@ -30,8 +30,11 @@ NEAR = 0.02
 ROOMS = 20
 
 
-async def missed(pair: Pair, query: str = "") -> list[str]:
-    """Rooms that an instance joins and does not hear, where another one publishes at once."""
+async def missed(pair: Pair, query: str = "", then: Callable[[], None] = lambda: None) -> list[str]:
+    """Rooms that an instance joins and does not hear, where another one publishes at once.
+
+    ``then`` is called when the other's server has taken all of that.
+    """
     joins = NatsTransport(url_of(pair.servers[0]) + query)
     publishes = pair.crew[1].transport
     heard: list[str] = []
@@ -39,7 +42,7 @@ async def missed(pair: Pair, query: str = "") -> list[str]:
 
     async def join(room: str) -> None:
         await joins.subscribe(room, heard.append)
-        publishes.publish(room, room)
+        await publishes.publish(room, room)
 
     async with asyncio.timeout(DEADLINE):
         await joins.start()
@@ -47,6 +50,7 @@ async def missed(pair: Pair, query: str = "") -> list[str]:
             async with asyncio.TaskGroup() as tasks:
                 for room in rooms:
                     tasks.create_task(join(room))
+            then()
             # What follows on the same way, until it is known there, comes behind the others.
             await joins.subscribe(CHANNEL, heard.append)
             while CHANNEL not in heard:
@@ -66,26 +70,27 @@ async def test_a_join_waits_until_a_server_far_away_knows_of_it() -> None:
 async def test_a_join_waits_as_long_as_it_is_told_to() -> None:
     async with a_pair() as pair:
         pair.route.slow(latency=FAR)
-        assert await missed(pair, f"?join_settle={5 * FAR}") == []
+        assert await missed(pair, f"?join_settle={promised(1.0)}") == []
 
 
 async def test_a_join_that_is_to_wait_for_nobody_misses_what_comes_before_others_know() -> None:
     async with a_pair() as pair:
-        pair.route.slow(latency=5 * FAR)
-        assert len(await missed(pair, "?join_settle=0")) == ROOMS
+        pair.route.hole()
+        assert len(await missed(pair, "?join_settle=0", pair.route.heal)) == ROOMS
 
 
-@pytest.mark.parametrize(
-    ("query", "far", "heard"), [("", FAR, ["now"]), ("?join_settle=0", 5 * FAR, [])]
-)
+@pytest.mark.parametrize(("query", "heard"), [("", ["now"]), ("?join_settle=0", [])])
 async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
-    query: str, far: float, heard: list[str]
+    query: str, heard: list[str]
 ) -> None:
     async with a_pair() as pair:
         one, other = pair.crew
         await other.transport.close()
         await nobody_asked_from(pair.servers[0])
-        pair.route.slow(latency=far)
+        if heard:
+            pair.route.slow(latency=FAR)
+        else:
+            pair.route.hole()
         got: list[str] = []
         late = NatsTransport(url_of(pair.servers[1]) + query)
         async with asyncio.timeout(DEADLINE):
@@ -94,6 +99,8 @@ async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
             await late.start()
             try:
                 await late.publish(CHANNEL, "now")
+                if not heard:
+                    pair.route.heal()
                 while "later" not in got:
                     late.publish(CHANNEL, "later")
                     await asyncio.sleep(FAR / 10)

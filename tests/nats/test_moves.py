@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.brokers import NatsServer, nats_cluster
+from tests.brokers import NatsServer, nats_cluster, nats_server
 from tests.deadlines import promised
 from tests.nats.crew import crew_at, left_by_all, names_at, url_of
 from wsrooms.errors import TransportUnavailable
-from wsrooms_nats import link
+from wsrooms_nats import NatsTransport, link
 from wsrooms_nats.dialogue import Dialogue
+from wsrooms_nats.link import NatsLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,3 +68,23 @@ async def test_the_death_of_the_next_server_during_a_move_holds_up_nothing(
         await crew.all_hear_all()
         assert time.monotonic() - began < link.MOVE / 2
         assert await names_at(servers[0]) == set()
+
+
+async def test_a_close_that_has_no_time_left_for_the_end_of_a_move_ends_the_connection() -> None:
+    async with nats_server() as server:
+        transport = NatsTransport(url_of(server), client_name="closing", close_timeout=0.2)
+        await transport.start()
+
+        async def move() -> None:  # whose new connection does not end at once
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(promised(0.5))
+
+        [link] = transport._links
+        assert isinstance(link, NatsLink)
+        moving = link._moving = asyncio.create_task(move())
+        await asyncio.sleep(0)
+        await transport.close()
+        await left_by_all(server)
+        await asyncio.wait([moving])

@@ -261,15 +261,14 @@ async def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
 async def test_a_large_message_in_small_pieces_costs_what_a_large_message_costs() -> None:
     size = 8 * 1024 * 1024
     stream = b"MSG a 1 %d\r\n%b\r\n" % (size, b"x" * size)
-    loop = asyncio.get_running_loop()
 
     async def seconds(piece: int) -> float:
         ears = Ears()
         pieces = [stream[at : at + piece] for at in range(0, len(stream), piece)]
-        began = loop.time()
+        began = time.thread_time()
         await heard(pieces, ears)
         assert ears.told == [("message", (b"1", b"x" * size))]
-        return loop.time() - began
+        return time.thread_time() - began
 
     # If it looked at all of it at each piece it would take 4,000 times 8 MiB: seconds.
     assert await seconds(2048) < 10 * await seconds(65_536) + 0.5

@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from tests.brokers import redis_server
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms_redis import RedisTransport
 
 if TYPE_CHECKING:
     from wsrooms.transports import TransportState
 
 ROOM = "ws:room:/chat/general"
-PING_INTERVAL = 0.5
+PING_INTERVAL = promised(0.5)
 
 
 async def test_a_server_that_cannot_save_its_data_is_used_all_the_same() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 INTERVAL = promised(0.3)
 
+PING_INTERVAL = promised(1.0)
+"""Seconds: a server that is held up for less than two of them is not given up for that."""
+
 
 class Mute:
     """Before a real server: passes everything on, but for messages while it is ``muted``."""
@@ -74,7 +77,7 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
         transport = kind.transport(
             kind.url_at(mute.port),
             probe_interval=INTERVAL,
-            ping_interval=INTERVAL,
+            ping_interval=PING_INTERVAL,
             connect_timeout=promised(3.0),
         )
         seen = Told(transport)
@@ -103,7 +106,7 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
 async def test_a_join_is_not_answered_while_the_app_is_deaf(kind: Kind) -> None:
     async with kind.server() as server, Mute(kind, server).serving() as mute:
         transport = kind.transport(
-            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=INTERVAL
+            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=PING_INTERVAL
         )
         app = WsApp(broadcast_transport=transport)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, WsLimits, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class SlowBus:
 async def test_the_heartbeat_leaves_a_client_alone_whose_socket_waits_for_its_handler(
     connect: Connect, raw_client: Callable[..., Any]
 ) -> None:
-    slow = SlowApp(heartbeat_interval=0.1, heartbeat_timeout=0.1)
+    slow = SlowApp(heartbeat_interval=0.1, heartbeat_timeout=promised(0.5))
     texts = messages("slow", 100, 8_000)
     async with slow.app.serving() as address:
         peer = await connect(address)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FRAMES = 10_000
 
 PING, PONG = 9, 10
 
-TURN = 0.020
+TURN = promised(0.020)
 """Seconds of CPU that no turn may take."""
 
 A_FEW_TURNS = 4

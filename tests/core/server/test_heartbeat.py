@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.deadlines import promised
 from wsrooms import WsLimits
 from wsrooms.server.heartbeat import SLOTS, Heartbeat
 
@@ -236,7 +237,7 @@ async def test_a_client_that_answers_is_asked_again(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
     async with (
-        serve(heartbeat_interval=0.05, heartbeat_timeout=0.5) as serving,
+        serve(heartbeat_interval=0.05, heartbeat_timeout=promised(1.0)) as serving,
         raw_client(serving.address) as client,
     ):
         for answer in (client.frame(b"", client.PONG), client.frame("hello"), b""):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from wsrooms.transports import buslink, publisher
 if TYPE_CHECKING:
     # For their types: importlib mode lets no test import a conftest.py.
     from tests.core.transports.conftest import Ended, Linked, Slow, Stateful, Sync, Turns
+    from wsrooms.transports import TransportState
 
 
 def ignore(payload: str) -> None: ...
@@ -206,3 +208,47 @@ async def test_close_ends_the_search_for_a_broker(slow: type[Slow], linked: Link
     await bus.close(1)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert transport.calls == [("close",)]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_start_that_swallows_its_cancellation_publishes_nothing_beside_the_close(
+    linked: Linked, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buslink, "FIRST_TRY", 0.01)
+
+    class Swallowing:
+        def __init__(self) -> None:
+            self.there = asyncio.Event()
+            self.calls: list[str] = []
+
+        async def start(self) -> None:
+            with contextlib.suppress(asyncio.CancelledError):  # as wait_for of Python 3.11 may
+                await self.there.wait()
+
+        async def publish(self, channel: str, payload: str) -> None:
+            self.calls.append(f"publish {payload}")
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(DEADLINE)
+
+        async def subscribe(self, channel: str, handler: Callable[[str], None]) -> None: ...
+
+        async def unsubscribe(self, channel: str) -> None: ...
+
+        async def close(self) -> None:
+            self.calls.append("close")
+
+        def on_state(self, callback: Callable[[TransportState, str | None], None]) -> None: ...
+
+    transport = Swallowing()
+    bus, _ = linked(transport)
+    await bus.start(keep_trying=True)
+    receipts = [bus.publish("c", payload) for payload in "xy"]
+    transport.there.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await bus.close(0.1)
+    assert transport.calls in (["close"], ["publish x", "close"])
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert all(receipt.done for receipt in receipts)
+    for receipt in receipts:
+        receipt._take_error()  # by the moment of the close

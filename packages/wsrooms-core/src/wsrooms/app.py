@@ -294,7 +294,8 @@ class WsApp(WsRoutes):
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A background task of the app: its death is logged with its name.
 
-        ``close()`` cancels it and waits for it. May be called from any thread.
+        ``close()`` cancels it and waits for it; what goes on for 2.5 s is cancelled once more.
+        May be called from any thread.
 
         Raises:
             NotRunning: Before start or after close; ``coro`` is closed then.

@@ -235,15 +235,22 @@ class Instance:
         return task
 
     async def cancel_tasks(self, timeout: float) -> None:
-        """Cancel what :meth:`start_task` started, and wait for it."""
+        """Cancel what :meth:`start_task` started, and wait for it.
+
+        After half of ``timeout`` seconds cancel once more what goes on: a first cancellation may
+        be swallowed, as by ``asyncio.wait_for`` of Python 3.11 whose result comes just then.
+        """
         current = asyncio.current_task()
-        others = [task for task in self.tasks if task is not current]
-        for task in others:
-            task.cancel()
-        if others:
-            _, alive = await asyncio.wait(others, timeout=timeout)
+        alive = {task for task in self.tasks if task is not current}
+        for _ in range(2):
+            if not alive:
+                return
             for task in alive:
-                self.logger.error("task %s does not end when it is cancelled", task.get_name())
+                # Whatever was begun in this turn begins first: else it would end unawaited.
+                self.loop.call_soon(task.cancel)
+            _, alive = await asyncio.wait(alive, timeout=timeout / 2)
+        for task in alive:
+            self.logger.error("task %s does not end when it is cancelled", task.get_name())
 
     def report(self, error: BaseException, route: str, what: str = "it failed") -> None:
         """An exception that the program did not mean to raise: log it, tell ``on_error``."""

@@ -156,7 +156,8 @@ class Life:
         try:
             await self._start_instance()
         except BaseException:
-            self._forget()
+            if self._closing is None:  # else a close is under way, which forgets it
+                self._forget()
             raise
         finally:
             self._starting.set()
@@ -191,7 +192,7 @@ class Life:
             self._visitors += 1
         try:
             await self.start()
-            if self.instance is None or self.listener is None:
+            if self.instance is None or self.instance.closing or self.listener is None:
                 raise NotRunning("the app was closed while it started")
             yield self.instance, self.listener
         finally:
@@ -288,12 +289,13 @@ class Life:
             if options["lifespan"] is not None:
                 lifespan = Lifespan(manager_of(options["lifespan"], self._app), self._logger)
                 await lifespan.enter(instance.base_context.copy())
-                if self.instance is not instance:  # closed meanwhile
+                if instance.closing:  # whoever closes it has found no lifespan to leave
                     await lifespan.leave(options["shutdown_timeout"])
                     return
                 self._lifespan = lifespan
         except BaseException:
-            await self._stop_bus(instance)
+            if not instance.closing:
+                await self._stop_bus(instance)
             raise
         instance.started()
 
@@ -323,6 +325,7 @@ class Life:
         await instance.cancel_tasks(CLOSE_TRANSPORT)
         if instance.rooms.link is not None:
             await instance.rooms.link.close(CLOSE_TRANSPORT)
+            await instance.cancel_tasks(CLOSE_TRANSPORT)  # those begun meanwhile
 
     def _forget(self) -> None:
         instance = self.instance

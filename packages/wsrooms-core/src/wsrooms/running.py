@@ -139,15 +139,19 @@ class _EndSignals:
         loop = asyncio.get_running_loop()
         asked = loop.create_future()
 
+        def end() -> None:
+            if not asked.done():
+                asked.set_result(None)
+
         def ask(name: str) -> None:
-            asked.set_result(None)
+            end()
             loop.call_later(
                 PATIENCE, self._logger.info, "%s: closing; a second signal ends at once", name
             )
 
         self._tell = lambda name: loop.call_soon_threadsafe(ask, name)
         if self._came:  # before there was a loop
-            asked.set_result(None)
+            end()
         return asked
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

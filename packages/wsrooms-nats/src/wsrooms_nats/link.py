@@ -78,12 +78,14 @@ class NatsLink(WireLink[NatsWire]):
     async def close(self) -> None:
         """Leave nothing, also of a move."""
         moving, self._moving = self._moving, None
-        if moving is not None:
-            moving.cancel()
-            await asyncio.wait([moving])
-        if self._talk is not None:
-            await self._talk.close()
-        await super().close()
+        try:
+            if moving is not None:
+                moving.cancel()
+                await asyncio.wait([moving])
+        finally:  # also if there is no time left for that
+            if self._talk is not None:
+                await self._talk.close()
+            await super().close()
 
     def wake(self) -> None:
         """Send what there is to send."""

@@ -92,7 +92,7 @@ async def test_a_client_that_pings_and_reads_nothing_is_held_up_then_cut_and_cos
 ) -> None:
     app = WsApp(
         heartbeat_interval=0.2,
-        heartbeat_timeout=promised(0.1),
+        heartbeat_timeout=promised(1.0),
         limits=WsLimits(outbox_bytes=65_536),
     )
     codes: list[int | None] = []

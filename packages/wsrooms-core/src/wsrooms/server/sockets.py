@@ -65,8 +65,10 @@ async def listen_on(
             port,
             backlog=BACKLOG,
             reuse_port=options.get("reuse_port") or None,
+            start_serving=False,
             **tls,
         )
+        await _begin(server)
     except OSError as error:
         raise ServerNotStarted(_why_not(error, host, port)) from error
     except UnicodeError as error:  # from the encoding of host names
@@ -104,10 +106,23 @@ async def _listen_on_unix(
     if _answers(path):  # asyncio would take the path away from whoever listens there
         raise ServerNotStarted(f"{path} is in use: stop what uses it, or choose another path")
     try:
-        return await loop.create_unix_server(factory, path, backlog=BACKLOG, **tls)
+        server = await loop.create_unix_server(
+            factory, path, backlog=BACKLOG, start_serving=False, **tls
+        )
+        await _begin(server)
+        return server
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ServerNotStarted(f"cannot listen on {path}: {why}") from error
+
+
+async def _begin(server: asyncio.Server) -> None:
+    """Accept; a server of asyncio's own beginning would stay open if this were cancelled."""
+    try:
+        await server.start_serving()
+    except BaseException:
+        server.close()
+        raise
 
 
 def _answers(path: str) -> bool:

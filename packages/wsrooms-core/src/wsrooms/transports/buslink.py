@@ -203,6 +203,8 @@ class BusLink:
         self._starter = None
         if not tried.done():
             tried.set_result(None)
+        if self._closed:
+            return  # its cancellation was swallowed by the transport's start
         if self._outages > outages:
             self._publisher.go_on()  # in a task: after the wishes, before what is published now
             self._on_state("up", None)

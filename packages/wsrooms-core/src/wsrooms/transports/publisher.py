@@ -112,7 +112,7 @@ class Publisher:
 
     async def _publish_in_order(self, message: Outgoing[str], call: Awaitable[None] | None) -> None:
         """Await ``call``, then publish what came meanwhile, one after another."""
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         published = 0
         following: Outgoing[str] | None = message
         try:
@@ -121,6 +121,8 @@ class Publisher:
                 message.receipt.settle(await self._publish_one(message, call))
                 call = None
                 published += 1
+                if task is not None and task.cancelling():
+                    return  # a cancellation that the transport has swallowed
                 if not published % TURN:
                     await asyncio.sleep(0)
                 following = self._outbox.take(loop.time())

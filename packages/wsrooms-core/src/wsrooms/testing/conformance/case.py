@@ -86,7 +86,7 @@ class Case:
         """
         for need in self.needs:
             _check_need(rig, need)
-        with Watch() as watch:
+        with Watch(rig.slowdown) as watch:
             trial = Trial(rig, self.name, watch)
             try:
                 await self._run_body(trial)
@@ -99,7 +99,8 @@ class Case:
             raise ConformanceFailed(self.name, "at its end:\n" + "\n".join(problems))
 
     async def _run_body(self, trial: Trial) -> None:
-        deadline = asyncio.timeout(self.deadline)
+        limit = trial.allowed(self.deadline)
+        deadline = asyncio.timeout(limit)
         try:
             async with deadline:
                 await self._function(trial)
@@ -108,7 +109,7 @@ class Case:
         except TimeoutError as error:
             if not deadline.expired():
                 raise ConformanceFailed(self.name, f"{type(error).__name__}: {error}") from error
-            told = f"it did not end within {self.deadline:g} s; it waited for {trial.waits_for}"
+            told = f"it did not end within {limit:g} s; it waited for {trial.waits_for}"
             raise ConformanceFailed(self.name, told) from error
         except Exception as error:
             raise ConformanceFailed(self.name, f"{type(error).__name__}: {error}") from error

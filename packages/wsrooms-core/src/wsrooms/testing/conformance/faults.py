@@ -50,7 +50,7 @@ LINGER = 1.0
 LOOK_AGAIN = 0.05
 """Seconds between two questions to the broker."""
 
-QUICK: dict[str, Any] = {"ping_interval": 0.5, "connect_timeout": 1.0, "confirm_timeout": 1.5}
+QUICK: dict[str, float] = {"ping_interval": 0.5, "connect_timeout": 1.0, "confirm_timeout": 1.5}
 """Options with which faults are noticed soon: what they prove does not depend on how soon."""
 
 
@@ -61,7 +61,8 @@ def known(trial: Trial, **options: Any) -> dict[str, Any]:
 
 def quick(trial: Trial, **options: Any) -> dict[str, Any]:
     """``options``, and those known ones with which faults are noticed soon."""
-    return {**known(trial, **QUICK), **options}
+    soon = {name: trial.allowed(seconds) for name, seconds in QUICK.items()}
+    return {**known(trial, **soon), **options}
 
 
 def proxy_of(trial: Trial) -> ProxyControl:
@@ -158,7 +159,7 @@ async def broker_has(
     """
     expected = set(wished)
     loop = asyncio.get_running_loop()
-    until = loop.time() + timeout
+    until = loop.time() + trial.allowed(timeout)
     while True:
         try:
             found = {name for name in await trial.rig.subscriptions() if trial.mark in name}

@@ -60,7 +60,7 @@ async def _refused_start(
     began = loop.time()
     error = await trial.refused(errors, lambda: asyncio.ensure_future(instance.start()))
     took = loop.time() - began
-    trial.check(took < START_TIMEOUT, f"start() took {took:.1f} s to fail")
+    trial.check(took < trial.allowed(START_TIMEOUT), f"start() took {took:.1f} s to fail")
     left = [task for task in asyncio.all_tasks() - tasks if not task.done()]
     trial.check(not left, f"start() has failed and left {left}")
     return error

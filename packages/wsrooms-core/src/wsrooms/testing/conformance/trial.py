@@ -209,6 +209,10 @@ class Trial:
 
     # Waiting
 
+    def allowed(self, seconds: float) -> float:
+        """How long something may take that takes ``seconds`` where nothing runs beside."""
+        return seconds * self.rig.slowdown
+
     async def until(
         self, holds: Callable[[], object], what: str, *, timeout: float | None = None
     ) -> None:
@@ -218,8 +222,7 @@ class Trial:
             ConformanceFailed: It is not within ``timeout``, by default the rig's patience.
         """
         if not await self.comes(holds, what, timeout=timeout):
-            limit = self.rig.patience if timeout is None else timeout
-            raise self.failure(f"not within {limit:g} s: {what}")
+            raise self.failure(f"not within {self._limit(timeout):g} s: {what}")
 
     async def comes(
         self, holds: Callable[[], object], what: str, *, timeout: float | None = None
@@ -227,31 +230,36 @@ class Trial:
         """Wait likewise, and tell whether it came true."""
         self.waits_for = what
         loop = asyncio.get_running_loop()
-        until = loop.time() + (self.rig.patience if timeout is None else timeout)
+        until = loop.time() + self._limit(timeout)
         while not holds():
             if loop.time() >= until:
-                return False
+                await asyncio.sleep(0)  # what else was due by now
+                return bool(holds())
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._changed.wait()
         return True
 
+    def _limit(self, timeout: float | None) -> float:
+        return self.allowed(self.rig.patience if timeout is None else timeout)
+
     async def within(self, seconds: float, awaitable: Awaitable[T], what: str) -> T:
         """Wait for ``awaitable``, which is ``what``.
 
         Raises:
-            ConformanceFailed: It is not done within ``seconds``.
+            ConformanceFailed: It is not done within the ``seconds`` that are allowed.
         """
         self.waits_for = what
-        deadline = asyncio.timeout(seconds)
+        limit = self.allowed(seconds)
+        deadline = asyncio.timeout(limit)
         try:
             async with deadline:
                 return await awaitable
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise self.failure(f"not within {seconds:g} s: {what}") from error
+            raise self.failure(f"not within {limit:g} s: {what}") from error
 
     async def heard(self, listener: Listener, count: int, *, timeout: float | None = None) -> bool:
         """Wait until ``listener`` has received so many, and tell whether it has.
@@ -291,7 +299,7 @@ class Trial:
         told = f"the last of {publisher.name} at {listener.name}"
         if not await self.comes(lambda: payload in listener.received, told):
             self.judge()
-            raise self.failure(f"not within {self.rig.patience:g} s: {told}")
+            raise self.failure(f"not within {self._limit(None):g} s: {told}")
 
     # What is put up with
 
@@ -321,10 +329,11 @@ class Trial:
     async def end(self) -> None:
         """Close every instance."""
         for instance in reversed(self.instances):
+            limit = self.allowed(CLOSE_TIMEOUT)
             try:
-                async with asyncio.timeout(CLOSE_TIMEOUT + 1.0):
+                async with asyncio.timeout(limit + 1.0):
                     await instance.close()
             except TimeoutError:
-                self.problems.append(f"{instance.name} did not close in {CLOSE_TIMEOUT:g} s")
+                self.problems.append(f"{instance.name} did not close in {limit:g} s")
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
                 self.problems.append(f"closing {instance.name} failed: {error!r}")

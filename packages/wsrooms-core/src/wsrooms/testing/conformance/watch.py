@@ -57,7 +57,9 @@ class Watch:
         logs: What was logged at WARNING or above, by anybody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slowdown: float = 1.0) -> None:
+        """Allow what is told in seconds of a clock ``slowdown`` times as long."""
+        self._slowdown = slowdown
         self.logs: list[logging.LogRecord] = []
         self._expected: list[Callable[[logging.LogRecord], bool]] = []
         self._unseen: list[str] = []
@@ -102,7 +104,7 @@ class Watch:
         loop.set_exception_handler(lambda _, told: self._unseen.append(_told(told)))
         self._stack.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
         sys.unraisablehook = self._unraisable
-        self._loop_watch = LoopWatch(loop)
+        self._loop_watch = LoopWatch(loop, BLOCKED_WALL * self._slowdown)
         self._loop_watch.start()
         self._stack.callback(self._loop_watch.stop)
         return self
@@ -149,7 +151,7 @@ class Watch:
 
     async def _sockets_left(self) -> int:
         loop = asyncio.get_running_loop()
-        until = loop.time() + LINGER
+        until = loop.time() + LINGER * self._slowdown
         while loop.time() < until:
             if not _sockets() - self._sockets:
                 return 0
@@ -164,8 +166,9 @@ class Watch:
 class LoopWatch(threading.Thread):
     """Asks the loop for signs of life, and notes what it did until it gave one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wall_limit: float) -> None:
         super().__init__(name="conformance-loop-watch", daemon=True)
+        self._wall_limit = wall_limit
         self._loop = loop
         self._home = threading.get_ident()
         self.instances: int = 2
@@ -210,7 +213,7 @@ class LoopWatch(threading.Thread):
 
     def told(self) -> str | None:
         """What kept the loop to itself for too long; None if nothing did."""
-        if self._longest > BLOCKED_WALL:
+        if self._longest > self._wall_limit:
             return f"the event loop was blocked for {self._longest:.1f} s{self._where}"
         if self._worst > self._limit * self.instances:
             milliseconds = self._worst * 1000
@@ -232,10 +235,10 @@ class LoopWatch(threading.Thread):
                 continue
             used = self._used() - asked[0]
             waited = time.monotonic() - max(asked[1], self._resumed_at)
-            if on_time and not self._pauses and waited > max(BLOCKED_WALL, self._longest):
+            if on_time and not self._pauses and waited > max(self._wall_limit, self._longest):
                 self._longest = waited
                 self._note_where()
-            elif used > max(self._limit, self._worst) and self._longest <= BLOCKED_WALL:
+            elif used > max(self._limit, self._worst) and self._longest <= self._wall_limit:
                 self._note_where()
 
     def _alive(self) -> None:

@@ -1,0 +1,185 @@
+"""What begins, enters or fails while the app closes: nothing of it is left, and nothing unawaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.deadlines import DEADLINE
+from wsrooms import NotRunning, WsApp
+from wsrooms.transports import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Eventually = Callable[[Callable[[], object]], Awaitable[None]]  # a fixture of conftest.py
+
+
+class Closing:
+    """A transport whose close ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.closing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.tell_gap: Callable[[Gap], None] = lambda gap: None
+
+    async def start(self) -> None: ...
+
+    async def publish(self, channel: str, payload: str) -> None: ...
+
+    async def subscribe(self, channel: str, handler: Callable[[str], None]) -> None: ...
+
+    async def unsubscribe(self, channel: str) -> None: ...
+
+    async def close(self) -> None:
+        self.closing.set()
+        await self.go_on.wait()
+
+    def on_gap(self, callback: Callable[[Gap], None]) -> None:
+        self.tell_gap = callback
+
+
+class Entering:
+    """A lifespan that is entered when the test says so, the first time; it may fail then."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.reached, self.enter = asyncio.Event(), asyncio.Event()
+        self.events: list[str] = []
+        self._failure = failure
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, app: WsApp) -> AsyncIterator[None]:
+        self.reached.set()
+        await self.enter.wait()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        self.events.append("entered")
+        yield
+        self.events.append("left")
+
+
+async def closing_while_it_enters(
+    app: WsApp, transport: Closing, lifespan: Entering
+) -> tuple[asyncio.Task[object], asyncio.Task[None]]:
+    """Who starts and who closes, when the bus is being closed and the lifespan may be entered."""
+    starts: asyncio.Task[object] = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    closes = asyncio.create_task(app.close())
+    await transport.closing.wait()
+    lifespan.enter.set()
+    return starts, closes
+
+
+async def test_a_lifespan_that_is_entered_while_the_bus_closes_is_left(
+    eventually: Eventually,
+) -> None:
+    transport, lifespan = Closing(), Entering()
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    starts, closes = await closing_while_it_enters(app, transport, lifespan)
+    await eventually(lambda: lifespan.events == ["entered", "left"])
+    assert app.health().state == "closed"
+    with pytest.raises(NotRunning):
+        await starts
+    transport.go_on.set()
+    await closes
+    assert app.health().state == "closed"
+
+
+async def test_a_lifespan_that_fails_while_the_bus_closes_lets_no_other_start_in(
+    eventually: Eventually,
+) -> None:
+    transport, lifespan = Closing(), Entering(LookupError("no settings"))
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    starts, closes = await closing_while_it_enters(app, transport, lifespan)
+    with pytest.raises(LookupError, match="no settings"):
+        await starts
+    with pytest.raises(NotRunning, match="wait for close"):
+        await app.listen(0)
+    transport.go_on.set()
+    await closes
+    async with app.serving():
+        assert app.health().state == "up"
+    assert lifespan.events == ["entered", "left"]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_an_async_hook_that_is_told_as_the_app_closes_begins(turns: int) -> None:
+    transport = Closing()
+    transport.go_on.set()
+    app = WsApp(broadcast_transport=transport)
+    told: list[Gap] = []
+
+    @app.on_gap
+    async def note(gap: Gap) -> None:
+        told.append(gap)
+
+    async with app.serving():
+        loop, gap = asyncio.get_running_loop(), Gap(None, None, None)
+
+        def tell(left: int) -> None:
+            if left:
+                loop.call_soon(tell, left - 1)
+            else:
+                transport.tell_gap(gap)
+
+        loop.call_soon(tell, turns)
+    gc.collect()  # Python tells of a coroutine that nobody awaited when it is thrown away
+    assert told in ([gap], [])
+
+
+async def test_a_task_that_is_started_while_the_bus_closes_ends_with_it() -> None:
+    transport = Closing()
+    app = WsApp(broadcast_transport=transport)
+    await app.listen(0)
+    closes = asyncio.create_task(app.close())
+    await transport.closing.wait()
+    task = app.start_task(asyncio.sleep(2 * DEADLINE), name="late")
+    transport.go_on.set()
+    await closes
+    assert task.cancelled()
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_once_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsrooms.life.CLOSE_TRANSPORT", 0.2)
+
+    async def consume() -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # as wait_for of Python 3.11 may
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    app = WsApp()
+    await app.listen(0)
+    task = app.start_task(consume(), name="consumer")
+    await app.close()
+    assert task.cancelled()
+    assert "does not end" not in caplog.text
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("kind", ["a port", "a path"])
+async def test_a_listen_that_is_cancelled_at_any_moment_leaves_no_socket_open(
+    turns: int, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = str(tmp_path_factory.mktemp("s") / "s")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = WsApp()
+    listens = asyncio.create_task(
+        app.listen(port) if kind == "a port" else app.listen(0, unix_path=path)
+    )
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    listens.cancel()
+    await asyncio.wait([listens])
+    await app.close()
+    family = socket.AF_INET if kind == "a port" else socket.AF_UNIX
+    with socket.socket(family) as probe, pytest.raises(OSError, match="refused|No such file"):
+        probe.connect(("127.0.0.1", port) if kind == "a port" else path)
