@@ -1,4 +1,4 @@
-"""What begins, enters or fails while the app closes: nothing of it is left, and nothing unawaited."""
+"""What begins, enters or fails while the app closes: none of it is left, and none unawaited."""
 
 from __future__ import annotations
 
@@ -181,5 +181,5 @@ async def test_a_listen_that_is_cancelled_at_any_moment_leaves_no_socket_open(
     await asyncio.wait([listens])
     await app.close()
     family = socket.AF_INET if kind == "a port" else socket.AF_UNIX
-    with socket.socket(family) as probe, pytest.raises(OSError, match="refused|No such file"):
+    with socket.socket(family) as probe, pytest.raises(OSError, match=r"refused|No such file"):
         probe.connect(("127.0.0.1", port) if kind == "a port" else path)
