@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ANY_ROOM = Gap(None, None, None)
 
+NO_PROBES = 3600.0
+"""Seconds between two probes that never come."""
+
 log = logging.getLogger(__name__)
 
 
@@ -143,8 +146,8 @@ async def test_a_broker_that_comes_back_without_its_log_is_heard_from_the_first_
 async def test_what_becomes_too_old_while_an_instance_stands_still_is_told_as_lost() -> None:
     room = ROOMS[0]
     async with topic_at() as topic:
-        # Long enough for the process to hear what it is to hear.
-        url = topic.url(retention=round(promised(3)))
+        # Long enough for the process to hear what it is to hear; its probes would be kept too.
+        url = topic.url(retention=round(promised(3)), probe_interval=NO_PROBES)
         async with crew_of([KafkaTransport(url)], [room]) as crew, a_listener(url, room) as process:
             [instance] = crew
             before = instance.say()
