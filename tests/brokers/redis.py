@@ -70,7 +70,7 @@ def redis_server(
 
 
 def sentinel_of(server: Server, service: str, arguments: Sequence[str] = ()) -> Server:
-    """A sentinel, as a process, that watches ``server`` and replaces it after a second.
+    """A sentinel, as a process, that watches ``server`` and replaces it after a silent second.
 
     It decides alone, so that one is enough.
     """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +27,7 @@ class Closing:
 
     def __init__(self) -> None:
         self.closing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.closes = 0
         self.tell_gap: Callable[[Gap], None] = lambda gap: None
 
     async def start(self) -> None: ...
@@ -36,6 +39,7 @@ class Closing:
     async def unsubscribe(self, channel: str) -> None: ...
 
     async def close(self) -> None:
+        self.closes += 1
         self.closing.set()
         await self.go_on.wait()
 
@@ -60,6 +64,8 @@ class Entering:
             raise failure
         self.events.append("entered")
         yield
+        for _ in range(20):  # turns, which the close has to wait for
+            await asyncio.sleep(0)
         self.events.append("left")
 
 
@@ -81,26 +87,65 @@ async def test_a_lifespan_that_is_entered_while_the_bus_closes_is_left(
     transport, lifespan = Closing(), Entering()
     app = WsApp(broadcast_transport=transport, lifespan=lifespan)
     starts, closes = await closing_while_it_enters(app, transport, lifespan)
-    await eventually(lambda: lifespan.events == ["entered", "left"])
+    await eventually(lambda: lifespan.events)
+    transport.go_on.set()
+    await closes
+    assert lifespan.events == ["entered", "left"]
     assert app.health().state == "closed"
     with pytest.raises(NotRunning):
         await starts
+
+
+async def test_a_lifespan_that_is_entered_before_the_bus_closes_is_left_before_that() -> None:
+    transport, lifespan = Closing(), Entering()
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    starts = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    lifespan.enter.set()
+    await asyncio.sleep(0)
+    assert lifespan.events == ["entered"]
+    closes = asyncio.create_task(app.close())
+    await transport.closing.wait()
+    assert lifespan.events == ["entered", "left"]
     transport.go_on.set()
     await closes
-    assert app.health().state == "closed"
+    with pytest.raises(NotRunning):
+        await starts
 
 
-async def test_a_lifespan_that_fails_while_the_bus_closes_lets_no_other_start_in(
-    eventually: Eventually,
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_bus_is_closed_once_where_the_lifespan_fails_as_the_app_closes(
+    turns: int,
 ) -> None:
     transport, lifespan = Closing(), Entering(LookupError("no settings"))
     app = WsApp(broadcast_transport=transport, lifespan=lifespan)
-    starts, closes = await closing_while_it_enters(app, transport, lifespan)
+    starts = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    lifespan.enter.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closes = asyncio.create_task(app.close())
+    await transport.closing.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    transport.go_on.set()
     with pytest.raises(LookupError, match="no settings"):
         await starts
+    await closes
+    assert transport.closes == 1
+
+
+async def test_a_lifespan_that_fails_while_the_bus_closes_lets_no_other_start_in() -> None:
+    transport, lifespan = Closing(), Entering(LookupError("no settings"))
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    starts, closes = await closing_while_it_enters(app, transport, lifespan)
+    await asyncio.sleep(0)
+    other = asyncio.create_task(app.listen(0))
     with pytest.raises(NotRunning, match="wait for close"):
-        await app.listen(0)
+        await other
     transport.go_on.set()
+    with pytest.raises(LookupError, match="no settings"):
+        await starts
     await closes
     async with app.serving():
         assert app.health().state == "up"
@@ -162,24 +207,75 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_once_more(
     assert "does not end" not in caplog.text
 
 
+async def test_tasks_are_cancelled_in_their_order_and_so_is_what_they_begin_then() -> None:
+    app, ended = WsApp(), list[str]()
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+            if name == "5":
+                app.start_task(work("child"), name="child")
+
+    await app.listen(0)
+    for number in range(12):
+        app.start_task(work(f"{number}"), name=f"{number}")
+    await app.close()
+    assert ended == [*map(str, range(12)), "child"]
+
+
+async def test_a_task_that_will_not_end_is_waited_for_once_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsrooms.life.CLOSE_TRANSPORT", 0.1)
+    release, cancelled = asyncio.Event(), list[None]()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                cancelled.append(None)
+
+    app = WsApp(broadcast_transport="memory://")
+    await app.listen(0)
+    task = app.start_task(stubborn(), name="stubborn")
+    await app.close()
+    assert len(cancelled) == 2
+    assert caplog.text.count("task stubborn does not end") == 1
+    release.set()
+    await task
+
+
+def listening() -> set[int]:
+    """The descriptors of this process's sockets that accept connections."""
+    found: set[int] = set()
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # the listing's own has closed
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                each = socket.socket(fileno=int(name))
+                if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    found.add(int(name))
+                each.detach()
+    return found
+
+
 @pytest.mark.parametrize("turns", range(8))
 @pytest.mark.parametrize("kind", ["a port", "a path"])
 async def test_a_listen_that_is_cancelled_at_any_moment_leaves_no_socket_open(
     turns: int, kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = str(tmp_path_factory.mktemp("s") / "s")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    path = tmp_path_factory.mktemp("s") / "s"
+    before = listening()
     app = WsApp()
     listens = asyncio.create_task(
-        app.listen(port) if kind == "a port" else app.listen(0, unix_path=path)
+        app.listen(0) if kind == "a port" else app.listen(0, unix_path=str(path))
     )
     for _ in range(turns):
         await asyncio.sleep(0)
     listens.cancel()
     await asyncio.wait([listens])
     await app.close()
-    family = socket.AF_INET if kind == "a port" else socket.AF_UNIX
-    with socket.socket(family) as probe, pytest.raises(OSError, match=r"refused|No such file"):
-        probe.connect(("127.0.0.1", port) if kind == "a port" else path)
+    assert listening() == before
+    assert not path.exists()

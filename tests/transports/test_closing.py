@@ -136,7 +136,7 @@ async def test_a_close_while_the_server_is_silent_ends_in_time_and_fails_what_wa
             receipts.append(wish)
         began = asyncio.get_running_loop().time()
         await transport.close()
-        assert asyncio.get_running_loop().time() - began < promised(2.4)  # it would be 5
+        assert asyncio.get_running_loop().time() - began < min(promised(2.4), 4.8)  # it would be 5
         assert wish.done
         for receipt in receipts:
             with pytest.raises(TransportError):

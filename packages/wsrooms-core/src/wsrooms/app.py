@@ -348,6 +348,7 @@ class WsApp(WsRoutes):
         Raises:
             ServerNotStarted: The address cannot be used.
             TransportError: The broker could not be reached.
+            NotRunning: The app was closed meanwhile, or closes.
         """
         started_here = self._life.listener is None
         await self._life.start()

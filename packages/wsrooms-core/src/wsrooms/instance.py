@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 from msgspec import UNSET
 
+from wsrooms.background import BackgroundTasks
 from wsrooms.broadcast import Broadcast, checked_params
 from wsrooms.errors import NotRunning
 from wsrooms.loopthread import LoopThread
@@ -180,7 +181,7 @@ class Instance:
         self.connections: dict[str, WsConnection] = {}
         self.watchers: dict[str, Callable[[], None]] = {}
         """By a connection's id: called when it is accepted, and when it is forgotten."""
-        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.tasks: BackgroundTasks = BackgroundTasks(self.loop, logger, self._task_failed)
         self.sessions: dict[Endable, None] = {}  # in order, so that a run can repeat
         self.base_context: Context = copy_context()
         self.turns: Turns = Turns(self.loop, self.base_context)
@@ -229,28 +230,7 @@ class Instance:
 
     def start_task(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A task whose death is logged, and that the end cancels."""
-        task = self.loop.create_task(coro, name=name)
-        self.tasks[task] = None
-        task.add_done_callback(self._task_done)
-        return task
-
-    async def cancel_tasks(self, timeout: float) -> None:
-        """Cancel what :meth:`start_task` started, and wait for it.
-
-        After half of ``timeout`` seconds cancel once more what goes on: a first cancellation may
-        be swallowed, as by ``asyncio.wait_for`` of Python 3.11 whose result comes just then.
-        """
-        current = asyncio.current_task()
-        alive = {task for task in self.tasks if task is not current}
-        for _ in range(2):
-            if not alive:
-                return
-            for task in alive:
-                # Whatever was begun in this turn begins first: else it would end unawaited.
-                self.loop.call_soon(task.cancel)
-            _, alive = await asyncio.wait(alive, timeout=timeout / 2)
-        for task in alive:
-            self.logger.error("task %s does not end when it is cancelled", task.get_name())
+        return self.tasks.start(coro, name=name)
 
     def report(self, error: BaseException, route: str, what: str = "it failed") -> None:
         """An exception that the program did not mean to raise: log it, tell ``on_error``."""
@@ -327,11 +307,8 @@ class Instance:
             self._all_gone = None
         return True
 
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.counters.tasks_failed += 1
-            self.logger.error("background task %s died", task.get_name(), exc_info=error)
+    def _task_failed(self) -> None:
+        self.counters.tasks_failed += 1
 
     def stats(self) -> dict[str, int]:
         """Counters and gauges; ``WsApp.stats`` tells what each means."""

@@ -106,6 +106,10 @@ class Life:
         self._ended: asyncio.Event | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
+        self._leaves: asyncio.Task[None] | None = None  # a lifespan that was entered too late
+        self._past_lifespan = False  # who closes has looked for it, and will not again
+        self._bus_ended = False
+        self._bus = asyncio.Lock()
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
         self._last_stats = Counters().stats(0, Rooms().stats())
@@ -152,6 +156,9 @@ class Life:
             return
         self._starting = asyncio.Event()
         self._ended = asyncio.Event()
+        self._leaves = None
+        self._past_lifespan = self._bus_ended = False
+        self._bus = asyncio.Lock()
         self._idle_since = time.monotonic()
         try:
             await self._start_instance()
@@ -289,15 +296,18 @@ class Life:
             if options["lifespan"] is not None:
                 lifespan = Lifespan(manager_of(options["lifespan"], self._app), self._logger)
                 await lifespan.enter(instance.base_context.copy())
-                if instance.closing:  # whoever closes it has found no lifespan to leave
-                    await lifespan.leave(options["shutdown_timeout"])
+                if self._past_lifespan:
+                    self._leaves = instance.loop.create_task(
+                        lifespan.leave(options["shutdown_timeout"]), name="wsrooms late leave"
+                    )
+                    await self._leaves
                     return
                 self._lifespan = lifespan
         except BaseException:
-            if not instance.closing:
-                await self._stop_bus(instance)
+            await self._stop_bus(instance)
             raise
-        instance.started()
+        if self._closing is None:
+            instance.started()
 
     async def _close(self, instance: Instance, server: Server | None) -> None:
         instance.stopping()
@@ -310,22 +320,29 @@ class Life:
             await instance.end_sessions(timeout)
             if server is not None:
                 await server.sockets_gone(LAST_SECONDS)
-            await instance.cancel_tasks(CLOSE_TRANSPORT)
+            await instance.tasks.cancel(CLOSE_TRANSPORT)
+            self._past_lifespan = True
             if self._lifespan is not None:
                 await self._lifespan.leave(timeout)
         finally:
+            self._past_lifespan = True
             try:
                 await self._stop_bus(instance)
+                if self._leaves is not None:
+                    await asyncio.wait([self._leaves])  # whoever starts is told of its failure
             finally:
                 self._forget()
                 if server is not None and server.has_listened:
                     self._logger.info("closed; %d connections ended", connections)
 
     async def _stop_bus(self, instance: Instance) -> None:
-        await instance.cancel_tasks(CLOSE_TRANSPORT)
-        if instance.rooms.link is not None:
-            await instance.rooms.link.close(CLOSE_TRANSPORT)
-            await instance.cancel_tasks(CLOSE_TRANSPORT)  # those begun meanwhile
+        """Once, whoever needs it: who closes, and whose start fails meanwhile."""
+        async with self._bus:
+            await instance.tasks.cancel(CLOSE_TRANSPORT)
+            if instance.rooms.link is not None and not self._bus_ended:
+                await instance.rooms.link.close(CLOSE_TRANSPORT)
+                await instance.tasks.cancel(CLOSE_TRANSPORT)  # those begun meanwhile
+            self._bus_ended = True
 
     def _forget(self) -> None:
         instance = self.instance

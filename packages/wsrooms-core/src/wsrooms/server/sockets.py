@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import inspect
+import os
 import socket
 import ssl
 import sys
@@ -109,7 +110,12 @@ async def _listen_on_unix(
         server = await loop.create_unix_server(
             factory, path, backlog=BACKLOG, start_serving=False, **tls
         )
-        await _begin(server)
+        try:
+            await _begin(server)
+        except BaseException:
+            with contextlib.suppress(OSError):  # since Python 3.13 that has gone with it
+                os.unlink(path)
+            raise
         return server
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

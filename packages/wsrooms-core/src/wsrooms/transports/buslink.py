@@ -195,6 +195,8 @@ class BusLink:
             except (Exception, asyncio.CancelledError) as failure:
                 if cancelled_by_us(failure):
                     raise
+                if self._closed:
+                    return
                 self._on_state("down", str(as_transport_error(as_exception(failure))))
                 self._publisher.expire()
             if not tried.done():
@@ -204,7 +206,7 @@ class BusLink:
         if not tried.done():
             tried.set_result(None)
         if self._closed:
-            return  # its cancellation was swallowed by the transport's start
+            return  # what waits fails with the close, which does not wait for another task
         if self._outages > outages:
             self._publisher.go_on()  # in a task: after the wishes, before what is published now
             self._on_state("up", None)
@@ -222,6 +224,7 @@ class BusLink:
         # Whatever was begun in this turn begins now: it would end unawaited if cancelled first.
         await asyncio.sleep(0)
         await self._publisher.finish(timeout / 2)
+        self._publisher.stop()
         channels, self._channels = list(self._channels.values()), {}
         tasks = [self._starter, self._publisher.task, *(channel.task for channel in channels)]
         await self._cancelled([task for task in tasks if task is not None], until)

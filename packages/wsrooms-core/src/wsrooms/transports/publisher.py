@@ -60,6 +60,7 @@ class Publisher:
         self._on_unseen = on_unseen
         self._context = context
         self._logger = logger
+        self._stopped = False
         self._outbox: Outbox[str] = Outbox(
             max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, max_age=MAX_AGE, on_lost=on_lost
         )
@@ -89,6 +90,10 @@ class Publisher:
         if self.task is not None:
             await asyncio.wait([self.task], timeout=timeout)
 
+    def stop(self) -> None:
+        """Begin no other call; what waits is to be failed, and the task to be cancelled."""
+        self._stopped = True
+
     def fail_all(self, error: TransportError) -> None:
         """Fail what waits."""
         self._outbox.fail_all(error)
@@ -112,7 +117,7 @@ class Publisher:
 
     async def _publish_in_order(self, message: Outgoing[str], call: Awaitable[None] | None) -> None:
         """Await ``call``, then publish what came meanwhile, one after another."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop = asyncio.get_running_loop()
         published = 0
         following: Outgoing[str] | None = message
         try:
@@ -121,8 +126,8 @@ class Publisher:
                 message.receipt.settle(await self._publish_one(message, call))
                 call = None
                 published += 1
-                if task is not None and task.cancelling():
-                    return  # a cancellation that the transport has swallowed
+                if self._stopped:
+                    return  # the transport has swallowed a cancellation
                 if not published % TURN:
                     await asyncio.sleep(0)
                 following = self._outbox.take(loop.time())
