@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.deadlines import DEADLINE
-from wsrooms import NotRunning, WsApp
+from wsrooms import NotRunning, ServerNotStarted, WsAddress, WsApp
 from wsrooms.transports import Gap
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    Eventually = Callable[[Callable[[], object]], Awaitable[None]]  # a fixture of conftest.py
+    from collections.abc import AsyncIterator, Callable
 
 
 class Closing:
@@ -48,108 +46,146 @@ class Closing:
 
 
 class Entering:
-    """A lifespan that is entered when the test says so, the first time; it may fail then."""
+    """A lifespan that is entered when the test says so."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self) -> None:
         self.reached, self.enter = asyncio.Event(), asyncio.Event()
         self.events: list[str] = []
-        self._failure = failure
 
     @contextlib.asynccontextmanager
     async def __call__(self, app: WsApp) -> AsyncIterator[None]:
         self.reached.set()
-        await self.enter.wait()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        self.events.append("entered")
-        yield
-        for _ in range(20):  # turns, which the close has to wait for
+        self.events.append("begins")
+        try:
+            await self.enter.wait()
+            self.events.append("entered")
+            yield
+        finally:
             await asyncio.sleep(0)
-        self.events.append("left")
+            self.events.append("left")
 
 
-async def closing_while_it_enters(
-    app: WsApp, transport: Closing, lifespan: Entering
-) -> tuple[asyncio.Task[object], asyncio.Task[None]]:
-    """Who starts and who closes, when the bus is being closed and the lifespan may be entered."""
-    starts: asyncio.Task[object] = asyncio.create_task(app.listen(0))
-    await lifespan.reached.wait()
-    closes = asyncio.create_task(app.close())
-    await transport.closing.wait()
-    lifespan.enter.set()
-    return starts, closes
+async def test_a_close_while_the_bus_starts_ends_that_and_the_app_does_not_run() -> None:
+    starting, stopped = asyncio.Event(), asyncio.Event()
 
+    class Absent(Closing):
+        async def start(self) -> None:
+            starting.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
 
-async def test_a_lifespan_that_is_entered_while_the_bus_closes_is_left(
-    eventually: Eventually,
-) -> None:
-    transport, lifespan = Closing(), Entering()
-    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
-    starts, closes = await closing_while_it_enters(app, transport, lifespan)
-    await eventually(lambda: lifespan.events)
+    transport = Absent()
     transport.go_on.set()
-    await closes
-    assert lifespan.events == ["entered", "left"]
+    app = WsApp(broadcast_transport=transport)
+    listens = [asyncio.create_task(app.listen(0)) for _ in range(2)]
+    await starting.wait()
+    await app.close()
+    assert stopped.is_set()
     assert app.health().state == "closed"
-    with pytest.raises(NotRunning):
-        await starts
-
-
-async def test_a_lifespan_that_is_entered_before_the_bus_closes_is_left_before_that() -> None:
-    transport, lifespan = Closing(), Entering()
-    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
-    starts = asyncio.create_task(app.listen(0))
-    await lifespan.reached.wait()
-    lifespan.enter.set()
-    await asyncio.sleep(0)
-    assert lifespan.events == ["entered"]
-    closes = asyncio.create_task(app.close())
-    await transport.closing.wait()
-    assert lifespan.events == ["entered", "left"]
-    transport.go_on.set()
-    await closes
-    with pytest.raises(NotRunning):
-        await starts
-
-
-@pytest.mark.parametrize("turns", range(10))
-async def test_a_bus_is_closed_once_where_the_lifespan_fails_as_the_app_closes(
-    turns: int,
-) -> None:
-    transport, lifespan = Closing(), Entering(LookupError("no settings"))
-    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
-    starts = asyncio.create_task(app.listen(0))
-    await lifespan.reached.wait()
-    lifespan.enter.set()
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    closes = asyncio.create_task(app.close())
-    await transport.closing.wait()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    transport.go_on.set()
-    with pytest.raises(LookupError, match="no settings"):
-        await starts
-    await closes
+    for listen in listens:
+        with pytest.raises(NotRunning, match="closed while it started"):
+            await listen
+    assert app.health().state == "closed"
     assert transport.closes == 1
 
 
-async def test_a_lifespan_that_fails_while_the_bus_closes_lets_no_other_start_in() -> None:
-    transport, lifespan = Closing(), Entering(LookupError("no settings"))
-    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
-    starts, closes = await closing_while_it_enters(app, transport, lifespan)
-    await asyncio.sleep(0)
-    other = asyncio.create_task(app.listen(0))
-    with pytest.raises(NotRunning, match="wait for close"):
-        await other
+@pytest.mark.parametrize("turns", range(16))
+@pytest.mark.parametrize("enters", [True, False])
+async def test_a_close_at_any_moment_of_a_start_leaves_the_lifespan_before_it_returns(
+    turns: int, enters: bool
+) -> None:
+    transport, lifespan = Closing(), Entering()
     transport.go_on.set()
-    with pytest.raises(LookupError, match="no settings"):
-        await starts
-    await closes
-    async with app.serving():
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    listens = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    if enters:
+        lifespan.enter.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await app.close()
+    assert lifespan.events in (["begins", "left"], ["begins", "entered", "left"])
+    assert transport.closes == 1
+    assert app.health().state == "closed"
+    await asyncio.wait([listens])
+    if not listens.cancelled() and (error := listens.exception()) is not None:
+        assert isinstance(error, NotRunning)
+    lifespan.enter.set()
+    async with app.serving():  # again
         assert app.health().state == "up"
-    assert lifespan.events == ["entered", "left"]
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_a_bus_is_closed_once_where_the_lifespan_fails_as_the_app_closes(
+    turns: int,
+) -> None:
+    transport, reached, enter = Closing(), asyncio.Event(), asyncio.Event()
+    transport.go_on.set()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        reached.set()
+        await enter.wait()
+        raise LookupError("no settings")
+        yield
+
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    listens = asyncio.create_task(app.listen(0))
+    await reached.wait()
+    enter.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await app.close()
+    with pytest.raises((LookupError, NotRunning)):
+        await listens
+    assert transport.closes == 1
+    assert app.health().state == "closed"
+
+
+async def test_a_start_that_does_not_end_when_it_is_cancelled_does_not_keep_the_close(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsrooms.life.START_GIVEN_UP", 0.02)
+    starting, release = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(Closing):
+        async def start(self) -> None:
+            starting.set()
+            while not release.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await release.wait()
+
+    transport = Stubborn()
+    transport.go_on.set()
+    app = WsApp(broadcast_transport=transport)
+    listens = asyncio.create_task(app.listen(0))
+    await starting.wait()
+    await app.close()
+    assert "the start of the app does not end when it is cancelled" in caplog.text
+    release.set()
+    with pytest.raises(NotRunning):
+        await listens
+    assert app.health().state == "closed"
+
+
+async def test_a_listen_that_fails_does_not_close_the_app_of_another_that_started_it() -> None:
+    class Slow(Closing):
+        async def start(self) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    transport = Slow()
+    transport.go_on.set()
+    app = WsApp(broadcast_transport=transport)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        good, bad = await asyncio.gather(app.listen(0), app.listen(port), return_exceptions=True)
+    assert isinstance(good, WsAddress)
+    assert isinstance(bad, ServerNotStarted)
+    assert app.health().state == "up"
+    await app.close()
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from msgspec import UNSET
 
 from wsrooms.errors import NotRunning, UnknownOption
-from wsrooms.life import Life
+from wsrooms.life import CLOSED_MEANWHILE, Life
 from wsrooms.options import check_options, codec_of, options_by_name, owned_transport, replica_of
 from wsrooms.routes import WsRoutes, check_hook, compile_plan
 from wsrooms.running import run_app
@@ -350,22 +350,22 @@ class WsApp(WsRoutes):
             TransportError: The broker could not be reached.
             NotRunning: The app was closed meanwhile, or closes.
         """
-        started_here = self._life.listener is None
-        await self._life.start()
+        started_here = await self._life.start()
         listener = self._life.listener
-        if listener is None:
-            raise NotRunning("the app was closed while it started")
+        if listener is None or listener.closing:
+            raise NotRunning(CLOSED_MEANWHILE)
         try:
             from wsrooms.server.sockets import listen_on
 
             factory = listener.factory(self._settings(options))
             listening, address = await listen_on(factory, host, port, options)
         except BaseException:
-            if started_here:
+            if started_here and not listener.has_listened:
                 await self.close()
             raise
         if listener.closing:
-            listening.close()
+            listener.add(listening)
+            listener.stop_accepting()
             raise NotRunning("the app was closed while it began to listen")
         self._life.stay()
         listener.add(listening)

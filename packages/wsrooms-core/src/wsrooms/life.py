@@ -22,6 +22,7 @@ from wsrooms.rooms import Rooms
 from wsrooms.routes import compile_plan
 from wsrooms.session import Session
 from wsrooms.transports import WsHealth
+from wsrooms.transports.calls import cancelled_by_us
 
 if TYPE_CHECKING:
     import logging
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from wsrooms.transports import Gap, WsBroadcastTransport
     from wsrooms.wire import Codec
 
-__all__ = ["Hooks", "Life"]
+__all__ = ["CLOSED_MEANWHILE", "Hooks", "Life"]
 
 H = TypeVar("H")
 
@@ -42,6 +43,11 @@ CLOSE_TRANSPORT = 5.0
 
 START_SERVER_CHANNEL = 5.0
 """Seconds within which the server-wide channel must be confirmed at start."""
+
+START_GIVEN_UP = 20.0
+"""Seconds for a start that was cancelled to clean up: its lifespan and its bus may take less."""
+
+CLOSED_MEANWHILE = "the app was closed while it started"
 
 LAST_SECONDS = 2.0
 """Seconds for sockets to take the last bytes, once every session is over."""
@@ -102,14 +108,11 @@ class Life:
         self.instance: Instance | None = None
         self.stand_in: Callable[[], Instance | None] = lambda: None
         self.listener: Server | None = None
-        self._starting: asyncio.Event | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closes = 0  # calls of close(), so that whoever waits for a start sees one
         self._ended: asyncio.Event | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
-        self._leaves: asyncio.Task[None] | None = None  # a lifespan that was entered too late
-        self._past_lifespan = False  # who closes has looked for it, and will not again
-        self._bus_ended = False
-        self._bus = asyncio.Lock()
         self._visitors: int | None = None  # None: whoever started it closes it
         self._idle_since = time.monotonic()
         self._last_stats = Counters().stats(0, Rooms().stats())
@@ -144,34 +147,63 @@ class Life:
             return dict(self._last_stats)
         return self.instance.thread.ask(self.instance.stats)
 
-    async def start(self) -> None:
-        """Start, or wait for the start that is under way."""
+    async def start(self) -> bool:
+        """Start, or wait for the start that is under way; tells whether it was this call's.
+
+        Raises:
+            NotRunning: The app closes, or was closed meanwhile.
+        """
         if self.instance is not None and self.instance.loop.is_closed():
             self._forget()  # its loop ended without close()
+        if self._starting is not None and self._starting.get_loop().is_closed():
+            self._starting = None
+        closes = self._closes
+        while self._starting is not None:
+            await asyncio.wait([self._starting])
+            if self._closes != closes:
+                raise NotRunning(CLOSED_MEANWHILE)
         if self._closing is not None:
             raise NotRunning("the app is closing: wait for close() before it starts again")
-        while self._starting is not None:
-            await self._starting.wait()
         if self.instance is not None:
-            return
-        self._starting = asyncio.Event()
+            return False
         self._ended = asyncio.Event()
-        self._leaves = None
-        self._past_lifespan = self._bus_ended = False
-        self._bus = asyncio.Lock()
         self._idle_since = time.monotonic()
+        # A task, so that close() can end it, whatever it waits for.
+        starting = asyncio.get_running_loop().create_task(
+            self._start_instance(), name="wsrooms start"
+        )
+        self._starting = starting
+        starting.add_done_callback(self._start_ended)
         try:
-            await self._start_instance()
-        except BaseException:
-            if self._closing is None:  # else a close is under way, which forgets it
-                self._forget()
+            await asyncio.shield(starting)
+        except asyncio.CancelledError as cancelled:
+            if not cancelled_by_us(cancelled) and self._closes != closes:
+                raise NotRunning(CLOSED_MEANWHILE) from None
+            await self._give_up(starting)
             raise
-        finally:
-            self._starting.set()
+        if self._closes != closes:  # it ended well in spite of that
+            await self.close()
+            raise NotRunning(CLOSED_MEANWHILE)
+        return True
+
+    def _start_ended(self, starting: asyncio.Task[None]) -> None:
+        if self._starting is starting:
             self._starting = None
+            if starting.cancelled() or starting.exception() is not None:
+                self._forget()
+
+    async def _give_up(self, starting: asyncio.Task[None]) -> None:
+        """Cancel a start, and wait until it has cleaned up."""
+        starting.cancel()
+        _, alive = await asyncio.wait([starting], timeout=START_GIVEN_UP)
+        if alive:
+            self._logger.error("the start of the app does not end when it is cancelled")
 
     async def close(self) -> None:
-        """End what runs; what has begun is finished even if this call is cancelled."""
+        """End what runs or starts; what has begun is finished even if this call is cancelled."""
+        self._closes += 1
+        if self._starting is not None and not self._starting.get_loop().is_closed():
+            await self._give_up(self._starting)
         instance = self.instance
         if instance is not None and instance.loop.is_closed():
             self._forget()  # nothing of it can run any more
@@ -200,7 +232,7 @@ class Life:
         try:
             await self.start()
             if self.instance is None or self.instance.closing or self.listener is None:
-                raise NotRunning("the app was closed while it started")
+                raise NotRunning(CLOSED_MEANWHILE)
             yield self.instance, self.listener
         finally:
             if self._visitors is not None:
@@ -296,18 +328,15 @@ class Life:
             if options["lifespan"] is not None:
                 lifespan = Lifespan(manager_of(options["lifespan"], self._app), self._logger)
                 await lifespan.enter(instance.base_context.copy())
-                if self._past_lifespan:
-                    self._leaves = instance.loop.create_task(
-                        lifespan.leave(options["shutdown_timeout"]), name="wsrooms late leave"
-                    )
-                    await self._leaves
-                    return
                 self._lifespan = lifespan
         except BaseException:
-            await self._stop_bus(instance)
+            stop = instance.loop.create_task(self._stop_bus(instance), name="wsrooms bus stop")
+            while not stop.done():
+                with contextlib.suppress(asyncio.CancelledError):  # it is under way already
+                    await asyncio.wait([stop])
+            stop.result()
             raise
-        if self._closing is None:
-            instance.started()
+        instance.started()
 
     async def _close(self, instance: Instance, server: Server | None) -> None:
         instance.stopping()
@@ -321,28 +350,21 @@ class Life:
             if server is not None:
                 await server.sockets_gone(LAST_SECONDS)
             await instance.tasks.cancel(CLOSE_TRANSPORT)
-            self._past_lifespan = True
             if self._lifespan is not None:
                 await self._lifespan.leave(timeout)
         finally:
-            self._past_lifespan = True
             try:
                 await self._stop_bus(instance)
-                if self._leaves is not None:
-                    await asyncio.wait([self._leaves])  # whoever starts is told of its failure
             finally:
                 self._forget()
                 if server is not None and server.has_listened:
                     self._logger.info("closed; %d connections ended", connections)
 
     async def _stop_bus(self, instance: Instance) -> None:
-        """Once, whoever needs it: who closes, and whose start fails meanwhile."""
-        async with self._bus:
-            await instance.tasks.cancel(CLOSE_TRANSPORT)
-            if instance.rooms.link is not None and not self._bus_ended:
-                await instance.rooms.link.close(CLOSE_TRANSPORT)
-                await instance.tasks.cancel(CLOSE_TRANSPORT)  # those begun meanwhile
-            self._bus_ended = True
+        await instance.tasks.cancel(CLOSE_TRANSPORT)
+        if instance.rooms.link is not None:
+            await instance.rooms.link.close(CLOSE_TRANSPORT)
+            await instance.tasks.cancel(CLOSE_TRANSPORT)  # those begun meanwhile
 
     def _forget(self) -> None:
         instance = self.instance
