@@ -352,7 +352,7 @@ class WsApp(WsRoutes):
         """
         started_here = await self._life.start()
         listener = self._life.listener
-        if listener is None or listener.closing:
+        if listener is None:
             raise NotRunning(CLOSED_MEANWHILE)
         try:
             from wsrooms.server.sockets import listen_on
