@@ -124,11 +124,14 @@ async def test_a_bus_is_closed_once_where_the_lifespan_fails_as_the_app_closes(
     transport, reached, enter = Closing(), asyncio.Event(), asyncio.Event()
     transport.go_on.set()
 
+    def settings() -> None:
+        raise LookupError("no settings")
+
     @contextlib.asynccontextmanager
     async def lifespan(app: WsApp) -> AsyncIterator[None]:
         reached.set()
-        if await enter.wait():
-            raise LookupError("no settings")
+        await enter.wait()
+        settings()
         yield
 
     app = WsApp(broadcast_transport=transport, lifespan=lifespan)
