@@ -14,6 +14,7 @@ import pytest
 
 from tests.deadlines import DEADLINE
 from wsrooms import NotRunning, ServerNotStarted, WsAddress, WsApp
+from wsrooms.testing import connect_client
 from wsrooms.transports import Gap
 
 if TYPE_CHECKING:
@@ -115,6 +116,137 @@ async def test_a_close_at_any_moment_of_a_start_leaves_the_lifespan_before_it_re
     lifespan.enter.set()
     async with app.serving():  # again
         assert app.health().state == "up"
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_a_listen_that_is_cancelled_leaves_no_app_running(turns: int) -> None:
+    transport, lifespan = Closing(), Entering()
+    transport.go_on.set()
+    lifespan.enter.set()
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    listens = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    listens.cancel()
+    await asyncio.wait([listens])
+    if not listens.cancelled():
+        await app.close()
+    assert lifespan.events in (["begins", "left"], ["begins", "entered", "left"])
+    assert app.health().state == "closed"
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("first", ["a close", "the listen is cancelled"])
+async def test_a_second_close_cuts_nothing_short_and_lets_no_other_start_in(
+    turns: int, first: str
+) -> None:
+    transport, reached, left = Closing(), asyncio.Event(), list[bool]()
+    transport.go_on.set()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            left.append(transport.closes == 0)
+
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    listens = asyncio.create_task(app.listen(0))
+    await reached.wait()
+    closes = [asyncio.create_task(app.close())] if first == "a close" else []
+    if not closes:
+        listens.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closes.append(asyncio.create_task(app.close()))
+    await asyncio.sleep(0)
+    with pytest.raises(NotRunning, match="wait for close"):
+        await app.listen(0)
+    await asyncio.wait(closes)
+    assert left == [True]
+    assert app.health().state == "closed"
+    await asyncio.wait([listens])
+    assert listens.cancelled() or isinstance(listens.exception(), NotRunning)
+
+
+@pytest.mark.parametrize("starter", ["listen", "a visitor"])
+async def test_a_visitor_that_goes_ends_no_start_that_somebody_else_waits_for(
+    starter: str,
+) -> None:
+    transport, lifespan = Closing(), Entering()
+    transport.go_on.set()
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+
+    async def visit() -> None:
+        async with connect_client(app):
+            pass
+
+    makes = [app.listen(0), visit()] if starter == "listen" else [visit(), app.listen(0)]
+    tasks: list[asyncio.Task[object]] = []
+    for make in makes:
+        tasks.append(asyncio.create_task(make))
+        await lifespan.reached.wait()
+        await asyncio.sleep(0)
+    listens, visits = tasks if starter == "listen" else reversed(tasks)
+    visits.cancel()
+    await asyncio.wait([visits])
+    lifespan.enter.set()
+    assert isinstance(await listens, WsAddress)
+    assert app.health().state == "up"
+    await app.close()
+
+
+async def test_a_visitor_whose_other_start_fails_starts_and_closes_the_app() -> None:
+    transport, lifespan = Closing(), Entering()
+    transport.go_on.set()
+    app = WsApp(broadcast_transport=transport, lifespan=lifespan)
+    visited = asyncio.Event()
+
+    async def visit() -> None:
+        async with connect_client(app):
+            visited.set()
+
+    listens = asyncio.create_task(app.listen(0))
+    await lifespan.reached.wait()
+    visits = asyncio.create_task(visit())
+    await asyncio.sleep(0)
+    listens.cancel()
+    await asyncio.wait([listens])
+    lifespan.enter.set()
+    await visits
+    assert visited.is_set()
+    assert app.health().state == "closed"
+
+
+async def test_what_a_lifespan_raises_when_its_entering_is_cancelled_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reached = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: WsApp) -> AsyncIterator[None]:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            raise LookupError("no pool")
+
+    app = WsApp(lifespan=lifespan)
+    listens = asyncio.create_task(app.listen(0))
+    await reached.wait()
+    await app.close()
+    with pytest.raises(NotRunning):
+        await listens
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "lifespan failed when it was cancelled"
+    ]
 
 
 @pytest.mark.parametrize("turns", range(16))

@@ -405,6 +405,7 @@ class WsApp(WsRoutes):
         Handlers have ``shutdown_timeout`` seconds; each accepted connection's
         on_disconnect runs; ``lifespan`` has as long to be left, and is cancelled
         then; the transport publishes what waits, and is closed. What has begun is
-        finished even if this call is cancelled.
+        finished even if this call is cancelled. A start that is under way is ended: who
+        waits for it gets ``NotRunning``.
         """
         await self._life.close()

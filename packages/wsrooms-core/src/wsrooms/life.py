@@ -48,6 +48,7 @@ START_GIVEN_UP = 20.0
 """Seconds for a start that was cancelled to clean up: its lifespan and its bus may take less."""
 
 CLOSED_MEANWHILE = "the app was closed while it started"
+CLOSING = "the app is closing: wait for close() before it starts again"
 
 LAST_SECONDS = 2.0
 """Seconds for sockets to take the last bytes, once every session is over."""
@@ -110,6 +111,8 @@ class Life:
         self.listener: Server | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closes = 0  # calls of close(), so that whoever waits for a start sees one
+        self._waiting = 0  # how many wait for a start that is another's
+        self._ending = 0  # how many end a start
         self._ended: asyncio.Event | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifespan: Lifespan | None = None
@@ -157,13 +160,19 @@ class Life:
             self._forget()  # its loop ended without close()
         if self._starting is not None and self._starting.get_loop().is_closed():
             self._starting = None
+        if self._ending:
+            raise NotRunning(CLOSING)
         closes = self._closes
         while self._starting is not None:
-            await asyncio.wait([self._starting])
+            self._waiting += 1
+            try:
+                await asyncio.wait([self._starting])
+            finally:
+                self._waiting -= 1
             if self._closes != closes:
                 raise NotRunning(CLOSED_MEANWHILE)
         if self._closing is not None:
-            raise NotRunning("the app is closing: wait for close() before it starts again")
+            raise NotRunning(CLOSING)
         if self.instance is not None:
             return False
         self._ended = asyncio.Event()
@@ -180,6 +189,8 @@ class Life:
             if not cancelled_by_us(cancelled) and self._closes != closes:
                 raise NotRunning(CLOSED_MEANWHILE) from None
             await self._give_up(starting)
+            if self.instance is not None and self._starting is None and not self._waiting:
+                await self.close()  # it ended well in this very moment
             raise
         if self._closes != closes:  # it ended well in spite of that
             await self.close()
@@ -194,7 +205,8 @@ class Life:
 
     async def _give_up(self, starting: asyncio.Task[None]) -> None:
         """Cancel a start, and wait until it has cleaned up."""
-        starting.cancel()
+        if not starting.cancelling():  # a second one would cut its cleaning up short
+            starting.cancel()
         _, alive = await asyncio.wait([starting], timeout=START_GIVEN_UP)
         if alive:
             self._logger.error("the start of the app does not end when it is cancelled")
@@ -203,7 +215,11 @@ class Life:
         """End what runs or starts; what has begun is finished even if this call is cancelled."""
         self._closes += 1
         if self._starting is not None and not self._starting.get_loop().is_closed():
-            await self._give_up(self._starting)
+            self._ending += 1
+            try:
+                await self._give_up(self._starting)
+            finally:
+                self._ending -= 1
         instance = self.instance
         if instance is not None and instance.loop.is_closed():
             self._forget()  # nothing of it can run any more
@@ -225,21 +241,24 @@ class Life:
         What does not run is started for the first of several visitors, and closed
         after the last; what runs already goes on running.
         """
-        if self._visitors is None and self.listener is None:
-            self._visitors = 0
-        if self._visitors is not None:
-            self._visitors += 1
+        starts = self.listener is None and self._starting is None
+        counts = starts or self._visitors is not None
+        if counts:
+            self._visitors = (self._visitors or 0) + 1
         try:
-            await self.start()
+            if await self.start() and not counts:  # the start that it waited for has failed
+                counts = True
+                self._visitors = (self._visitors or 0) + 1
             if self.instance is None or self.instance.closing or self.listener is None:
                 raise NotRunning(CLOSED_MEANWHILE)
             yield self.instance, self.listener
         finally:
-            if self._visitors is not None:
+            if counts and self._visitors is not None:
                 self._visitors -= 1
                 if not self._visitors:
                     self._visitors = None
-                    await self.close()
+                    if self.instance is not None and self._starting is None:
+                        await self.close()  # else what starts is somebody else's
 
     def stay(self) -> None:
         """Whoever calls this will close it: the last visitor does not."""

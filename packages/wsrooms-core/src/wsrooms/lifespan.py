@@ -69,6 +69,8 @@ class Lifespan:
         except BaseException:
             self._leave.set()
             await self._cancel(task)
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self._logger.error("lifespan failed when it was cancelled", exc_info=error)
             raise
         if task.done():
             await task
