@@ -189,7 +189,8 @@ class Life:
             if not cancelled_by_us(cancelled) and self._closes != closes:
                 raise NotRunning(CLOSED_MEANWHILE) from None
             await self._give_up(starting)
-            if self.instance is not None and self._starting is None and not self._waiting:
+            failed = starting.cancelled() or not starting.done() or starting.exception()
+            if not failed and not self._waiting:
                 await self.close()  # it ended well in this very moment
             raise
         if self._closes != closes:  # it ended well in spite of that
