@@ -1,6 +1,7 @@
 """The proof that a transport of one's own keeps the contract: the cases, by import."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ BROKER = Path(__file__).with_name("broker.py")
 # --8<-- [start:rig]
 class LineRig(Rig):
     name = "line broker"
+    slowdown = float(os.environ.get("SLOWDOWN", "1"))  # of a machine that is busy
 
     def __init__(self, port: int) -> None:
         self.port = port

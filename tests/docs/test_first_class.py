@@ -14,6 +14,7 @@ from tests.brokers.processes import ProcessRunner
 from tests.brokers.servers import Server, Setup
 from tests.conformance.running import lasting, run_case
 from tests.conformance.server_rig import Control
+from tests.deadlines import promised
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import Case, Rig, cases
 from wsrooms.transports import BrokerOptions
@@ -58,6 +59,7 @@ class LineBrokerRig(Rig):
     """That broker, and a proxy before it."""
 
     name = "line broker"
+    slowdown = promised(1.0)
     options = frozenset(BrokerOptions.names())
 
     def __init__(self, server: Server, proxy: TcpProxy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import promised
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 from wsrooms.transports import tagged
 
@@ -24,7 +26,9 @@ def test_the_cases_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
     copy("own_transport/broker.py", tmp_path)
     copy("own_transport/transport.py", tmp_path)
     copy("own_transport/test_transport.py", tmp_path)
-    told = run_pytest(tmp_path, "-W", "error", timeout=180)
+    told = run_pytest(
+        tmp_path, "-W", "error", timeout=180, env={**os.environ, "SLOWDOWN": f"{promised(1.0)}"}
+    )
     passed = re.search(r"\b(\d+) passed\b", told)
     assert passed is not None
     assert int(passed[1]) > 25, told

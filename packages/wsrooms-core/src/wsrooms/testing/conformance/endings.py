@@ -60,7 +60,7 @@ async def _close_in(trial: Trial, state: State) -> None:
     """Bring a transport into a state, and close it."""
     options: dict[str, Any] = {
         **quick(trial),
-        **known(trial, close_timeout=trial.allowed(QUICK_CLOSE)),
+        **known(trial, close_timeout=QUICK_CLOSE),
     }
     if state is _full:
         options |= known(trial, outbox_messages=WAITING)

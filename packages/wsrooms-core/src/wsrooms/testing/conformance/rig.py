@@ -136,8 +136,7 @@ class Rig(ABC):
         restart_keeps_log: So it is when the broker is killed and started again.
         patience: Seconds within which everything must have happened that no fault delays.
         slowdown: How many times longer everything may take than the contract says, for a machine
-            on which other things run: it multiplies every limit of a case, and the options with
-            which a case lets faults be noticed sooner.
+            on which other things run: it multiplies every limit of a case.
         options: The names of the options that :meth:`transport` knows.
         counters: For how many channels a transport counts what it publishes, if that is few
             enough to be tried (some thousands); None: it is not.

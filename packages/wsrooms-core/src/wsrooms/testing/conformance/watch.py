@@ -104,7 +104,7 @@ class Watch:
         loop.set_exception_handler(lambda _, told: self._unseen.append(_told(told)))
         self._stack.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
         sys.unraisablehook = self._unraisable
-        self._loop_watch = LoopWatch(loop, BLOCKED_WALL * self._slowdown)
+        self._loop_watch = LoopWatch(loop, self._slowdown)
         self._loop_watch.start()
         self._stack.callback(self._loop_watch.stop)
         return self
@@ -166,13 +166,14 @@ class Watch:
 class LoopWatch(threading.Thread):
     """Asks the loop for signs of life, and notes what it did until it gave one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wall_limit: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, slowdown: float) -> None:
         super().__init__(name="conformance-loop-watch", daemon=True)
-        self._wall_limit = wall_limit
+        self._wall_limit = BLOCKED_WALL * slowdown
         self._loop = loop
         self._home = threading.get_ident()
         self.instances: int = 2
-        self._cpu, self._limit = _processor_time()
+        self._cpu, limit = _processor_time()
+        self._limit = limit * slowdown
         self._asked: tuple[float, float] | None = None
         self._over = threading.Event()
         self._excused = 0.0
