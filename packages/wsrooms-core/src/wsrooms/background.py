@@ -50,9 +50,7 @@ class BackgroundTasks:
         current, began = asyncio.current_task(), self._loop.time()
         for until in (began + timeout / 2, began + timeout):
             cancelled: set[asyncio.Task[Any]] = set()
-            while alive := [
-                task for task in self._tasks if task is not current and task not in self._given_up
-            ]:
+            while alive := self._others(current):
                 for task in alive:
                     if task not in cancelled:
                         cancelled.add(task)
@@ -62,10 +60,13 @@ class BackgroundTasks:
                 if left <= 0:
                     break
                 await asyncio.wait(alive, timeout=left)
-        for task in [each for each in self._tasks if each is not current]:
-            if task not in self._given_up:
-                self._given_up.add(task)
-                self._logger.error("task %s does not end when it is cancelled", task.get_name())
+        for task in self._others(current):
+            self._given_up.add(task)
+            self._logger.error("task %s does not end when it is cancelled", task.get_name())
+
+    def _others(self, current: asyncio.Task[Any] | None) -> list[asyncio.Task[Any]]:
+        """Those that are waited for: not ``current``, which waits, and none that was given up."""
+        return [task for task in self._tasks if task is not current and task not in self._given_up]
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]

@@ -58,10 +58,7 @@ State = Callable[["Trial", "Instance"], Awaitable[None]]
 
 async def _close_in(trial: Trial, state: State) -> None:
     """Bring a transport into a state, and close it."""
-    options: dict[str, Any] = {
-        **quick(trial),
-        **known(trial, close_timeout=QUICK_CLOSE),
-    }
+    options: dict[str, Any] = {**quick(trial), **known(trial, close_timeout=QUICK_CLOSE)}
     if state is _full:
         options |= known(trial, outbox_messages=WAITING)
     instance = trial.make(through_proxy=trial.rig.proxy is not None, **options)
