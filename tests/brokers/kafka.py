@@ -29,7 +29,7 @@ from tests.brokers.kinds import Kind
 from tests.brokers.ports import HOST, ReservedPort
 from tests.brokers.record import missing
 from tests.brokers.servers import LOOK_AGAIN, Runner, Server, Setup
-from tests.deadlines import promised
+from tests.deadlines import DEADLINE, promised
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ IMAGE = "apache/kafka:4.1.1"
 START_TIMEOUT = 60.0
 """A program in Java, and three of them at once."""
 LOOK_AGAIN_SLOWLY = 0.05
-REQUEST_TIMEOUT = 5.0
+REQUEST_TIMEOUT = promised(5.0)
+"""Of each question that is to find out whether it serves."""
 
 CONTROLLER, BROKER = 9093, 9094
 """Where servers of a cluster talk to each other, on a network of their own."""
@@ -232,9 +233,16 @@ class KafkaServer(Server):
             await asyncio.to_thread(shutil.rmtree, self._log)
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        """Come in by a door of its own, which asks for no login and allows everything."""
-        client = AIOKafkaAdminClient(bootstrap_servers=f"{self.host}:{self._inside}")
+    async def admin(self, patience: float = DEADLINE) -> AsyncIterator[AIOKafkaAdminClient]:
+        """Come in by a door of its own, which asks for no login and allows everything.
+
+        Each question may take ``patience`` seconds. One that is cancelled instead would leave a
+        connection open.
+        """
+        client = AIOKafkaAdminClient(
+            bootstrap_servers=f"{self.host}:{self._inside}",
+            request_timeout_ms=round(patience * 1000),
+        )
         try:
             await client.start()
             yield client
@@ -260,7 +268,7 @@ class KafkaServer(Server):
         """Raise ConnectionError until it serves, and all that it has has a leader."""
         await self._speaks()
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT), self.admin() as admin:
+            async with self.admin(REQUEST_TIMEOUT) as admin:
                 brokers = (await admin.describe_cluster())["brokers"]
                 if self.real and all(broker["node_id"] != self.node for broker in brokers):
                     raise ConnectionError("it is not of its cluster yet")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -190,6 +192,49 @@ def test_a_connection_that_is_gone_is_not_asked_and_not_given_up(clock: Clock) -
     clock.pass_time(100)
     assert peers[0].pings == []
     assert peers[1].failed_at is None
+
+
+def test_who_has_gone_is_kept_for_no_check_that_is_to_come(clock: Clock) -> None:
+    heartbeat = start(clock, timeout=3600)
+    peers = [Peer(clock, answers=False) for _ in range(50)]
+    for peer in peers:
+        heartbeat.add(peer)
+    clock.pass_time(30)
+    gone, last = peers[:49], peers[49]
+    assert all(peer.pings for peer in gone)
+    left = [weakref.ref(peer) for peer in gone]
+    for peer in gone:
+        heartbeat.discard(peer)
+    del gone, peers, peer
+    gc.collect()
+    assert [each() for each in left] == [None] * 49
+    clock.pass_time(3600)
+    assert last.failed_at == last.pings[0] + 3600
+
+
+def test_who_ends_while_another_is_given_up_or_as_it_is_asked_is_not_given_up(
+    clock: Clock,
+) -> None:
+    heartbeat = start(clock)
+
+    class EndsAll(Peer):
+        def heartbeat_failed(self) -> None:
+            super().heartbeat_failed()
+            for peer in peers:
+                heartbeat.discard(peer)
+
+    class Broken(Peer):
+        def ping(self) -> None:
+            super().ping()
+            heartbeat.discard(self)
+
+    peers: list[Peer] = [EndsAll(clock, answers=False) for _ in range(50)]
+    broken = Broken(clock, answers=False)
+    for peer in [broken, *peers]:
+        heartbeat.add(peer)
+    clock.pass_time(100)
+    assert len([peer for peer in peers if peer.failed_at is not None]) == 1
+    assert (len(broken.pings), broken.failed_at, len(heartbeat)) == (1, None, 0)
 
 
 def test_no_timer_runs_where_nobody_is_connected(clock: Clock) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink, end_tasks, until_done
@@ -85,11 +85,10 @@ class KafkaLink(BrokerLink):
         began = asyncio.get_running_loop().time()
         given = await self._given()
         # Before all of it is given up, which would not say why.
-        metadata = await asked(
-            target, given, began + 0.95 * target.options.connect_timeout, self._turn
-        )
+        until = began + 0.95 * target.options.connect_timeout
+        metadata = await asked(target, given, until, self._turn)
         try:
-            partitions = await self._topic(given, metadata)
+            partitions = await self._topic(given, metadata, until)
             if not 0 < self._spread <= partitions:
                 self._spread = partitions
             consumer, producer = await self._start(given, metadata)
@@ -118,7 +117,9 @@ class KafkaLink(BrokerLink):
             **await security(target),
         }
 
-    async def _topic(self, given: dict[str, Any], metadata: MetadataResponse) -> int:
+    async def _topic(
+        self, given: dict[str, Any], metadata: MetadataResponse, until: float
+    ) -> int:
         # It asks any broker: one that is silent must leave time for another try.
         most = _milliseconds(self._target.options.connect_timeout / 4)
         patience = min(given["request_timeout_ms"], most)
@@ -126,13 +127,22 @@ class KafkaLink(BrokerLink):
         held = (admin.close, Handle(admin, metadata))
         self._hold(held)
         await admin.start()
-        partitions = await ready(
-            admin, self._target, self._transport.logger, first=not self._spread
-        )
+        partitions = await self._ready(admin, until - patience / 1000)
         await held[1].end(admin.close())
         self._check_wanted()
         self._handles.remove(held)
         return partitions
+
+    async def _ready(self, admin: AIOKafkaAdminClient, until: float) -> int:
+        """See that the topic is there; tried again until then where a broker is slow."""
+        loop, logger = asyncio.get_running_loop(), self._transport.logger
+        while True:
+            try:
+                return await ready(admin, self._target, logger, first=not self._spread)
+            except (TimeoutError, RequestTimedOutError):
+                # To make a topic may take it seconds; one that is silent is not asked for ever.
+                if loop.time() > until:
+                    raise
 
     async def _start(
         self, given: dict[str, Any], metadata: MetadataResponse

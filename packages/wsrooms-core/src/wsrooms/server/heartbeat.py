@@ -57,7 +57,8 @@ class Heartbeat:
         self._slots: list[dict[Pingable, None]] = [{} for _ in range(SLOTS)]
         self._slot_of: dict[Pingable, int] = {}
         self._next = 0
-        self._asked: set[Pingable] = set()
+        self._asked: dict[Pingable, dict[Pingable, None]] = {}
+        """With whom each was asked, in the order of their pings."""
         # One timeout for all, so checks come due in the order of their pings.
         self._checks: deque[asyncio.TimerHandle] = deque()
         self._ticking: asyncio.TimerHandle | None = None
@@ -75,7 +76,8 @@ class Heartbeat:
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
             self._slots[slot].pop(connection, None)
-            self._asked.discard(connection)
+            # A check that is to come would keep all of it, for as long as the timeout.
+            self._asked.pop(connection, {}).pop(connection, None)
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -92,25 +94,25 @@ class Heartbeat:
         self._ticking = None
         slot = list(self._slots[self._next])
         self._next = (self._next + 1) % SLOTS
-        asked = []
+        asked: dict[Pingable, None] = {}
         for connection in slot:
             if not connection.reading:
                 connection.look_at_silence(self._patience)
             elif connection not in self._asked:
                 connection.heard = False
+                asked[connection] = None
+                self._asked[connection] = asked
                 connection.ping()
-                asked.append(connection)
         if asked:
-            self._asked.update(asked)
             self._checks.append(self._loop.call_later(self._timeout, self._check, asked))
         if self._slot_of:
             self._ticking = self._loop.call_later(self._tick_seconds, self._tick)
 
-    def _check(self, asked: list[Pingable]) -> None:
+    def _check(self, asked: dict[Pingable, None]) -> None:
         self._checks.popleft()
-        for connection in asked:
-            if connection in self._asked:
-                self._asked.discard(connection)
-                if connection.reading and not connection.heard:
-                    self.discard(connection)
-                    connection.heartbeat_failed()
+        for connection in tuple(asked):
+            if self._asked.pop(connection, None) is None:
+                continue  # it has gone since another one failed
+            if connection.reading and not connection.heard:
+                self.discard(connection)
+                connection.heartbeat_failed()
