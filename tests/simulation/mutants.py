@@ -230,10 +230,10 @@ def false_alarm() -> AbstractContextManager[object]:
 
 @planted("a client that answers no ping is kept for ever", "uvicorn#245")
 def half_open_clients_stay() -> AbstractContextManager[object]:
-    def mutant(self: Heartbeat, asked: list[Any]) -> None:
+    def mutant(self: Heartbeat, asked: dict[Any, None]) -> None:
         self._checks.popleft()
         for connection in asked:
-            self._asked.discard(connection)
+            del self._asked[connection]
 
     return patch.object(Heartbeat, "_check", mutant)
 

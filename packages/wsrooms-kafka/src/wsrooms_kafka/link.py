@@ -117,9 +117,7 @@ class KafkaLink(BrokerLink):
             **await security(target),
         }
 
-    async def _topic(
-        self, given: dict[str, Any], metadata: MetadataResponse, until: float
-    ) -> int:
+    async def _topic(self, given: dict[str, Any], metadata: MetadataResponse, until: float) -> int:
         # It asks any broker: one that is silent must leave time for another try.
         most = _milliseconds(self._target.options.connect_timeout / 4)
         patience = min(given["request_timeout_ms"], most)
