@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import DEADLINE, promised
 from tests.kafka.crew import Hearing, talk
 from tests.kafka.servers import fresh, open_server
 from tests.kafka.settings import settings_of
+from tests.kafka.shared import PARTITIONS, topic_at
 from wsrooms.errors import TransportUnavailable
 from wsrooms_kafka import KafkaTransport
 
@@ -50,6 +53,25 @@ async def test_a_topic_has_what_is_documented_unless_told_otherwise() -> None:
         topic = f"wsrooms-{namespace}"
         assert len(await partitions_of(server, topic)) == 8
         assert (await settings_of(server, topic))["retention.ms"] == "300000"
+
+
+async def test_a_broker_that_is_slow_to_make_it_has_the_time_to_connect() -> None:
+    async with topic_at() as topic, topic.server.proxy() as proxy:
+        limit = promised(5.0)
+        transport = KafkaTransport(
+            topic.url(proxy.port), connect_timeout=limit, start_timeout=DEADLINE
+        )
+        starting = asyncio.create_task(transport.start())
+        try:
+            while proxy.accepted < 2:  # noqa: ASYNC110 - one asks for brokers, the next to make it
+                await asyncio.sleep(0)
+            proxy.hole()
+            await asyncio.sleep(0.4 * limit)  # more than the quarter that one question gets
+            proxy.heal()
+            await starting
+            assert len(await topic.partitions()) == PARTITIONS
+        finally:
+            await transport.close()
 
 
 async def test_a_topic_that_is_there_keeps_its_settings_and_its_partitions() -> None:
