@@ -69,8 +69,9 @@ async def tasks_left_behind() -> set[asyncio.Task[object]]:
 class LoopWatch(threading.Thread):
     """Asks the loop for a sign of life and notes where it is when none comes.
 
-    A busy machine blames no test: the time in which the loop's thread was ready to run and got
-    no processor does not count, and of a tick that comes late no more than of one on time.
+    A busy machine blames no test: of a tick counts what the loop's thread has worked, or all of
+    it where that waits for something of its own accord, but for the time in which it was ready to
+    run and got no processor; and of a tick that comes late no more than of one on time.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -78,13 +79,13 @@ class LoopWatch(threading.Thread):
         self.blocked_in: str | None = None
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._starved = starved_clock(threading.get_native_id())
+        self._look = looks_at(threading.get_native_id())
         self._alive = threading.Event()
         self._done = threading.Event()
 
     def run(self) -> None:
         clock = self._loop.time
-        silent, starved = 0.0, self._starved()
+        silent, (_, worked, starved) = 0.0, self._look()
         while self.blocked_in is None:
             self._alive.clear()
             with suppress(RuntimeError):  # the loop is closed
@@ -92,8 +93,11 @@ class LoopWatch(threading.Thread):
             started = clock()
             if self._done.wait(TICK):
                 return
-            starved_before, starved = starved, self._starved()
+            worked_before, starved_before = worked, starved
+            waits, worked, starved = self._look()
             took = clock() - started - (starved - starved_before)
+            if not waits:  # it is at work, or would be, were it not for other programs
+                took = min(took, worked - worked_before)
             silent = 0.0 if self._alive.is_set() else silent + min(took, TICK)
             if silent >= BLOCKED - TICK / 2:  # of each tick a moment may have been starved
                 frame = sys._current_frames()[self._loop_thread]
@@ -116,14 +120,19 @@ def begins_a_process(frame: FrameType | None) -> bool:
     return False
 
 
-def starved_clock(thread: int) -> Callable[[], float]:
-    """Seconds that a thread has waited for a processor; it stands where nobody counts them."""
-    counters = Path(f"/proc/self/task/{thread}/schedstat")
+def looks_at(thread: int) -> Callable[[], tuple[bool, float, float]]:
+    """Whether a thread waits for something, and seconds that it has worked and been kept from it.
 
-    def read() -> float:
+    Where nobody tells of threads it always waits.
+    """
+    place = Path(f"/proc/self/task/{thread}")
+
+    def look() -> tuple[bool, float, float]:
         try:
-            return int(counters.read_bytes().split()[1]) / 1e9
+            state = (place / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            worked, starved, _ = (place / "schedstat").read_bytes().split()
         except OSError:
-            return 0.0
+            return True, 0.0, 0.0
+        return state == b"S", int(worked) / 1e9, int(starved) / 1e9
 
-    return read
+    return look

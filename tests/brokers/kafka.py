@@ -7,6 +7,7 @@ knows no logins, no rights and no TLS.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import struct
@@ -226,6 +227,15 @@ class KafkaServer(Server):
         if not keep_log:
             await self.lose_log()
         await self.start()
+
+    def logs_of(self, topic: str) -> set[str]:
+        """The ids of the topics of that name of which there is a log that is not being deleted."""
+        found: set[str] = set()
+        for file in self._log.glob(f"{topic}-*/partition.metadata"):
+            if not file.parent.name.endswith("-delete"):
+                with contextlib.suppress(FileNotFoundError):  # it is, by now
+                    found.add(file.read_text("utf-8").split("topic_id:")[1].strip())
+        return found
 
     async def lose_log(self) -> None:
         """Let it have kept nothing, while it does not run."""

@@ -147,8 +147,8 @@ class DoesNotMindSilence(KafkaLink):
 
 @noticed_by("restart_with_a_lost_log")
 class MakesTheTopicOnce(KafkaLink):
-    async def _topic(self, given: dict[str, Any], metadata: MetadataResponse) -> int:
-        return self._spread or await super()._topic(given, metadata)
+    async def _topic(self, given: dict[str, Any], metadata: MetadataResponse, until: float) -> int:
+        return self._spread or await super()._topic(given, metadata, until)
 
 
 # Names and sizes

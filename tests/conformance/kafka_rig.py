@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import secrets
 import zlib
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from tests.brokers import KafkaServer, kafka_images, kafka_server
 from tests.brokers.kafka import KAFKA
 from tests.conformance.server_rig import WRONG, ServerRig
+from tests.deadlines import DEADLINE
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import NotApplicable, Stranger
 from wsrooms_kafka import KafkaOptions, KafkaTransport
@@ -58,10 +59,9 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
     """
 
     scheme = "kafka"
+    all_options = KafkaOptions
     # A connection to Kafka takes too many round trips for a busy machine's second.
-    options = frozenset(field.name for field in dataclasses.fields(KafkaOptions)) - {
-        "connect_timeout"
-    }
+    options = frozenset(KafkaOptions.names()) - {"connect_timeout"}
     keeps_log = True
     patience = 10.0  # one that stood still has then 50 MB to read
 
@@ -107,8 +107,12 @@ class KafkaRig(ServerRig[KafkaServer, KafkaTransport]):
 
     async def forget(self) -> None:
         self._needs_kafka("errors for who reads on where the log has no end yet")
-        async with self.server.admin() as admin:
+        forgotten = self.server.logs_of(self.topic)
+        async with self.server.admin() as admin, asyncio.timeout(DEADLINE):
             await admin.delete_topics([self.topic])
+            # The controller answers before the broker does it: what comes between is lost too.
+            while forgotten & self.server.logs_of(self.topic):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
 
     @asynccontextmanager
     async def login(self, channels: Collection[str] | None = None) -> AsyncIterator[KafkaLogin]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import secrets
 from contextlib import asynccontextmanager
@@ -45,7 +44,8 @@ class NatsRig(ServerRig[NatsServer, NatsTransport]):
     """A server of NATS, alone."""
 
     scheme = "nats"
-    options = frozenset(field.name for field in dataclasses.fields(NatsOptions))
+    all_options = NatsOptions
+    options = frozenset(NatsOptions.names())
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,8 @@ class RedisRig(ServerRig["Server", RedisTransport]):
     """A server of Redis, or one that speaks as it does."""
 
     scheme = "redis"
-    options = frozenset(field.name for field in dataclasses.fields(RedisOptions))
+    all_options = RedisOptions
+    options = frozenset(RedisOptions.names())
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from tests.deadlines import promised
 from wsrooms.testing import HistoryViolated
 from wsrooms.testing.conformance import ConformanceFailed, NotApplicable, cases
 
@@ -23,6 +24,7 @@ S = TypeVar("S", bound="Server")
 
 async def run_case(case: Case, rig: Rig) -> None:
     """Run it; what is not applicable is skipped, with its reason."""
+    rig.slowdown = max(rig.slowdown, promised(1.0))
     try:
         await case.run(rig)
     except NotApplicable as skipped:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from tests.deadlines import promised
 from wsrooms.testing.conformance import Rig
-from wsrooms.transports import BrokerTransport, Sequencer
+from wsrooms.transports import BrokerOptions, BrokerTransport, Sequencer
 
 if TYPE_CHECKING:
     from tests.brokers import Server
@@ -20,6 +20,9 @@ PROBES = "ws:probe:"
 
 WRONG = "a-wrong-password"
 
+PATIENCE = ("start_timeout", "connect_timeout", "confirm_timeout", "close_timeout")
+"""Options that say how long a broker may take; what is in order takes none of it."""
+
 S = TypeVar("S", bound="Server")
 T = TypeVar("T", bound=BrokerTransport)
 
@@ -29,12 +32,14 @@ class ServerRig(Rig, Generic[S, T]):
 
     Attributes:
         scheme: Of a URL without TLS.
+        all_options: Those of the transport.
         server: The broker; its methods are ``control``'s, who can undo them.
         image: What kind of server it is, for a case that needs another one.
         kind: The transport under test, or one that breaks its promises.
     """
 
     scheme: ClassVar[str]
+    all_options: ClassVar[type[BrokerOptions]]
     slowdown = promised(1.0)
 
     def __init__(self, server: S, proxy: TcpProxy, image: str | None, kind: type[T]) -> None:
@@ -56,9 +61,13 @@ class ServerRig(Rig, Generic[S, T]):
         return made
 
     def made(self, url: str, **options: Any) -> T:
-        """A transport of the kind under test, which each kind makes of a URL."""
+        """A transport of the kind under test, which each kind makes of a URL.
+
+        What it waits for takes as much longer here as everything does.
+        """
         make: Any = self.kind
-        transport: T = make(url, **options)
+        patience = {name: promised(getattr(self.all_options, name)) for name in PATIENCE}
+        transport: T = make(url, **{**patience, **options})
         return transport
 
     async def repair(self) -> None:
@@ -75,8 +84,8 @@ class Control:
         self._stopped = False
 
     async def kill(self) -> None:
+        self._killed, self._stopped = True, False  # also where the case ends meanwhile
         await self._server.kill()
-        self._killed, self._stopped = True, False
 
     async def start(self) -> None:
         if self._killed:
@@ -88,8 +97,8 @@ class Control:
         await self.start()
 
     async def stop(self) -> None:
-        await self._server.stop()
         self._stopped = True
+        await self._server.stop()
 
     async def cont(self) -> None:
         await self._server.cont()
@@ -98,4 +107,6 @@ class Control:
     async def repair(self) -> None:
         if self._stopped:
             await self.cont()
-        await self.start()
+        if self._killed:
+            await self._server.restart()  # a kill, or a start, may have been given up halfway
+            self._killed = False

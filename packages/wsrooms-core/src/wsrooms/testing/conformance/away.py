@@ -13,7 +13,6 @@ from wsrooms.testing.conformance.faults import (
     broker_of,
     disconnect,
     noticed,
-    quick,
     reconnect,
     settle,
     unwaited,
@@ -48,7 +47,7 @@ async def _start(trial: Trial, *instances: Instance) -> None:
 @case(39, needs=("broker", "state"), deadline=45.0)
 async def subscribe_while_disconnected(trial: Trial) -> None:
     """A subscribe waits for the broker, also of a channel that was subscribed before."""
-    a, b = await trial.several(2, **quick(trial))
+    a, b = await trial.several(2)
     known, new = trial.channel("known"), trial.channel("new")
     await b.listen(known)
     await _kill(trial, a, b)
@@ -74,7 +73,7 @@ async def subscribe_while_disconnected(trial: Trial) -> None:
 @case(40, needs=("broker", "state", "subscriptions"), deadline=45.0)
 async def unsubscribe_while_disconnected(trial: Trial) -> None:
     """What was unsubscribed while the broker was away is not subscribed after its return."""
-    a, b = await trial.several(2, **quick(trial))
+    a, b = await trial.several(2)
     gone, kept = trial.channel("gone"), trial.channel("kept")
     left, listener = await b.listen(gone), await b.listen(kept)
     await broker_has(trial, [gone, kept])
@@ -92,7 +91,7 @@ async def unsubscribe_while_disconnected(trial: Trial) -> None:
 @case(41, needs=("broker", "state", "subscriptions"), deadline=60.0)
 async def subscribe_and_unsubscribe_while_disconnected(trial: Trial) -> None:
     """1,000 wishes that are withdrawn while the broker is away leave nothing, nowhere."""
-    (b,) = await trial.several(1, **quick(trial))
+    b = await trial.instance()
     await _kill(trial, b)
     await _flap(trial, b, 0)
     gc.collect()
@@ -127,7 +126,7 @@ async def _flap(trial: Trial, b: Instance, turn: int) -> None:
 @case(42, needs=("proxy", "state"), deadline=45.0)
 async def publish_while_disconnected_is_delivered_after(trial: Trial) -> None:
     """What was published while the link was down arrives, in order, before what is newer."""
-    a = await trial.instance(**quick(trial, through_proxy=True))
+    a = await trial.instance(through_proxy=True)
     b = await trial.instance()
     listener = await b.listen(trial.channel())
     await a.say(listener.channel, "before")

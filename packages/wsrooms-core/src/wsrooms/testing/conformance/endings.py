@@ -58,7 +58,7 @@ State = Callable[["Trial", "Instance"], Awaitable[None]]
 
 async def _close_in(trial: Trial, state: State) -> None:
     """Bring a transport into a state, and close it."""
-    options: dict[str, Any] = {**quick(trial), **known(trial, close_timeout=QUICK_CLOSE)}
+    options: dict[str, Any] = {**quick(trial), **_quick_close(trial)}
     if state is _full:
         options |= known(trial, outbox_messages=WAITING)
     instance = trial.make(through_proxy=trial.rig.proxy is not None, **options)
@@ -67,6 +67,10 @@ async def _close_in(trial: Trial, state: State) -> None:
         await instance.listen(trial.channel("heard"))
     await state(trial, instance)
     await _close(trial, instance, state.__name__.strip("_").replace("_", " "))
+
+
+def _quick_close(trial: Trial) -> dict[str, Any]:
+    return known(trial, close_timeout=trial.allowed(QUICK_CLOSE))
 
 
 async def _close(trial: Trial, instance: Instance, what: str) -> None:
@@ -133,7 +137,8 @@ async def _connecting_in_vain(trial: Trial, instance: Instance) -> None:
 
 async def _close_at_random(trial: Trial, chance: random.Random) -> None:
     """Close while messages pass, subscriptions change, and perhaps the link is lost."""
-    instance = trial.make(through_proxy=trial.rig.proxy is not None, **quick(trial))
+    through_proxy = trial.rig.proxy is not None
+    instance = trial.make(through_proxy=through_proxy, **_quick_close(trial))
     await instance.start()
     for number in range(20):
         channel = trial.channel(f"{number % 5}")
@@ -162,7 +167,7 @@ async def calls_after_close_raise_transport_closed(trial: Trial) -> None:
         await _all_closed(trial, new)
     await new.close()
     await _all_closed(trial, new)
-    a = await trial.instance(**quick(trial, through_proxy=trial.rig.proxy is not None))
+    a = await trial.instance(through_proxy=trial.rig.proxy is not None)
     await a.listen(trial.channel("heard"))
     waiting: list[Receipt] = []
     if trial.rig.proxy is not None and a.tells_state:

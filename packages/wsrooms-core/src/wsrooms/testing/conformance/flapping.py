@@ -19,7 +19,6 @@ from wsrooms.testing.conformance.faults import (
     disconnect,
     noticed,
     proxy_of,
-    quick,
     reconnect,
     settle,
 )
@@ -116,7 +115,7 @@ async def cancelled_subscribe_wait(trial: Trial) -> None:
     next subscribe works, and so does an unsubscribe after it.
     """
     a = await trial.instance()
-    b = await trial.instance(**quick(trial, through_proxy=trial.rig.proxy is not None))
+    b = await trial.instance(through_proxy=trial.rig.proxy is not None)
     for turns in range(12):
         await _give_up(trial, a, b, trial.channel(f"up{turns}"), turns)
     if trial.rig.proxy is None or not b.tells_state:
@@ -207,7 +206,7 @@ async def ten_thousand_channels(trial: Trial) -> None:
 async def ten_thousand_channels_survive_a_restart(trial: Trial) -> None:
     """Within 5 s after the broker's return 10,000 channels are heard again."""
     broker = broker_of(trial)
-    a, b = await trial.several(2, **quick(trial))
+    a, b = await trial.several(2)
     heard: list[str] = []
     channels = [trial.channel(f"room{number}") for number in range(MANY)]
     await _subscribe_all(b, channels, heard)

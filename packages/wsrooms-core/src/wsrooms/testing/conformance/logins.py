@@ -18,7 +18,6 @@ from wsrooms.testing.conformance.faults import (
     NOTICED,
     broker_of,
     noticed,
-    quick,
     settle,
 )
 from wsrooms.testing.conformance.trial import HEALED
@@ -186,7 +185,7 @@ async def credentials_revoked_at_reconnect(trial: Trial) -> None:
     trial.expect_logs()
     async with trial.rig.login() as login:
         a = await trial.instance()
-        b = trial.instance_of(login.transport(**quick(trial)))
+        b = trial.instance_of(login.transport())
         await b.start()
         listener = await b.listen(trial.channel())
         async with noticed(trial, b):

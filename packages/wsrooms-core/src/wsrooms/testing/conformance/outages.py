@@ -24,6 +24,9 @@ MESSAGES = 3000
 CUTS = 6
 MEBIBYTE = 1024 * 1024
 
+WAITING: dict[str, float] = {"outbox_messages": 100_000, "outbox_age": 60.0}
+"""What may wait, and for how long, until a killed broker is back, which may take its time."""
+
 STALL = 5.0
 QUICK_STALL = 2.5
 """Seconds that the broker stands still, where the transport notices that soon."""
@@ -35,7 +38,7 @@ KIND_OF_LOSS = "messages were lost, although this transport reads on where a lin
 async def broker_killed_mid_stream(trial: Trial) -> None:
     """After the broker's death all resume: nothing twice, in order, and every loss is told."""
     broker = broker_of(trial)
-    a, b, c = await trial.several(3, **quick(trial))
+    a, b, c = await trial.several(3, **known(trial, **WAITING))
     channels = [trial.channel("one"), trial.channel("two")]
     listeners = [await each.listen(channel) for each in (b, c) for channel in channels]
     async with Stream(trial, a, channels) as first, Stream(trial, b, channels[:1]) as second:
@@ -163,7 +166,7 @@ async def stalled_broker(trial: Trial) -> None:
     async with Stream(trial, a, [channel], every=0.01) as stream:
         await stream.reaches(50)
         trial.broke("the broker stands still")
-        until = loop.time() + seconds
+        until = loop.time() + trial.allowed(seconds)
         async with noticed(trial, a, b):
             await broker.stop()
         wish = b.ask(trial.channel("asked meanwhile"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import OutboxFull
 from wsrooms.testing.conformance.case import case
-from wsrooms.testing.conformance.faults import disconnect, known, quick, reconnect, settle
+from wsrooms.testing.conformance.faults import disconnect, known, reconnect, settle
 from wsrooms.transports import SupportsGaps, SupportsState, new_instance_id
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Told(Exception):
 async def metrics_and_state_callbacks(trial: Trial) -> None:
     """Each thing that happens moves its counters and no other; callbacks may raise."""
     trial.expect_logs()
-    options = quick(trial, **known(trial, probe_interval=NO_PROBES, outbox_messages=WAITING))
+    options = known(trial, probe_interval=NO_PROBES, outbox_messages=WAITING)
     a = await trial.instance(**options)
     b = await trial.instance(through_proxy=True, **options)
     moves = Moves(trial, b)
@@ -128,7 +128,7 @@ async def _outage(trial: Trial, a: Instance, b: Instance, moves: Moves) -> None:
 
 async def _raising(trial: Trial, a: Instance) -> None:
     """Callbacks that raise are harmless."""
-    c = await trial.instance(**quick(trial, through_proxy=True))
+    c = await trial.instance(through_proxy=True)
     listener = await c.listen(trial.channel("raising"))
     called: list[str] = []
 

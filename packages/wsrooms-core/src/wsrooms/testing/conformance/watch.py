@@ -174,12 +174,11 @@ class LoopWatch(threading.Thread):
         self.instances: int = 2
         self._cpu, limit = _processor_time()
         self._limit = limit * slowdown
-        self._asked: tuple[float, float] | None = None
+        self._asked: float | None = None
         self._over = threading.Event()
         self._excused = 0.0
         self._excused_since: float | None = None
         self._pauses = 0
-        self._resumed_at = 0.0
         self._worst = 0.0
         self._longest = 0.0
         self._where = ""
@@ -210,7 +209,6 @@ class LoopWatch(threading.Thread):
         if not self._pauses and since is not None:
             self._excused += self._cpu() - since
             self._excused_since = None
-            self._resumed_at = time.monotonic()
 
     def told(self) -> str | None:
         """What kept the loop to itself for too long; None if nothing did."""
@@ -223,20 +221,23 @@ class LoopWatch(threading.Thread):
 
     def run(self) -> None:
         """Look."""
+        waited = 0.0
         while True:
             at = time.monotonic()
             if self._over.wait(TICK):
                 return
-            on_time = time.monotonic() - at < TICK * 5  # else this very machine stood still
+            # A look that is late tells of this very machine, which stood still.
+            passed = min(time.monotonic() - at, 2 * TICK)
             asked = self._asked
             if asked is None:
-                self._asked = (self._used(), time.monotonic())
+                waited = 0.0
+                self._asked = self._used()
                 with suppress(RuntimeError):  # the loop has closed
                     self._loop.call_soon_threadsafe(self._alive)
                 continue
-            used = self._used() - asked[0]
-            waited = time.monotonic() - max(asked[1], self._resumed_at)
-            if on_time and not self._pauses and waited > max(self._wall_limit, self._longest):
+            used = self._used() - asked
+            waited = 0.0 if self._pauses else waited + passed
+            if waited > max(self._wall_limit, self._longest):
                 self._longest = waited
                 self._note_where()
             elif used > max(self._limit, self._worst) and self._longest <= self._wall_limit:
@@ -244,7 +245,7 @@ class LoopWatch(threading.Thread):
 
     def _alive(self) -> None:
         if self._asked is not None:
-            self._worst = max(self._worst, self._used() - self._asked[0])
+            self._worst = max(self._worst, self._used() - self._asked)
             self._asked = None
 
     def _used(self) -> float:
