@@ -105,20 +105,23 @@ class Conversation:
         self.wire.keeps = found.stream
         self.wire.take_over(found.transport, found.unread)
 
-    def introduce(self) -> bool:
+    async def introduce(self) -> None:
         """Let other servers know that there is an instance here, if they can be asked.
 
         They have to before the first question: of two instances that start at once at two
-        servers neither would be asked about the other's subscriptions.
-
-        Returns:
-            Whether to wait for it, :data:`SETTLE` seconds.
+        servers neither would be asked about the other's subscriptions. So this returns
+        :data:`SETTLE` seconds after its own server knows, unless ``join_settle`` is given.
         """
-        if not self.can_ask:
-            return False
+        if not self.can_ask or not self.is_open:
+            return
         self._routes = Routes(self._target.subjects.prefix, token_hex(8))
-        self.wire.write(self._routes.subscribed())
-        return self._target.options.join_settle is None
+        if self._target.options.join_settle is not None:
+            self.wire.write(self._routes.subscribed())
+            return
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.add(answered)
+        self._ask(self._routes.subscribed(), Asked(answered=answered))
+        await answered
 
     @property
     def can_ask(self) -> bool:

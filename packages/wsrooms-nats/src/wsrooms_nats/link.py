@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink, shown
-from wsrooms_nats.conversation import SETTLE, Conversation
+from wsrooms_nats.conversation import Conversation
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
@@ -51,8 +51,7 @@ class NatsLink(WireLink[NatsWire]):
     async def _open(self, wire: NatsWire, address: Address) -> None:
         assert self._talk is not None
         await log_in(address, self._target, self._talk.begin)
-        if self._talk.introduce():
-            await asyncio.sleep(SETTLE)
+        await self._talk.introduce()
         self._use(self._talk, address)
 
     def _use(self, talk: Dialogue, address: Address) -> None:

@@ -16,7 +16,13 @@ __all__ = ["BrokerLink"]
 
 
 class BrokerLink(ABC):
-    """One connection to the broker, which the transport connects again whenever it is lost."""
+    """One connection to the broker, which the transport connects again whenever it is lost.
+
+    Attributes:
+        hint: What to think of where the broker does not answer: the end of that sentence.
+    """
+
+    hint: str = ""
 
     @property
     def behind(self) -> bool:
@@ -70,7 +76,8 @@ async def connect_in_time(link: BrokerLink, seconds: float, where: str) -> None:
         async with asyncio.timeout(seconds):
             await link.connect()
     except TimeoutError:
-        raise TransportUnavailable(f"{where} did not answer within {seconds:g} s") from None
+        told = f"{where} did not answer within {seconds:g} s{link.hint}"
+        raise TransportUnavailable(told) from None
 
 
 async def close_in_time(

@@ -46,7 +46,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         self._scheme = scheme
         self._addresses = addresses
         self._shares = len(addresses)  # whatever more is learnt must not take their time
-        self._hint = hint
+        self.hint = hint
         self._wire: Wire | None = None
         self._pinged_at = 0.0
 
@@ -94,7 +94,7 @@ class WireLink(BrokerLink, Generic[Wire]):
                 if addresses[0] is address:  # else another link has found out
                     addresses.rotate(-1)
                 if isinstance(failure, TimeoutError):
-                    told = f"{where} did not answer within {share:.2g} s{self._hint}"
+                    told = f"{where} did not answer within {share:.2g} s{self.hint}"
                     failed = TransportUnavailable(told)
                 elif isinstance(failure, TransportUnavailable):
                     failed = failure
