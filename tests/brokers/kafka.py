@@ -41,7 +41,6 @@ START_TIMEOUT = 60.0
 """A program in Java, and three of them at once."""
 LOOK_AGAIN_SLOWLY = 0.05
 REQUEST_TIMEOUT = promised(5.0)
-"""Of each question that is to find out whether it serves."""
 
 CONTROLLER, BROKER = 9093, 9094
 """Where servers of a cluster talk to each other, on a network of their own."""
@@ -276,7 +275,9 @@ class KafkaServer(Server):
 
     async def look(self) -> None:
         """Raise ConnectionError until it serves, and all that it has has a leader."""
-        await self._speaks()
+        await self._speaks(self._inside)
+        if not self.certificates:
+            await self._speaks(self.port)  # which may be opened after it
         try:
             async with self.admin(REQUEST_TIMEOUT) as admin:
                 brokers = (await admin.describe_cluster())["brokers"]
@@ -288,9 +289,9 @@ class KafkaServer(Server):
         except (KafkaError, TimeoutError) as error:
             raise ConnectionError(str(error)) from None
 
-    async def _speaks(self) -> None:
+    async def _speaks(self, port: int) -> None:
         """Ask what it understands: aiokafka would log every failure to connect as an error."""
-        reader, writer = await asyncio.open_connection(self.host, self._inside)
+        reader, writer = await asyncio.open_connection(self.host, port)
         try:
             question = struct.pack(">hhih", 18, 0, 1, -1)
             writer.write(struct.pack(">i", len(question)) + question)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaError
 
 from tests.deadlines import DEADLINE
 from tests.kafka.crew import Hearing, talk
@@ -20,11 +22,14 @@ from tests.kafka.servers import fresh, open_server
 from tests.transports.told import Told
 from wsrooms.errors import AuthenticationFailed, TransportUnavailable
 from wsrooms_kafka import KafkaTransport
+from wsrooms_kafka.handle import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Accumulator: type[Any] = import_module("aiokafka.producer.message_accumulator").MessageAccumulator
+accumulators: Any = import_module("aiokafka.producer.message_accumulator")
+Accumulator: type[Any] = accumulators.MessageAccumulator
+Batch: type[Any] = accumulators.MessageBatch
 
 PRIVATE: dict[type[Any], tuple[str, ...]] = {
     AIOKafkaClient: (
@@ -41,6 +46,7 @@ PRIVATE: dict[type[Any], tuple[str, ...]] = {
     AIOKafkaAdminClient: ("_client",),
     AIOKafkaProducer: ("_message_accumulator",),
     Accumulator: ("fail_all", "reenqueue", "_pending_batches", "_batches"),
+    Batch: ("_drain_waiter",),
 }
 """All of it, by the class that has it."""
 
@@ -75,7 +81,9 @@ async def test_each_private_name_is_there() -> None:
             await client.force_metadata_update()
             connection = next(iter(client._conns.values()))
             below: Any = producer
-            made = [client, connection, consumer, admin, producer, below._message_accumulator]
+            batch = Batch(TopicPartition("topic", 0), producer.create_batch(), 1.0, 0.0)
+            accumulator = below._message_accumulator
+            made = [client, connection, consumer, admin, producer, accumulator, batch]
             assert {type(each) for each in made} == PRIVATE.keys()
             for each in made:
                 for name in PRIVATE[type(each)]:
@@ -136,6 +144,27 @@ async def test_without_all_of_them_what_is_refused_is_told(
             await KafkaTransport(server.url, username="ann", password="x").start()
         with pytest.raises((TransportUnavailable, AuthenticationFailed), match="TLS"):
             await KafkaTransport(f"kafka+ssl://127.0.0.1:{server.port}").start()
+
+
+async def test_what_a_stopped_producer_still_had_is_not_logged_as_missed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    producer: Any = AIOKafkaProducer()
+    nothing: Any = None
+    handle = Handle(producer, nothing)
+    builder = producer.create_batch()
+    builder.append(timestamp=None, key=None, value=b"never sent")
+    accumulator = producer._message_accumulator
+    answer = await accumulator.add_batch(builder, TopicPartition("topic", 0), 1.0)
+    handle._fail()
+    with pytest.raises(KafkaError):
+        await answer
+    del accumulator, answer, builder, handle
+    await producer.stop()
+    del producer
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not caplog.records
 
 
 async def test_others_who_use_aiokafka_hear_its_log_as_ever(

@@ -54,8 +54,8 @@ def server_reads() -> Iterator[ServerReads]:
         import fcntl
         import termios
 
-        address = client.transport.get_extra_info("sockname")
-        (end,) = ends_of(address)
+        of_client = client.transport.get_extra_info
+        (end,) = ends_of(of_client("sockname"), of_client("peername"))
         mine.append(end)
 
         def count() -> int:
@@ -71,15 +71,17 @@ def server_reads() -> Iterator[ServerReads]:
         end.close()
 
 
-def ends_of(address: object) -> list[socket.socket]:
-    """Our descriptors, duplicated, of sockets whose other end has this address."""
+def ends_of(address: object, server: object) -> list[socket.socket]:
+    """Our descriptors, duplicated, of a server's sockets whose other end has this address."""
     found: list[socket.socket] = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # closed meanwhile, or it has no other end
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue
             with socket.socket(fileno=os.dup(int(name))) as copy:
-                if copy.family == socket.AF_INET and copy.getpeername() == address:
+                if copy.family != socket.AF_INET or copy.getsockname() != server:
+                    continue  # which another server's client had before
+                if copy.getpeername() == address:
                     found.append(copy.dup())
     return found
 

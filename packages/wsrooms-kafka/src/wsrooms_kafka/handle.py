@@ -147,6 +147,10 @@ class Handle:
         for batches in getattr(accumulator, "_batches", {}).values():
             pending.update(batches)
         accumulator.fail_all(KafkaError("closed"))
+        for batch in pending:
+            waiter = getattr(batch, "_drain_waiter", None)
+            if waiter is not None and waiter.done() and not waiter.cancelled():
+                waiter.exception()  # of which nobody else may ask, and it would be logged
         accumulator.reenqueue = _nothing
 
     def _cut(self) -> None:

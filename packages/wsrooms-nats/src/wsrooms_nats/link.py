@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import ENVELOPE_BYTES, Address, WireLink, shown
-from wsrooms_nats.conversation import Conversation
 from wsrooms_nats.dialogue import Dialogue
 from wsrooms_nats.login import HINT, log_in
 from wsrooms_nats.wire import NatsWire
 
 if TYPE_CHECKING:
     from wsrooms.transports import BrokerTransport
+    from wsrooms_nats.conversation import Conversation
     from wsrooms_nats.target import Target
 
 __all__ = ["NatsLink"]
