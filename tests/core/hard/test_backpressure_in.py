@@ -88,7 +88,9 @@ class SlowApp:
     """An app whose async handler waits for a permit each time; what came and went is counted."""
 
     def __init__(self, **options: Any) -> None:
-        self.app = WsApp(shutdown_timeout=0.5, **options)
+        # Without a heartbeat, if not told otherwise: a raw client gets no ping between.
+        given: dict[str, Any] = {"heartbeat_interval": None} | options
+        self.app = WsApp(shutdown_timeout=0.5, **given)
         self.permits = asyncio.Semaphore(0)
         self.started: list[int] = []
         self.finished = 0

@@ -45,7 +45,7 @@ class Feed:
     """A room that is sent numbered pushes of one length, and the app it is in."""
 
     def __init__(self, **limits: Any) -> None:
-        self.app = WsApp(limits=WsLimits(**limits), shutdown_timeout=0.5)
+        self.app = WsApp(heartbeat_interval=None, limits=WsLimits(**limits), shutdown_timeout=0.5)
         self.sent = 0
         self.codes: list[int | None] = []
         self.app.on_message("join", "/feed", self._join)

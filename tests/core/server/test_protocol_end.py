@@ -381,7 +381,7 @@ async def test_an_app_over_tls_answers_and_closes(
     raw_client: Callable[..., Any], certificates: Any
 ) -> None:
     tls, trust = certificates
-    app = WsApp()
+    app = WsApp(heartbeat_interval=None)
     app.on_message("id", "/", lambda: use_ws_connection().id)
     async with app.serving(ssl=tls) as address:
         assert address.url.startswith("wss://127.0.0.1:")

@@ -70,7 +70,8 @@ def attacked(
     """Give what serves an app with a good client beside, in an async with block.
 
     The client asks on route ("good", "/") and must get every reply, and nothing that
-    clients do may be worth a warning in the log.
+    clients do may be worth a warning in the log. Where a raw client reads, the app is to have
+    no heartbeat: a flood that takes seconds on a busy machine would have a ping between.
     """
 
     @contextlib.asynccontextmanager
