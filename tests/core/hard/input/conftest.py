@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, use_ws_message
 from wsrooms.server.settings import ServerSettings
 
@@ -94,6 +94,7 @@ def attacked(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let apps wait 0.3 s for a handshake, not 10, and 0.1 s for an answer to CLOSE, not 2."""
-    settings = functools.partial(ServerSettings, handshake_timeout=0.3, close_timeout=0.1)
+    """Let apps wait 1 s for a handshake, not 10, and 0.1 s for an answer to CLOSE, not 2."""
+    patience = promised(1.0)  # in which good clients have to be in
+    settings = functools.partial(ServerSettings, handshake_timeout=patience, close_timeout=0.1)
     monkeypatch.setattr("wsrooms.app.ServerSettings", settings)
