@@ -79,7 +79,7 @@ class NatsBus(Bus):
     name = "nats"
 
     def prepare(self) -> None:
-        image()  # asks Docker
+        NATS.runner(image())  # asks Docker
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[NatsBroker]:
