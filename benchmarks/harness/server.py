@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Self
 
 from benchmarks.harness.contenders import NODE_MODULES, Contender
@@ -201,8 +202,14 @@ def _last_line(log: Path) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """A port below those that the system hands out: nobody else gets it until the server is up."""
+    for port in Random().sample(range(20000, 30000), 100):
+        with socket.socket() as one:
+            # As servers do: a port whose last connections are still ending is free.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise Failed("100 ports of this machine are in use")

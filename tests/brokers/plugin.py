@@ -3,10 +3,13 @@
 ``redis``        a server of its own for each test, which runs once for each kind that is here
 ``redis_image``  the kind's name, for tests that start their own: ``redis_server(redis_image)``
 ``nats``, ``nats_image``, ``kafka``, ``kafka_image``  likewise
+
+What a server can be is found out in a thread: to ask Docker for an image takes its time.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,7 +58,7 @@ def kafka_image(request: pytest.FixtureRequest) -> str:
 async def redis(redis_image: str) -> AsyncIterator[Server]:
     from tests.brokers import redis_server
 
-    async with redis_server(redis_image) as server:
+    async with await asyncio.to_thread(redis_server, redis_image) as server:
         yield server
 
 
@@ -63,7 +66,7 @@ async def redis(redis_image: str) -> AsyncIterator[Server]:
 async def nats(nats_image: str) -> AsyncIterator[NatsServer]:
     from tests.brokers import nats_server
 
-    async with nats_server(nats_image) as server:
+    async with await asyncio.to_thread(nats_server, nats_image) as server:
         yield server
 
 
@@ -71,7 +74,7 @@ async def nats(nats_image: str) -> AsyncIterator[NatsServer]:
 async def kafka(kafka_image: str) -> AsyncIterator[KafkaServer]:
     from tests.brokers import kafka_server
 
-    async with kafka_server(kafka_image) as server:
+    async with await asyncio.to_thread(kafka_server, kafka_image) as server:
         yield server
 
 

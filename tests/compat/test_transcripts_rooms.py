@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import UNSET
 
+from tests.deadlines import promised
 from wsrooms import WsApp, use_ws_connection, use_ws_message, use_ws_rooms, use_ws_server
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def server_closes() -> WsApp:
 
 @application
 def heartbeat() -> WsApp:
-    ws = WsApp(heartbeat_interval=0.1, heartbeat_timeout=0.5)
+    ws = WsApp(heartbeat_interval=0.1, heartbeat_timeout=promised(5.0))
 
     @ws.on_disconnect
     def left() -> None:

@@ -22,6 +22,7 @@ from docker.errors import ImageNotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from demo_cluster.brokers import free_port
 from tests.brokers.containers import engine
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST
@@ -29,7 +30,6 @@ from tests.brokers.record import missing
 from tests.deadlines import DEADLINE
 
 from .programs import EXAMPLES, ROOT
-from .proxies import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

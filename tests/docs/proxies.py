@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import trustme
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from tests.brokers.ports import ReservedPort
 from tests.deadlines import DEADLINE
 
 from .programs import EXAMPLES
@@ -167,26 +167,30 @@ async def running(
     text = (EXAMPLES / site.folder / name).read_text("utf-8")
     text = changed(text, changes or {})
     text = changed(text, dict(zip(site.backends, servers, strict=True)))
-    port = free_port()
+    reserved = ReservedPort()
+    port = reserved.number
     text, arguments, environment = adapt(text, port, files, site)
     (files.folder / name).write_text(text, "utf-8")
     log = files.folder / "output.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-        )
     try:
-        await accepting(process, port, log)
-        encrypted = kind == "caddy" or "ssl" in site.listen
-        yield Proxy(port, files.certificate.trusting if encrypted else None)
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                *arguments,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **environment},
+            )
+        try:
+            await accepting(process, port, log)
+            encrypted = kind == "caddy" or "ssl" in site.listen
+            yield Proxy(port, files.certificate.trusting if encrypted else None)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        reserved.release()
 
 
 async def accepting(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
@@ -202,12 +206,6 @@ async def accepting(process: asyncio.subprocess.Process, port: int, log: Path) -
                 await writer.wait_closed()
                 return
     pytest.fail(f"the proxy ended at once:\n{await asyncio.to_thread(log.read_text, 'utf-8')}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
 
 
 def server(address: WsAddress) -> str:

@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from demo_cluster.brokers import free_port
 from tests.deadlines import DEADLINE
 from wsrooms import MemoryBus, MemoryTransport
 
@@ -38,7 +39,7 @@ from .compose import (
 )
 from .programs import EXAMPLES, ROOT, Client, load
 from .proxies import COMPOSE as SITE
-from .proxies import Files, free_port, running, server, through
+from .proxies import Files, running, server, through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

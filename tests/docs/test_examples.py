@@ -312,9 +312,11 @@ async def test_debug_mode_tells_the_two_mistakes_of_the_example(
         await ann.call("log", "/log")
         await ann.call("join", "/chat/general")
         await ann.call("say", "/chat/general", data="hello")
-    room, blocked = [
-        record.getMessage() for record in caplog.records if record.levelname == "WARNING"
-    ]
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    # A busy machine may hold up the other handlers too.
+    slow = [told for told in warnings if told.startswith("the handler of ")]
+    [room] = [told for told in warnings if told not in slow]
+    [blocked] = [told for told in slow if " 'say' " in told]
     assert "did you mean '/log'?" in room
     assert blocked.startswith("the handler of 'say' '/chat/:room', say (")
-    assert app.stats()["handlers_blocked"] == 1
+    assert app.stats()["handlers_blocked"] == len(slow)

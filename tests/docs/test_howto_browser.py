@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SCENES = Path(__file__).with_name("browser_client.mjs")
 
 
+@cache
 def node() -> list[str]:
     """The command of a node that has a browser's WebSocket: 22, or 20 with a flag."""
     program = shutil.which("node")
@@ -57,8 +59,9 @@ class Page:
 
 @asynccontextmanager
 async def page(scene: str, url: str) -> AsyncIterator[Page]:
+    command = await asyncio.to_thread(node)
     process = await asyncio.create_subprocess_exec(
-        *node(), str(SCENES), scene, url, stdout=asyncio.subprocess.PIPE
+        *command, str(SCENES), scene, url, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:
@@ -188,7 +191,7 @@ async def set_and_tell(module: Any, board: str, key: str, value: str) -> None:
 
 def test_the_small_scripts_do_what_their_pages_say() -> None:
     units = Path(__file__).with_name("browser_units.mjs")
-    run = subprocess.run([*node(), str(units)], capture_output=True, text=True, timeout=30)
+    run = subprocess.run([*node(), str(units)], capture_output=True, text=True, timeout=DEADLINE)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 6
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import nats_cluster, nats_server
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.nats.identities import USER, Key, Operator
 from wsrooms.errors import InvalidChannel, PayloadTooLarge, PermissionDenied, TransportUnavailable
 from wsrooms_nats import NatsOptions, NatsTransport
@@ -29,6 +29,9 @@ SETTINGS = (EXAMPLES / "nats/nats.conf").read_text("utf-8")
 
 # The addresses of the examples, of which each test has its own.
 ADDRESS, TLS_ADDRESS = "localhost:4222", "localhost:4223"
+
+PATIENT = f"connect_timeout={promised(10.0):g}"
+"""Servers share the time, and a third of the default is little on a busy machine."""
 
 
 # The programs
@@ -70,7 +73,7 @@ async def test_a_credentials_file_lets_in(tmp_path: Path) -> None:
 async def test_several_servers_are_one_that_is_there() -> None:
     async with nats_server() as server:
         changes = {"nats-1:4222": "127.0.0.1:1", "nats-2:4222": at(server)}
-        changes["nats-3:4222"] = "127.0.0.1:2"
+        changes["nats-3:4222"] = f"127.0.0.1:2?{PATIENT}"
         one = shown(PROGRAM, "by_servers", changes)
         assert await heard(one, one.replica()) == ["hello"]
 
@@ -83,7 +86,7 @@ async def test_instances_at_different_servers_of_a_cluster_hear_each_other() -> 
                 "by_distance",
                 {
                     **{f"nats-{n}:4222": at(server) for n, server in enumerate(order, 1)},
-                    "join_settle=0.5": "join_settle=0.5, randomize=False",
+                    "join_settle=0.5": f"join_settle=0.5, randomize=False, {PATIENT}",
                 },
             )
             for order in (servers, servers[::-1])

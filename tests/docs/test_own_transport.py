@@ -34,7 +34,7 @@ def test_the_cases_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert int(passed[1]) > 25, told
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # started before the test's loop runs, which must not wait for it
 def port() -> Iterator[int]:
     command = [sys.executable, str(EXAMPLES / "own_transport/broker.py"), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker:

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import redis_server, sentinel_of
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms.errors import AuthenticationFailed, PermissionDenied
 from wsrooms_redis import RedisTransport
 
@@ -30,6 +30,9 @@ ACL = (EXAMPLES / "redis/users.acl").read_text("utf-8")
 
 # The addresses of the examples, of which each test has its own.
 ADDRESS, TLS_ADDRESS = "localhost:6379", "localhost:6380"
+
+PATIENT = f"connect_timeout={promised(10.0):g}"
+"""Hosts share the time, and half of the default is little on a busy machine."""
 
 
 # The programs
@@ -52,7 +55,7 @@ async def test_a_unix_socket_leads_to_the_server() -> None:
 
 
 async def test_several_hosts_are_one_that_is_there(redis: Server) -> None:
-    changes = {"redis-1:6379": "127.0.0.1:1", "redis-2:6379": at(redis)}
+    changes = {"redis-1:6379": "127.0.0.1:1", "redis-2:6379": f"{at(redis)}?{PATIENT}"}
     one = shown(PROGRAM, "by_hosts", changes)
     assert await heard(one, one.replica()) == ["hello"]
 

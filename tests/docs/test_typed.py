@@ -21,9 +21,9 @@ ROWS = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (`+) ?(.+?) ?\3 \|$", PAGE, re.MUL
 SHOP = "/shops/1"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def program() -> ModuleType:
-    """Loaded before the event loop runs: importing pydantic takes its time."""
+    """Loaded before any test's event loop runs: importing pydantic takes its time."""
     return load("typed_messages.py")
 
 

@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadlines import promised
 from tests.integration.buses import BUSES, Broker, Bus
 from tests.integration.fleet import Fleet
 from tests.integration.nursery import Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+PATIENT = {
+    "connect_timeout": promised(5.0),
+    "confirm_timeout": promised(6.0),
+    "ping_interval": promised(4.0),
+    "probe_interval": promised(10.0),
+}
+"""Options of a fleet to which nothing happens: how soon something is noticed is not asked."""
 
 TROUBLE = (
     *("hook_errors", "tasks_failed", "slow_clients", "heartbeat_timeouts", "handlers_blocked"),
@@ -58,7 +67,7 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture
 async def fleet(nursery: Nursery, broker: Broker, tmp_path: Path) -> AsyncIterator[Fleet]:
     """Three instances, which must end well."""
-    async with Fleet(nursery, broker.url(), tmp_path) as fleet:
+    async with Fleet(nursery, broker.url(**PATIENT), tmp_path) as fleet:
         yield fleet
     fleet.assert_clean()
     for process in fleet.processes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.brokers.kafka_rights import Operation
+from tests.deadlines import DEADLINE
 from tests.integration.buses.kafka import LASTING, KafkaBroker
 from tests.integration.buses.nats import OPERATOR, NatsBroker
 from tests.integration.buses.redis import CLIENT_NAME, RedisBroker
@@ -181,7 +182,8 @@ class NatsBreaking(Breaking):
         async with self._broker.client(OPERATOR) as operator:
             for id in ids:
                 request = json.dumps({"cid": id}).encode()
-                await operator.request(f"$SYS.REQ.SERVER.{server}.KICK", request)
+                kick = f"$SYS.REQ.SERVER.{server}.KICK"
+                await operator.request(kick, request, timeout=DEADLINE)
         return len(ids)
 
     async def allow(self) -> None:

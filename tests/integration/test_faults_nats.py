@@ -246,4 +246,6 @@ class Clustered(Trial):
         at = index % len(self._servers)
         known = [*self._servers[at:], *self._servers[:at]]
         hosts = ",".join(f"{each.host}:{each.port}" for each in known)
-        return f"nats://{hosts}?randomize=false"
+        # They share the time: a third of the default is little on a busy machine, which would
+        # then have an instance go to another one.
+        return f"nats://{hosts}?randomize=false&connect_timeout={promised(10.0):g}"

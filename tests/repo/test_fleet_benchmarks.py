@@ -16,7 +16,7 @@ from benchmarks.harness.fleet.brokers import ALL, BROKERS
 from benchmarks.harness.fleet.contenders import FLEETS, TRANSPORTS
 from benchmarks.harness.machine import children_of
 from tests.brokers.record import missing
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from tests.repo.bench import (
     ROOT,
     bench,
@@ -218,7 +218,7 @@ def measured(what: str, who: str, scenarios: str, folder: Path) -> dict[str, Any
     if (reason := broker.why_not()) is not None:
         missing(reason)
     out = folder / "found.json"
-    window = ("--reps", "1", "--secs", "0.5", "--warm", "0.1", "--rooms", "200")
+    window = ("--reps", "1", "--secs", f"{promised(1.0):g}", "--warm", "0.1", "--rooms", "200")
     words = (what, "--only", who, "--scen", scenarios, *window, "--out", str(out))
     scheme = () if broker.scheme == "memory" else (broker.scheme,)
     done = bench(*words, PYTHONPATH=ours(*scheme))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, WsLimits, use_ws_connection, use_ws_message, use_ws_rooms
+from wsrooms.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,7 +47,7 @@ class Feed:
     """A room that is sent numbered pushes of one length, and the app it is in."""
 
     def __init__(self, **limits: Any) -> None:
-        self.app = WsApp(limits=WsLimits(**limits), shutdown_timeout=0.5)
+        self.app = WsApp(heartbeat_interval=None, limits=WsLimits(**limits), shutdown_timeout=0.5)
         self.sent = 0
         self.codes: list[int | None] = []
         self.app.on_message("join", "/feed", self._join)
@@ -223,6 +225,14 @@ async def test_a_client_that_reads_again_gets_to_the_message_what_its_policy_say
         assert feed.codes == []
 
 
+@pytest.fixture
+def much_time_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let apps wait for who is closed until a test has failed, however busy the machine is."""
+    settings = functools.partial(ServerSettings, close_timeout=DEADLINE)
+    monkeypatch.setattr("wsrooms.app.ServerSettings", settings)
+
+
+@pytest.mark.usefixtures("much_time_to_read")
 @pytest.mark.parametrize("bound", list(BOUNDS))
 async def test_a_client_that_is_closed_as_slow_may_still_read_all_up_to_then_and_why(
     bound: str, raw_client: RawConnect, eventually: Eventually

@@ -3,6 +3,7 @@
 A clock would tell what the machine was busy with. These figures are the same on every
 run, so whoever makes a delivery dearer learns it here. The time that a turn is measured
 by stands still: a burst takes as many turns as it would on a machine with nothing else to do.
+No heartbeat beats where something else is counted.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 async def test_messages_of_one_segment_cost_one_write_for_each_member(
     crowd_of: Crowds, written: Counter[int], event: str, members: int
 ) -> None:
-    app = WsApp()
+    app = WsApp(heartbeat_interval=None)
 
     @app.on_message("sync", "/r")
     def sync(message: WsMessage[int]) -> int:
@@ -132,7 +133,7 @@ async def test_a_broadcast_is_encoded_once_for_all(
         encoded += 1
         return "odd"
 
-    app = WsApp(enc_hook=hook)
+    app = WsApp(heartbeat_interval=None, enc_hook=hook)
 
     @app.on_message("say", "/r")
     def say() -> None:
@@ -175,7 +176,7 @@ async def made() -> list[asyncio.Task[Any]]:
 async def test_sync_handlers_take_no_task_and_a_burst_of_async_ones_one(
     crowd_of: Crowds, made: list[asyncio.Task[Any]]
 ) -> None:
-    app = WsApp()
+    app = WsApp(heartbeat_interval=None)
 
     @app.on_message("sync", "/r")
     def sync() -> None:
@@ -258,7 +259,7 @@ async def test_an_idle_connection_keeps_no_task_no_timer_and_no_future(
 
 
 async def test_a_delivery_makes_no_future_and_no_timer(crowd_of: Crowds, asked: Asked) -> None:
-    app = WsApp()
+    app = WsApp(heartbeat_interval=None)
     async with crowd_of(app, 100) as crowd:
         timers = asked.timers()
         asked.futures = 0

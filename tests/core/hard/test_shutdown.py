@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wsrooms
+from tests.brokers.ports import ReservedPort
 from tests.deadlines import promised
 
 if TYPE_CHECKING:
@@ -209,9 +210,8 @@ class Server:
     """``run()`` in a process of its own, with logging at WARNING."""
 
     def __init__(self, loop: str, **names: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         names = {"LOOP": loop, "PORT": self.port, "SHUTDOWN_TIMEOUT": SHUTDOWN_TIMEOUT} | names
         given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
         self.process = subprocess.Popen(
@@ -236,6 +236,10 @@ class Server:
                 assert self.process.poll() is None, self.process.communicate()
                 assert time.monotonic() < until
                 time.sleep(0.02)
+
+    def release(self) -> None:
+        """Let others have its port; it has ended."""
+        self._reserved.release()
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=DEADLINE)
@@ -270,6 +274,7 @@ def start() -> Iterator[Callable[..., Server]]:
             server.process.kill()
         with contextlib.suppress(ValueError):  # it was read to its end
             server.process.communicate()
+        server.release()
 
 
 def close_codes(readers: list[Client]) -> Counter[int]:

@@ -166,8 +166,8 @@ def serve() -> Callable[..., AbstractAsyncContextManager[Serving]]:
 
 @pytest.fixture(name="serving")
 async def a_server() -> AsyncIterator[Serving]:
-    """A server whose clients have little time to end, and may send little."""
-    async with _serve(close_timeout=0.05, max_message_size=1000) as serving:
+    """A server whose clients may send little, and have time to end."""
+    async with _serve(close_timeout=60, max_message_size=1000) as serving:
         yield serving
 
 

@@ -282,7 +282,7 @@ async def test_a_client_that_answers_is_asked_again(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
     async with (
-        serve(heartbeat_interval=0.05, heartbeat_timeout=promised(1.0)) as serving,
+        serve(heartbeat_interval=0.05, heartbeat_timeout=promised(2.0)) as serving,
         raw_client(serving.address) as client,
     ):
         for answer in (client.frame(b"", client.PONG), client.frame("hello"), b""):

@@ -270,7 +270,7 @@ async def test_a_client_of_a_full_session_is_held_up_by_its_socket(
 async def test_a_slow_handler_stops_reading_and_everything_is_answered_in_order(
     raw_client: Callable[..., Any],
 ) -> None:
-    app = WsApp(limits=WsLimits(waiting_messages=2))
+    app = WsApp(heartbeat_interval=None, limits=WsLimits(waiting_messages=2))
     released = asyncio.Event()
 
     @app.on_message("slow", "/")

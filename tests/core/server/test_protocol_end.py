@@ -162,17 +162,21 @@ async def test_close_gives_a_client_that_reads_its_last_big_message(
 
 
 async def test_a_client_that_does_not_answer_the_close_is_cut(
-    serving: Serving, client: RawClient
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
-    serving.session.connection.close(4000)
-    assert await client.close_code() == (4000, "")
-    assert await client.end() == b""
+    async with serve(close_timeout=0.05) as serving, raw_client(serving.address) as client:
+        serving.session.connection.close(4000)
+        assert await client.close_code() == (4000, "")
+        assert await client.end() == b""
 
 
 async def test_a_client_that_does_not_read_is_cut_after_close(
-    serving: Serving, raw_client: Callable[..., Any]
+    serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
-    async with raw_client(serving.address, receive_buffer=4096) as client:
+    async with (
+        serve(close_timeout=0.05) as serving,
+        raw_client(serving.address, receive_buffer=4096) as client,
+    ):
         session = serving.session
         await session.fill()
         session.connection.close(4000)
@@ -369,7 +373,7 @@ async def test_a_tls_client_that_breaks_the_protocol_reads_why(
 ) -> None:
     tls, trust = certificates
     async with (
-        serve(options={"ssl": tls}, max_message_size=1000, close_timeout=0.05) as serving,
+        serve(options={"ssl": tls}, max_message_size=1000, close_timeout=60) as serving,
         raw_client(serving.address, tls=trust) as client,
     ):
         client.writer.write(client.frame(b"a" * MIB))
@@ -381,7 +385,7 @@ async def test_an_app_over_tls_answers_and_closes(
     raw_client: Callable[..., Any], certificates: Any
 ) -> None:
     tls, trust = certificates
-    app = WsApp()
+    app = WsApp(heartbeat_interval=None)
     app.on_message("id", "/", lambda: use_ws_connection().id)
     async with app.serving(ssl=tls) as address:
         assert address.url.startswith("wss://127.0.0.1:")

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import promised
+
 if TYPE_CHECKING:
     from tests.core.conftest import RawClient
     from tests.core.server.conftest import RecordingSession
+
+
+CLIENTS = round(promised(10))
+"""As many more as the limit is longer: what the turn would be without the bound grows with it."""
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_not_measured() -> Iterator[None]:
+    """A collection walks all that this test process holds; that is not the server's time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.may_block("handlers take time on purpose")
 async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
-    """Ten clients send fifty messages of 1 ms each: half a second of work, in turns of 20 ms."""
+    """Each sends fifty messages of 1 ms: from ten, half a second of work, in turns of 20 ms."""
     turn_began = thread_time()
     longest = 0.0
     over = asyncio.Event()
@@ -42,7 +58,7 @@ async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
     async with serve() as serving, AsyncExitStack() as stack:
         serving.on_session = opened
         clients: list[RawClient] = [
-            await stack.enter_async_context(raw_client(serving.address)) for _ in range(10)
+            await stack.enter_async_context(raw_client(serving.address)) for _ in range(CLIENTS)
         ]
         for client in clients:
             await client.write(*[client.frame("x")] * 50)
@@ -52,5 +68,5 @@ async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
         over.set()
         await watching
     # 10 ms for all, and one message for each that is read past that; without the bound
-    # it would be 10 x 5 ms.
-    assert longest < 0.035
+    # it would be 5 ms for each.
+    assert longest < promised(0.035)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.deadlines import promised
 from wsrooms import WsHttpResponse
 
 if TYPE_CHECKING:
@@ -472,7 +473,7 @@ async def test_a_handshake_that_was_in_time_is_not_cut_later(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
 ) -> None:
     async with (
-        serve(handshake_timeout=0.2) as serving,
+        serve(handshake_timeout=promised(1.0)) as serving,
         raw_client(serving.address) as client,
         raw_client(serving.address, path=None) as late,
     ):

@@ -79,7 +79,7 @@ class NatsBus(Bus):
     name = "nats"
 
     def prepare(self) -> None:
-        image()  # asks Docker
+        NATS.runner(image())  # asks Docker
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[NatsBroker]:
@@ -126,7 +126,12 @@ class NatsBroker(Broker):
     async def client(self, login: str | None = None) -> AsyncIterator[Client]:
         """A foreign client, for as long as the server runs."""
         client = await nats.connect(
-            self.server.url, user=login, password=login, name="test", allow_reconnect=False
+            self.server.url,
+            user=login,
+            password=login,
+            name="test",
+            allow_reconnect=False,
+            connect_timeout=int(DEADLINE),
         )
         try:
             yield client

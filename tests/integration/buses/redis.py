@@ -32,7 +32,7 @@ class RedisBus(Bus):
     name = "redis"
 
     def prepare(self) -> None:
-        REDIS.alone()  # asks Docker
+        REDIS.runner(REDIS.alone())  # asks Docker
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[RedisBroker]:

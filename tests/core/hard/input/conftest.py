@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, use_ws_message
 from wsrooms.server.settings import ServerSettings
 
@@ -70,7 +70,8 @@ def attacked(
     """Give what serves an app with a good client beside, in an async with block.
 
     The client asks on route ("good", "/") and must get every reply, and nothing that
-    clients do may be worth a warning in the log.
+    clients do may be worth a warning in the log. Where a raw client reads, the app is to have
+    no heartbeat: a flood that takes seconds on a busy machine would have a ping between.
     """
 
     @contextlib.asynccontextmanager
@@ -93,6 +94,7 @@ def attacked(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let apps wait 0.3 s for a handshake, not 10, and 0.1 s for an answer to CLOSE, not 2."""
-    settings = functools.partial(ServerSettings, handshake_timeout=0.3, close_timeout=0.1)
+    """Let apps wait 1 s for a handshake, not 10, and 0.1 s for an answer to CLOSE, not 2."""
+    patience = promised(1.0)  # in which good clients have to be in
+    settings = functools.partial(ServerSettings, handshake_timeout=patience, close_timeout=0.1)
     monkeypatch.setattr("wsrooms.app.ServerSettings", settings)

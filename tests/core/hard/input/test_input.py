@@ -217,7 +217,10 @@ async def test_what_is_strange_and_still_a_message_gets_its_one_reply(
     name: str, attacked: Attack, raw_client: Raw
 ) -> None:
     sent, back = ANSWERED[name]
-    async with attacked(declare(WsApp())) as server, raw_client(server.address) as client:
+    async with (
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
+        raw_client(server.address) as client,
+    ):
         await client.send(sent, MARK)
         (reply,) = await client.texts(until=MARKED)
         assert reply.startswith(back) if back is UNDECODABLE else reply == back
@@ -259,7 +262,10 @@ IDS = (
 
 @pytest.mark.parametrize("id", IDS, ids=lambda id: f"{id[:30]} of {len(id)}")
 async def test_an_id_comes_back_byte_for_byte(id: str, attacked: Attack, raw_client: Raw) -> None:
-    async with attacked(declare(WsApp())) as server, raw_client(server.address) as client:
+    async with (
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
+        raw_client(server.address) as client,
+    ):
         await client.send(m("mark", id=id), m("none", id=id), MARK)
         assert await client.texts(until=MARKED) == [
             f'{{"id":{id},"data":null}}',
@@ -331,7 +337,10 @@ async def test_what_is_no_message_is_counted_for_what_it_lacks(
     name: str, attacked: Attack, raw_client: Raw
 ) -> None:
     reason, messages = MALFORMED[name]
-    async with attacked(declare(WsApp())) as server, raw_client(server.address) as client:
+    async with (
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
+        raw_client(server.address) as client,
+    ):
         await client.send(*messages, MARK)
         assert await client.texts(until=MARKED) == []
         await client.send(*(message.encode() for message in messages), MARK)
@@ -359,7 +368,10 @@ DEEP: dict[str, str] = {
 async def test_ten_thousand_levels_where_no_message_has_them_are_dropped(
     name: str, attacked: Attack, raw_client: Raw
 ) -> None:
-    async with attacked(declare(WsApp())) as server, raw_client(server.address) as client:
+    async with (
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
+        raw_client(server.address) as client,
+    ):
         await client.send(DEEP[name], DEEP[name].encode(), MARK)
         assert await client.texts(until=MARKED) == []
         await server.keeps_answering()
@@ -390,7 +402,7 @@ async def test_what_others_hear_of_strange_text_is_valid(
     data, meant = PASSED_ON[name]
     path = "/chat/\\ud800%ff%00"
     async with (
-        attacked(declare(WsApp())) as server,
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
         raw_client(server.address) as bad,
         raw_client(server.address) as other,
     ):
@@ -415,7 +427,7 @@ async def test_numbers_that_are_passed_on_keep_their_digits_and_reach_no_one_dec
     number: str, attacked: Attack, raw_client: Raw
 ) -> None:
     async with (
-        attacked(declare(WsApp())) as server,
+        attacked(declare(WsApp(heartbeat_interval=None))) as server,
         raw_client(server.address) as bad,
         raw_client(server.address) as other,
     ):

@@ -35,7 +35,10 @@ pytestmark = pytest.mark.every_loop
 async def test_ten_thousand_pings_are_all_answered_and_hold_up_nobody(
     attacked: Attack, raw_client: Raw
 ) -> None:
-    async with attacked(WsApp()) as server, raw_client(server.address) as client:
+    async with (
+        attacked(WsApp(heartbeat_interval=None)) as server,
+        raw_client(server.address) as client,
+    ):
         client.writer.write(b"".join(frame(PING, b"%d" % number) for number in range(10_000)))
         await server.keeps_answering()
         for number in range(10_000):
@@ -56,7 +59,10 @@ FLOODS: dict[str, bytes] = {
 async def test_a_flood_that_needs_no_answer_holds_up_nobody_and_passes(
     name: str, attacked: Attack, raw_client: Raw
 ) -> None:
-    async with attacked(WsApp()) as server, raw_client(server.address) as client:
+    async with (
+        attacked(WsApp(heartbeat_interval=None)) as server,
+        raw_client(server.address) as client,
+    ):
         before = server.answered
         client.writer.write(FLOODS[name] + frame(PING, b"over"))
         assert await client.receive() == (PONG, b"over")
@@ -70,7 +76,7 @@ async def test_a_flood_that_needs_no_answer_holds_up_nobody_and_passes(
 async def test_a_message_in_ever_more_fragments_ends_at_the_hard_limit(
     attacked: Attack, raw_client: Raw
 ) -> None:
-    app = WsApp(max_message_size=500)
+    app = WsApp(heartbeat_interval=None, max_message_size=500)
     async with attacked(app) as server, raw_client(server.address) as client:
         client.writer.write(frame(TEXT, b" ", fin=False) + frame(CONT, b" ", fin=False) * 9000)
         assert (await client.close_code())[0] == 1009

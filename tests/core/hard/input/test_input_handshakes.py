@@ -89,7 +89,7 @@ async def test_what_is_no_handshake_is_answered_once_and_ends(
 ) -> None:
     sent, status = REFUSED[name]
     async with (
-        attacked(WsApp()) as server,
+        attacked(WsApp(heartbeat_interval=None)) as server,
         raw_client(server.address, path=None) as client,
     ):
         response = await client.http(sent)
@@ -126,7 +126,7 @@ async def test_a_handshake_may_be_strange_and_right(
     name: str, attacked: Attack, raw_client: Raw
 ) -> None:
     async with (
-        attacked(WsApp()) as server,
+        attacked(WsApp(heartbeat_interval=None)) as server,
         raw_client(server.address, path=None) as client,
     ):
         response = await client.http(ACCEPTED[name])
@@ -142,7 +142,7 @@ async def test_what_follows_a_handshake_is_frames_and_nothing_else(
     behind: bytes, attacked: Attack, raw_client: Raw
 ) -> None:
     async with (
-        attacked(WsApp()) as server,
+        attacked(WsApp(heartbeat_interval=None)) as server,
         raw_client(server.address, path=None) as client,
     ):
         assert (await client.http(request(*ASK) + behind)).status == 101
@@ -155,7 +155,7 @@ async def test_a_handshake_that_never_ends_is_cut_however_busy_it_is(
     attacked: Attack, raw_client: Raw, eventually: Eventually
 ) -> None:
     async with (
-        attacked(WsApp()) as server,
+        attacked(WsApp(heartbeat_interval=None)) as server,
         raw_client(server.address, path=None) as client,
     ):
         ended = asyncio.ensure_future(client.end())
@@ -173,7 +173,10 @@ async def test_a_handshake_that_never_ends_is_cut_however_busy_it_is(
 async def test_hundreds_of_half_handshakes_keep_nobody_out(
     attacked: Attack, raw_client: Raw, eventually: Eventually
 ) -> None:
-    async with attacked(WsApp()) as server, contextlib.AsyncExitStack() as stack:
+    async with (
+        attacked(WsApp(heartbeat_interval=None)) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
         half = [
             await stack.enter_async_context(raw_client(server.address, path=None))
             for _ in range(200)
@@ -199,7 +202,7 @@ async def test_a_tls_client_on_the_plain_port_is_told_or_cut(
     with pytest.raises(ssl.SSLWantReadError):
         client_side.do_handshake()
     async with (
-        attacked(WsApp()) as server,
+        attacked(WsApp(heartbeat_interval=None)) as server,
         raw_client(server.address, path=None) as client,
     ):
         await client.write(outgoing.read())
@@ -212,7 +215,7 @@ async def test_a_tls_client_on_the_plain_port_is_told_or_cut(
 async def test_clients_that_vanish_at_any_moment_of_the_handshake_leave_nothing(
     sent: bytes, attacked: Attack, eventually: Eventually
 ) -> None:
-    async with attacked(WsApp()) as server:
+    async with attacked(WsApp(heartbeat_interval=None)) as server:
         for _ in range(100):
             with socket.create_connection((server.address.host, server.address.port)) as sock:
                 sock.sendall(sent)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import promised
+from tests.deadlines import DEADLINE, promised
 from wsrooms.testing.proxy.links import HELD_BYTES, Pace
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from .conftest import Broker, Connect
 
-PATIENCE = 20.0
-
-LATENCY = promised(0.2)
+LATENCY = promised(0.5)
 
 
 async def test_megabytes_pass_both_ways_at_once_unchanged(
@@ -35,7 +33,7 @@ async def test_megabytes_pass_both_ways_at_once_unchanged(
     for end in (client, line):
         end.writer.write(data)
         end.writer.write_eof()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         heard = await asyncio.gather(hear(client.reader), hear(line.reader))
     assert set(heard) == {hashlib.sha256(data).hexdigest()}
     assert (proxy.written_bytes, proxy.answered_bytes) == (len(data), len(data))
@@ -58,7 +56,7 @@ async def test_of_what_a_side_does_not_take_only_so_much_is_held(
     [link] = proxy._links
     assert link.up._size < 2 * HELD_BYTES
     line.writer.transport.resume_reading()  # type: ignore[attr-defined]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         assert len(await line.reader.readexactly(sent)) == sent
 
 
@@ -78,11 +76,10 @@ async def test_latency_is_added_once_to_each_way_and_nothing_overtakes(
     await line.write(b"3")
     assert await client.read(1) == b"3"
     assert clock() - started > 1.95 * LATENCY
+    proxy.slow(latency=2 * DEADLINE)
     proxy.heal()
-    started = clock()
     await client.write(b"4")
-    assert await line.read(2) == b"24"
-    assert clock() - started < 0.95 * LATENCY
+    assert await line.read(2) == b"24", "which would not wait for so long"
 
 
 async def test_bandwidth_is_kept_and_whoever_writes_faster_waits(
@@ -95,8 +92,9 @@ async def test_bandwidth_is_kept_and_whoever_writes_faster_waits(
     started = clock()
     client.writer.write(bytes(16 * 1024 * 1024))
     await line.read(100_000)
-    assert 0.45 < clock() - started < promised(2.0)
-    assert proxy.written_bytes < 300_000, "it was read as fast as it passes"
+    took = clock() - started
+    assert 0.45 < took < promised(5.0)
+    assert proxy.written_bytes < 200_000 * took + 50_000, "it was read as fast as it passes"
     assert client.writer.transport.get_write_buffer_size() > 8 * 1024 * 1024
 
 
