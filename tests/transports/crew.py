@@ -163,6 +163,24 @@ class Crew(list[Instance]):
             timeout,
         )
 
+    async def all_hear_newer(self) -> None:
+        """While all talk: wait until each has heard each of the others in each room anew.
+
+        What is said meanwhile may be lost.
+        """
+        marks = {
+            (each, peer): (len(each.heard[peer.name]), len(peer.receipts))
+            for each, peer in permutations(self, 2)
+        }
+
+        def hears(each: Instance, peer: Instance) -> bool:
+            begin, newer = marks[each, peer]
+            numbers = each.heard[peer.name][begin:]
+            rooms = {number % len(peer.rooms) for number in numbers if number >= newer}
+            return len(rooms) == len(peer.rooms)
+
+        await self.until(lambda: all(hears(*pair) for pair in marks))
+
     @asynccontextmanager
     async def talking(self, pace: float = PACE) -> AsyncIterator[None]:
         """Let all publish, again and again, until the end of the block."""
