@@ -17,7 +17,7 @@ from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from wsrooms import Gap, Receipt
     from wsrooms.transports import BrokerTransport, TransportState
@@ -263,9 +263,15 @@ def missing_of(receiver: Instance, publisher: Instance, room: str) -> int:
 
 @asynccontextmanager
 async def crew_of(
-    transports: Iterable[BrokerTransport], rooms: Sequence[str] = (ROOM,)
+    transports: Iterable[BrokerTransport],
+    rooms: Sequence[str] = (ROOM,),
+    *,
+    settled: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Crew]:
-    """Instances with these transports, which all hear each other."""
+    """Instances with these transports, which all hear each other.
+
+    ``settled`` is awaited once all have started, where that alone does not make it so.
+    """
     crew = Crew()
     async with AsyncExitStack() as stack:
         for number, transport in enumerate(transports):
@@ -273,5 +279,7 @@ async def crew_of(
             stack.push_async_callback(transport.close)
             await instance.start()
             crew.append(instance)
+        if settled is not None:
+            await settled()
         await crew.all_hear_all()
         yield crew
