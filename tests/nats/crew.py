@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, PATIENT
 from tests.transports.crew import ROOM, Account, Crew, Instance, crew_of
 from wsrooms_nats import NatsTransport
 
@@ -52,7 +52,7 @@ async def left_by_all(server: NatsServer) -> None:
 
 def transport_at(url: str, name: str) -> NatsTransport:
     """One that tries the servers in the order of the URL, and is called so by them."""
-    return NatsTransport(url, client_name=name, randomize=False, outbox_age=DEADLINE)
+    return NatsTransport(url, client_name=name, randomize=False, outbox_age=DEADLINE, **PATIENT)
 
 
 @asynccontextmanager
