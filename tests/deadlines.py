@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-__all__ = ["DEADLINE", "promised"]
+__all__ = ["DEADLINE", "PATIENT", "promised"]
 
 DEADLINE = 60.0
 """Seconds after which what has not happened never will.
@@ -25,3 +26,7 @@ def promised(seconds: float) -> float:
     where several runs share the machine: CI sets it, and nobody else has to.
     """
     return seconds * SLOWDOWN
+
+
+PATIENT: dict[str, Any] = {"connect_timeout": promised(10.0), "start_timeout": promised(20.0)}
+"""Options of a transport where it is not time that is tested: a busy broker lets it in late."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import socket
 
 IMAGE = "apache/kafka:4.1.1"
-START_TIMEOUT = 60.0
+START_TIMEOUT = promised(90.0)
 """A program in Java, and three of them at once."""
 LOOK_AGAIN_SLOWLY = 0.05
 REQUEST_TIMEOUT = promised(5.0)

@@ -16,11 +16,12 @@ from tests.brokers.certificates import Certificates
 from tests.brokers.guardian import guardian
 from tests.brokers.ports import HOST, ReservedPort
 from tests.brokers.record import started, unable
+from tests.deadlines import promised
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = promised(90.0)
 LOOK_AGAIN = 0.005
 
 

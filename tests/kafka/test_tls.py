@@ -9,6 +9,7 @@ import pytest
 import trustme
 
 from tests.brokers.kafka_rights import Operation
+from tests.deadlines import PATIENT
 from tests.kafka.crew import talk
 from tests.kafka.servers import PLAIN_USERS, TLS_LOGIN, TLS_ONLY, fresh, secured_server
 from wsrooms.errors import AuthenticationFailed, TransportError, TransportUnavailable
@@ -17,9 +18,6 @@ from wsrooms_kafka import KafkaTransport
 if TYPE_CHECKING:
     from tests.brokers import KafkaServer
     from wsrooms.testing import TcpProxy
-
-PATIENT: dict[str, Any] = {"start_timeout": 15.0, "connect_timeout": 10.0}
-"""For a busy machine, where it is not time that is tested."""
 
 
 def trusting(server: KafkaServer) -> dict[str, Any]:

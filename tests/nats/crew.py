@@ -6,16 +6,17 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, PATIENT
 from tests.transports.crew import ROOM, Account, Crew, Instance, crew_of
 from wsrooms_nats import NatsTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.brokers import NatsServer
 
 __all__ = [
+    "LEAVES_SLOWLY",
     "ROOM",
     "Account",
     "Crew",
@@ -26,6 +27,9 @@ __all__ = [
     "transport_at",
     "url_of",
 ]
+
+LEAVES_SLOWLY = "lame_duck_grace_period: 60s"
+"""Settings by which a server in lame duck mode closes no connection before we do."""
 
 
 def url_of(*servers: NatsServer) -> str:
@@ -48,12 +52,17 @@ async def left_by_all(server: NatsServer) -> None:
 
 def transport_at(url: str, name: str) -> NatsTransport:
     """One that tries the servers in the order of the URL, and is called so by them."""
-    return NatsTransport(url, client_name=name, randomize=False, outbox_age=DEADLINE)
+    return NatsTransport(url, client_name=name, randomize=False, outbox_age=DEADLINE, **PATIENT)
 
 
 @asynccontextmanager
-async def crew_at(*urls: str) -> AsyncIterator[Crew]:
-    """An instance for each URL, at the first server of that, which all hear each other."""
+async def crew_at(
+    *urls: str, settled: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[Crew]:
+    """An instance for each URL, at the first server of that, which all hear each other.
+
+    Where their joins cannot wait for the other servers, ``settled`` does.
+    """
     named = [transport_at(url, f"instance-{number}") for number, url in enumerate(urls)]
-    async with crew_of(named) as crew:
+    async with crew_of(named, settled=settled) as crew:
         yield crew

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from tests.brokers import NatsServer, nats_server
 from tests.brokers.nats import NATS, Cluster
 from tests.deadlines import DEADLINE
-from tests.nats.crew import Crew, crew_at, url_of
+from tests.nats.crew import ROOM, Crew, crew_at, url_of
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["LOGIN", "MAY_NOT_ASK", "Pair", "a_pair", "behind_a_proxy"]
+__all__ = ["LOGIN", "MAY_NOT_ASK", "Pair", "a_pair", "behind_a_proxy", "knows_a_room_elsewhere"]
 
 MAY_NOT_ASK = """
 authorization: {users: [{user: app, password: geheim, permissions: {
@@ -52,13 +52,26 @@ class Pair:
                     return
 
 
+async def knows_a_room_elsewhere(server: NatsServer, room: str = ROOM) -> None:
+    """Wait until the server knows that another one has an instance in the room."""
+    async with asyncio.timeout(DEADLINE):
+        while room not in str(await server.monitor("/routez?subs=1")):  # noqa: ASYNC110 - told by nobody
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def a_pair(query: str = "", settings: str = "") -> AsyncIterator[Pair]:
     """Two servers with these settings, and instances whose URLs end with the query."""
     async with AsyncExitStack() as stack:
         servers, route, cluster = await stack.enter_async_context(behind_a_proxy(2, settings))
         urls = [url_of(server) + query for server in servers]
-        crew = await stack.enter_async_context(crew_at(*urls))
+
+        async def settled() -> None:
+            for server in servers:
+                await knows_a_room_elsewhere(server)
+
+        knows = crew_at(*urls, settled=settled if MAY_NOT_ASK in settings else None)
+        crew = await stack.enter_async_context(knows)
         for instance in crew:
             instance.states.clear()
         yield Pair(crew, route, servers, cluster)

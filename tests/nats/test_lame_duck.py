@@ -10,7 +10,7 @@ import pytest
 
 from tests.brokers import NatsServer, nats_cluster, nats_server
 from tests.deadlines import DEADLINE
-from tests.nats.crew import Crew, crew_at, left_by_all, names_at, url_of
+from tests.nats.crew import LEAVES_SLOWLY, Crew, crew_at, left_by_all, names_at, url_of
 from tests.nats.pair import LOGIN, MAY_NOT_ASK, a_pair, behind_a_proxy
 from wsrooms import Gap
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @pytest.fixture
 async def servers() -> AsyncIterator[list[NatsServer]]:
-    async with nats_cluster(3) as servers:
+    async with nats_cluster(3, config=LEAVES_SLOWLY) as servers:
         yield servers
 
 
@@ -77,7 +77,7 @@ async def test_a_server_that_only_the_leaving_one_has_named_takes_over_without_a
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["from afar", "to afar"])
 async def test_joins_while_an_instance_moves_miss_nothing(order: tuple[int, int, int]) -> None:
-    async with behind_a_proxy(3) as (servers, route, _):
+    async with behind_a_proxy(3, LEAVES_SLOWLY) as (servers, route, _):
         leaving, to, other = (servers[number] for number in order)
         async with crew_at(url_of(leaving, to), url_of(other)) as crew:
             route.slow(latency=FAR)
@@ -112,7 +112,7 @@ async def joined_during_a_move(crew: Crew, leaving: NatsServer) -> None:
 async def test_a_move_costs_no_message_where_one_server_is_far_from_the_others(
     order: tuple[int, int, int],
 ) -> None:
-    async with behind_a_proxy(3) as (servers, route, _):
+    async with behind_a_proxy(3, LEAVES_SLOWLY) as (servers, route, _):
         leaving, to, other = (servers[number] for number in order)
         urls = [url_of(leaving, to), url_of(leaving, to), url_of(to), url_of(other)]
         async with crew_at(*urls) as crew:
@@ -132,7 +132,7 @@ async def test_a_move_costs_no_message_where_one_server_is_far_from_the_others(
 
 
 async def test_who_may_not_ask_other_servers_moves_at_a_cost_that_is_told() -> None:
-    async with a_pair(LOGIN, MAY_NOT_ASK) as pair:
+    async with a_pair(LOGIN, MAY_NOT_ASK + LEAVES_SLOWLY) as pair:
         forget_states(pair.crew)
         one, other = pair.crew
         async with pair.crew.talking():
@@ -151,7 +151,7 @@ async def test_who_may_not_ask_other_servers_moves_at_a_cost_that_is_told() -> N
 
 
 async def test_a_server_in_lame_duck_mode_is_kept_while_there_is_no_other() -> None:
-    async with nats_server() as server, crew_at(*2 * [url_of(server)]) as crew:
+    async with nats_server(config=LEAVES_SLOWLY) as server, crew_at(*2 * [url_of(server)]) as crew:
         forget_states(crew)
         await server.lame_duck()
         await crew.all_hear_all()  # behind what the server has told

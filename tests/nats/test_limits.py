@@ -288,7 +288,8 @@ async def test_of_several_servers_the_one_that_takes_too_little_is_told() -> Non
 
 async def test_a_server_that_tells_of_another_limit_is_believed_at_once() -> None:
     async with nats_cluster(2) as (server, other):
-        transport = NatsTransport(server.url)
+        # Nor does a probe find it out, which would be too large too.
+        transport = NatsTransport(server.url, probe_interval=DEADLINE)
         told = Told(transport)
         await transport.start()
         await server.reload("max_payload: 1000")
@@ -329,6 +330,7 @@ async def test_a_server_that_takes_less_than_the_one_before_refuses_only_what_is
         server.configure("max_payload: 1000")
         await server.kill()
         await told.until("down")
+        await others.until("down")
         receipts = [transport.publish("c", text) for text in ("a", "x" * 50_000, "b")]
         await server.start()
         await told.until("up")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.brokers import nats_server
+from tests.deadlines import DEADLINE, promised
 from tests.nats.identities import USER, Key, Operator
 from tests.transports.told import Told
 from wsrooms import Gap
@@ -189,15 +191,16 @@ async def test_a_user_whose_jwt_expires_is_told_and_heals_with_a_renewed_file(
 ) -> None:
     operator = Operator()
     file = tmp_path / "user.creds"
-    file.write_text(operator.credentials(expires=3).text)
     async with nats_server(config=operator.config()) as server:
-        transport = NatsTransport(server.url, user_credentials=str(file))
         other = NatsTransport(server.url, user_credentials=str(other_file(operator, tmp_path)))
+        await other.start()
+        file.write_text(operator.credentials(expires=promised(3)).text)  # which run from here
+        transport = NatsTransport(server.url, user_credentials=str(file))
         told = Told(transport)
         heard: list[str] = []
         await transport.start()
-        await other.start()
-        await transport.subscribe("c", heard.append)
+        async with asyncio.timeout(DEADLINE):
+            await transport.subscribe("c", heard.append)
 
         words = await told.until("down")
         assert words is not None

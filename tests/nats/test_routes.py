@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsrooms_nats.routes import Question, Routes
@@ -184,6 +184,7 @@ def test_questions_are_told_apart() -> None:
 RUBBISH: tuple[object, ...] = (None, True, 7, 1.5, "1", "²", "", [], [None], [[]], {}, {"": []})
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_an_answer_that_is_broken_somewhere_breaks_nothing(data: st.DataObject) -> None:
     routes, question, carried = asked()
@@ -205,6 +206,7 @@ def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from places_in(inner)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_what_is_no_answer_is_ignored(data: bytes) -> None:
     routes, question, carried = asked()

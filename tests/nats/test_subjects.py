@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.deadlines import DEADLINE
@@ -68,6 +68,7 @@ ODD = [
 ]
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 @example("a.b", "a%2Eb")
 @example("ws:probe:a", "ws:probe.a")
@@ -79,6 +80,7 @@ def test_two_channels_have_two_subjects(one: str, other: str) -> None:
     assert (subjects.of(one) == subjects.of(other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(NAMESPACES, NAMES)
 @example("", "ws:probe:")
 @example("", "ws:probe:ws:probe:a")
@@ -94,6 +96,7 @@ def test_a_channel_is_one_token_and_that_of_a_probe_is_two(namespace: str, name:
     assert subjects.channel(subject.decode()) == name
 
 
+@settings(deadline=None)
 @given(NAMESPACES, NAMESPACES, NAMES, NAMES)
 @example("", "ws:room:a", "ws:room:b", "b")
 @example("a.b", "a", "c", "b.c")

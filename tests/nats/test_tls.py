@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from tests.brokers import NatsServer, nats_server
-from tests.deadlines import DEADLINE, promised
+from tests.deadlines import DEADLINE, PATIENT, promised
 from tests.nats.identities import USER, Key
 from wsrooms.errors import (
     AuthenticationFailed,
@@ -26,7 +26,6 @@ from wsrooms_nats import NatsTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PATIENT: dict[str, Any] = {"start_timeout": 10.0, "connect_timeout": 8.0}
 SECRET = "open-sesame"
 HANDSHAKE = b"\x16\x03"
 """How TLS begins."""

@@ -17,7 +17,7 @@ from tests.deadlines import DEADLINE
 from wsrooms.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from wsrooms import Gap, Receipt
     from wsrooms.transports import BrokerTransport, TransportState
@@ -163,6 +163,24 @@ class Crew(list[Instance]):
             timeout,
         )
 
+    async def all_hear_newer(self) -> None:
+        """While all talk: wait until each has heard each of the others in each room anew.
+
+        What is said meanwhile may be lost.
+        """
+        marks = {
+            (each, peer): (len(each.heard[peer.name]), len(peer.receipts))
+            for each, peer in permutations(self, 2)
+        }
+
+        def hears(each: Instance, peer: Instance) -> bool:
+            begin, newer = marks[each, peer]
+            numbers = each.heard[peer.name][begin:]
+            rooms = {number % len(peer.rooms) for number in numbers if number >= newer}
+            return len(rooms) == len(peer.rooms)
+
+        await self.until(lambda: all(hears(*pair) for pair in marks))
+
     @asynccontextmanager
     async def talking(self, pace: float = PACE) -> AsyncIterator[None]:
         """Let all publish, again and again, until the end of the block."""
@@ -245,9 +263,15 @@ def missing_of(receiver: Instance, publisher: Instance, room: str) -> int:
 
 @asynccontextmanager
 async def crew_of(
-    transports: Iterable[BrokerTransport], rooms: Sequence[str] = (ROOM,)
+    transports: Iterable[BrokerTransport],
+    rooms: Sequence[str] = (ROOM,),
+    *,
+    settled: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Crew]:
-    """Instances with these transports, which all hear each other."""
+    """Instances with these transports, which all hear each other.
+
+    ``settled`` is awaited once all have started, where that alone does not make it so.
+    """
     crew = Crew()
     async with AsyncExitStack() as stack:
         for number, transport in enumerate(transports):
@@ -255,5 +279,7 @@ async def crew_of(
             stack.push_async_callback(transport.close)
             await instance.start()
             crew.append(instance)
+        if settled is not None:
+            await settled()
         await crew.all_hear_all()
         yield crew

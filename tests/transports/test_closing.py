@@ -90,7 +90,7 @@ async def life(kind: Kind, url: str, chance: random.Random) -> None:
 
 async def test_after_its_close_it_takes_nothing_and_may_be_closed_again(kind: Kind) -> None:
     async with kind.server() as server:
-        transport = kind.transport(server.url)
+        transport = kind.patient(server.url)
         await transport.start()
         await transport.subscribe("c", print)
         await transport.close()
@@ -105,8 +105,8 @@ async def test_after_its_close_it_takes_nothing_and_may_be_closed_again(kind: Ki
 
 async def test_a_close_publishes_what_waits(kind: Kind) -> None:
     async with kind.server() as server:
-        transport = kind.transport(server.url, close_timeout=DEADLINE)
-        other = kind.transport(server.url)
+        transport = kind.patient(server.url, close_timeout=DEADLINE)
+        other = kind.patient(server.url)
         heard: list[str] = []
         await transport.start()
         await other.start()
@@ -127,7 +127,7 @@ async def test_a_close_while_the_server_is_silent_ends_in_time_and_fails_what_wa
     kind: Kind,
 ) -> None:
     async with kind.server() as server, kind.proxy(server) as proxy:
-        transport = kind.transport(kind.url_at(proxy.port), close_timeout=promised(0.5))
+        transport = kind.patient(kind.url_at(proxy.port), close_timeout=promised(0.5))
         await transport.start()
         proxy.hole()
         receipts = [transport.publish("c", "x" * 100_000) for _ in range(100)]
@@ -145,7 +145,7 @@ async def test_a_close_while_the_server_is_silent_ends_in_time_and_fails_what_wa
 
 async def test_a_close_while_the_server_is_away_ends_at_once(kind: Kind) -> None:
     async with kind.server() as server:
-        transport = kind.transport(server.url)
+        transport = kind.patient(server.url)
         await transport.start()
         told = Told(transport)
         await server.kill()

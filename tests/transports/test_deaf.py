@@ -74,7 +74,7 @@ class Mute:
 
 async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) -> None:
     async with kind.server() as server, Mute(kind, server).serving() as mute:
-        transport = kind.transport(
+        transport = kind.patient(
             kind.url_at(mute.port),
             probe_interval=INTERVAL,
             ping_interval=PING_INTERVAL,
@@ -105,10 +105,13 @@ async def test_a_server_that_delivers_nothing_is_deaf_until_it_does(kind: Kind) 
 
 async def test_a_join_is_not_answered_while_the_app_is_deaf(kind: Kind) -> None:
     async with kind.server() as server, Mute(kind, server).serving() as mute:
-        transport = kind.transport(
-            kind.url_at(mute.port), probe_interval=INTERVAL, ping_interval=PING_INTERVAL
+        transport = kind.patient(
+            kind.url_at(mute.port),
+            probe_interval=INTERVAL,
+            ping_interval=PING_INTERVAL,
+            connect_timeout=promised(3.0),
         )
-        app = WsApp(broadcast_transport=transport)
+        app = WsApp(broadcast_transport=transport, join_timeout=DEADLINE)
 
         @app.on_message("join", "/tea")
         async def join() -> str:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from tests.transports.kinds import Kind
 
-PATIENT = {"start_timeout": 10.0, "connect_timeout": 8.0}
-"""For a busy machine, where it is not time that is tested."""
-
 
 @contextlib.asynccontextmanager
 async def answering(answer: bytes | None) -> AsyncIterator[int]:
@@ -86,12 +83,12 @@ async def test_tls_is_spoken_with_whom_we_trust_or_are_told_to_and_with_nobody_e
     async with kind.server(tls=True) as server:
         assert server.certificates is not None
         with pytest.raises(AuthenticationFailed, match="is not to be trusted"):
-            await kind.transport(server.url, **PATIENT).start()
-        trusting = kind.transport(server.url, ssl_ca_certs=str(server.certificates.ca), **PATIENT)
+            await kind.patient(server.url).start()
+        trusting = kind.patient(server.url, ssl_ca_certs=str(server.certificates.ca))
         await trusting.start()
         await trusting.publish("c", "x")
         await trusting.close()
-        careless = kind.transport(f"{server.url}?ssl_cert_reqs=none", **PATIENT)
+        careless = kind.patient(f"{server.url}?ssl_cert_reqs=none")
         await careless.start()
         await careless.close()
 
@@ -102,8 +99,8 @@ async def test_a_certificate_names_the_host(kind: Kind) -> None:
         ca = str(server.certificates.ca)
         elsewhere = server.url.replace("127.0.0.1", "127.1")  # which means the same
         with pytest.raises(AuthenticationFailed, match=r"is not to be trusted: .*127\.1"):
-            await kind.transport(elsewhere, ssl_ca_certs=ca, **PATIENT).start()
-        lax = kind.transport(f"{elsewhere}?ssl_check_hostname=no", ssl_ca_certs=ca, **PATIENT)
+            await kind.patient(elsewhere, ssl_ca_certs=ca).start()
+        lax = kind.patient(f"{elsewhere}?ssl_check_hostname=no", ssl_ca_certs=ca)
         await lax.start()
         await lax.close()
 
@@ -123,7 +120,7 @@ async def test_tls_to_a_server_that_has_none_fails_in_time(kind: Kind) -> None:
 async def test_a_connection_that_is_lost_is_told_with_its_server(kind: Kind, how: str) -> None:
     async with kind.server() as server, kind.proxy(server) as proxy:
         # Of several, all of which its URL names.
-        transport = kind.transport(f"{kind.url_at(proxy.port)},127.0.0.1:1", **PATIENT)
+        transport = kind.patient(f"{kind.url_at(proxy.port)},127.0.0.1:1")
         told = Told(transport)
         await transport.start()
         if how == "cut":

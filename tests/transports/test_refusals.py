@@ -31,7 +31,7 @@ async def test_of_many_names_in_one_batch_only_the_denied_ones_fail(
     kind: RefusingKind, image: str
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
-        transport, other = kind.transport(server.url), kind.transport(server.url)
+        transport, other = kind.patient(server.url), kind.patient(server.url)
         await transport.start()
         await other.start()
         heard: list[str] = []
@@ -63,7 +63,7 @@ async def test_of_many_messages_in_one_batch_only_the_denied_ones_fail(
     kind: RefusingKind, image: str
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
-        transport, other = kind.transport(server.url), kind.transport(server.url)
+        transport, other = kind.patient(server.url), kind.patient(server.url)
         await transport.start()
         await other.start()
         heard: list[str] = []
@@ -93,7 +93,7 @@ async def test_what_was_denied_can_be_asked_for_again(
     kind: RefusingKind, image: str, names: list[str]
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*"], denied=DENIED) as server:
-        transport = kind.transport(server.url)
+        transport = kind.patient(server.url)
         await transport.start()
         for _ in range(2):
             receipts = [transport.subscribe(name, print) for name in names]
@@ -107,7 +107,7 @@ async def test_a_channel_that_is_denied_after_a_restart_fails_nobody_else(
     kind: RefusingKind, image: str
 ) -> None:
     async with kind.restricted(image, allowed=["ok:*", "later:*"], denied=[]) as server:
-        transport, other = kind.transport(server.url), kind.transport(server.url)
+        transport, other = kind.patient(server.url), kind.patient(server.url)
         told, others = Told(transport), Told(other)
         await transport.start()
         await other.start()

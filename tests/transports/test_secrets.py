@@ -93,7 +93,7 @@ async def test_a_login_that_is_revoked_is_told_without_the_password(
     kind: Kind, secret: str, said: Said
 ) -> None:
     async with kind.guarded(secret) as server:
-        app = WsApp(broadcast_transport=kind.transport(kind.url(server, password=secret)))
+        app = WsApp(broadcast_transport=kind.patient(kind.url(server, password=secret)))
         async with app.serving():
             await kind.demand(server, "new")
             async with asyncio.timeout(DEADLINE):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tests.deadlines import PATIENT
 from wsrooms.testing import TcpProxy
 
 if TYPE_CHECKING:
@@ -114,6 +115,10 @@ class Kind(ABC):
     @abstractmethod
     def transport(self, url: str, **options: Any) -> BrokerTransport:
         """One that has not started."""
+
+    def patient(self, url: str, **options: Any) -> BrokerTransport:
+        """One that gives a busy broker the time to let it in, if no option says otherwise."""
+        return self.transport(url, **{**PATIENT, **options})
 
     @abstractmethod
     def server(self, *, tls: bool = False) -> AbstractAsyncContextManager[Server]:

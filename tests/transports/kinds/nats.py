@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from tests.brokers import NatsServer, Server, nats_images, nats_server
+from tests.deadlines import PATIENT
 from tests.transports.kinds.base import DEFAULTS, RefusingKind, TextConversation
 from wsrooms_nats import NatsKeywords, NatsOptions, NatsTransport
 
@@ -111,10 +112,10 @@ class NatsKind(RefusingKind):
             yield NatsTransport(f"{scheme}://{at}?token={encoded}")
 
     def logging_in(self, server: Server, secret: str) -> Iterable[NatsTransport]:
-        yield NatsTransport(self.url(server, password=secret))
-        yield NatsTransport(self.url(server, password=secret, user="somebody"))
-        yield NatsTransport(server.url, token=secret)
-        yield NatsTransport(server.url, user="somebody", password=secret)
+        yield NatsTransport(self.url(server, password=secret), **PATIENT)
+        yield NatsTransport(self.url(server, password=secret, user="somebody"), **PATIENT)
+        yield NatsTransport(server.url, token=secret, **PATIENT)
+        yield NatsTransport(server.url, user="somebody", password=secret, **PATIENT)
 
     def text(self, option: str, folder: Path) -> str:
         if option not in FILES:

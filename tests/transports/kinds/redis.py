@@ -11,6 +11,7 @@ from urllib.parse import quote
 from redis.credentials import UsernamePasswordCredentialProvider
 
 from tests.brokers import redis_images, redis_server
+from tests.deadlines import PATIENT
 from tests.transports.kinds.base import DEFAULTS, PROBES, RefusingKind, TextConversation
 from wsrooms_redis import RedisKeywords, RedisOptions, RedisTransport
 
@@ -102,9 +103,9 @@ class RedisKind(RefusingKind):
 
     def logging_in(self, server: Server, secret: str) -> Iterable[RedisTransport]:
         provider = UsernamePasswordCredentialProvider("default", secret)
-        yield RedisTransport(self.url(server, password=secret))
-        yield RedisTransport(self.url(server, password=secret, user="somebody"))
-        yield RedisTransport(server.url, credential_provider=provider)
+        yield RedisTransport(self.url(server, password=secret), **PATIENT)
+        yield RedisTransport(self.url(server, password=secret, user="somebody"), **PATIENT)
+        yield RedisTransport(server.url, credential_provider=provider, **PATIENT)
 
     def text(self, option: str, folder: Path) -> str:
         if option not in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
