@@ -6,7 +6,7 @@ import pytest
 
 from tests.deadlines import promised
 from wsrooms.transports import broker
-from wsrooms_nats import conversation, dialogue, link
+from wsrooms_nats import conversation, dialogue
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +19,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers learn of each other's instances in it, and one that is held up takes longer."""
-    settle = promised(0.25)
-    monkeypatch.setattr(conversation, "SETTLE", settle)
-    monkeypatch.setattr(link, "SETTLE", settle)
+    monkeypatch.setattr(conversation, "SETTLE", promised(0.25))
 
 
 @pytest.fixture(autouse=True)
