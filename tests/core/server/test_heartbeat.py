@@ -200,12 +200,11 @@ def test_who_has_gone_is_kept_for_no_check_that_is_to_come(clock: Clock) -> None
     for peer in peers:
         heartbeat.add(peer)
     clock.pass_time(30)
-    gone, last = peers[:49], peers[49]
-    assert all(peer.pings for peer in gone)
-    left = [weakref.ref(peer) for peer in gone]
-    for peer in gone:
-        heartbeat.discard(peer)
-    del gone, peers, peer
+    last = peers.pop()
+    assert all(each.pings for each in peers)
+    left = [weakref.ref(each) for each in peers]
+    while peers:
+        heartbeat.discard(peers.pop())
     gc.collect()
     assert [each() for each in left] == [None] * 49
     clock.pass_time(3600)
