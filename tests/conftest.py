@@ -133,6 +133,7 @@ def looks_at(thread: int) -> Callable[[], tuple[bool, float, float]]:
             worked, starved, _ = (place / "schedstat").read_bytes().split()
         except OSError:
             return True, 0.0, 0.0
-        return state == b"S", int(worked) / 1e9, int(starved) / 1e9
+        waits = state in (b"S", b"D") or worked == b"0"  # there nothing is counted
+        return waits, int(worked) / 1e9, int(starved) / 1e9
 
     return look

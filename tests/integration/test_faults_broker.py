@@ -24,7 +24,9 @@ JOIN_TIMEOUT = AT_ONCE
 
 PATIENT = {"connect_timeout": promised(9.0), "start_timeout": promised(9.0)}
 
-UNNOTICED: dict[str, str | float] = dict.fromkeys(("ping_interval", "confirm_timeout", "probe_interval"), 2 * DEADLINE)
+UNNOTICED: dict[str, str | float] = dict.fromkeys(
+    ("ping_interval", "confirm_timeout", "probe_interval"), 2 * DEADLINE
+)
 """With these a broker that stalls is borne with until a test that waits for it has failed."""
 
 STARTED = promised(5.0)

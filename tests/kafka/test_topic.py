@@ -63,8 +63,9 @@ async def test_a_broker_that_is_slow_to_make_it_has_the_time_to_connect() -> Non
         )
         starting = asyncio.create_task(transport.start())
         try:
-            while proxy.accepted < 2:  # noqa: ASYNC110 - one asks for brokers, the next to make it
-                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE):
+                while proxy.accepted < 2:  # noqa: ASYNC110 - one asks for brokers, one makes it
+                    await asyncio.sleep(0.001)
             proxy.hole()
             await asyncio.sleep(0.4 * limit)  # more than the quarter that one question gets
             proxy.heal()
@@ -72,6 +73,7 @@ async def test_a_broker_that_is_slow_to_make_it_has_the_time_to_connect() -> Non
             assert len(await topic.partitions()) == PARTITIONS
         finally:
             await transport.close()
+            await asyncio.wait([starting])
 
 
 async def test_a_topic_that_is_there_keeps_its_settings_and_its_partitions() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deadlines import DEADLINE, promised
+from tests.deadlines import DEADLINE, PATIENT, promised
 from tests.nats.crew import Instance, url_of
 from tests.nats.pair import (
     LOGIN,
@@ -19,6 +19,7 @@ from tests.nats.pair import (
     behind_a_proxy,
     knows_a_room_elsewhere,
 )
+from wsrooms.testing import TcpProxy
 from wsrooms_nats import NatsTransport, conversation
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ CHANNEL = "ws:room:/late"
 FAR = 0.1
 """Seconds between the two servers: longer than anything else takes here."""
 
-NEAR = 0.02
+NEAR = promised(0.1)
 """Seconds within which a server has learnt of those who started when it did."""
+
+LATE = promised(0.4)
+"""Seconds that what an instance writes takes to its own server, and the answer back."""
 
 ROOMS = 20
 
@@ -119,7 +123,7 @@ async def test_a_start_waits_until_its_server_knows_of_those_who_join_meanwhile(
 async def test_of_instances_that_start_at_once_each_hears_the_others_first_message() -> None:
     async with behind_a_proxy(2) as (servers, route, _):
         route.slow(latency=NEAR)
-        for number in range(10):
+        for number in range(5):
             room = f"ws:room:{number}"
             joins, publishes = (NatsTransport(url_of(server)) for server in servers)
             heard: asyncio.Queue[str] = asyncio.Queue()
@@ -131,6 +135,23 @@ async def test_of_instances_that_start_at_once_each_hears_the_others_first_messa
                     assert await heard.get() == room
                 finally:
                     await asyncio.gather(joins.close(), publishes.close())
+
+
+async def test_a_start_settles_once_its_own_server_knows_of_it() -> None:
+    async with (
+        behind_a_proxy(2) as (servers, _, _),
+        TcpProxy(servers[0].host, servers[0].port) as proxy,
+    ):
+        proxy.slow(latency=LATE)
+        took: list[float] = []
+        for query in ("?join_settle=0", ""):
+            url = f"nats://{proxy.host}:{proxy.port}{query}"
+            transport = NatsTransport(url, **PATIENT)
+            began = time.monotonic()
+            await transport.start()
+            took.append(time.monotonic() - began)
+            await transport.close()
+        assert took[1] - took[0] > conversation.SETTLE + LATE
 
 
 async def nobody_asked_from(server: NatsServer) -> None:

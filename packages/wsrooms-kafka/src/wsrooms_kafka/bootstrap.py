@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from wsrooms_kafka.target import Target
 
-__all__ = ["asked", "cause"]
+__all__ = ["asked", "cause", "tls_hint"]
 
 NO_LOGINS: int = IllegalSaslStateError.errno
 """What a port answers that knows no logins."""
@@ -97,7 +97,7 @@ async def asked(
                     return await _answer(target, target.addresses[0], given)
             except TimeoutError:
                 told = f"{_name(target)} did not answer within {share:.2g} s"
-                error = TransportUnavailable(told + _tls_hint(target))
+                error = TransportUnavailable(told + tls_hint(target))
             except _Fenced as failure:
                 fenced = failure
             except TransportUnavailable as failure:
@@ -203,7 +203,7 @@ def _told(target: Target, failure: Exception) -> TransportError:
         return TransportUnavailable(f"{where} knows no logins at that port: leave the user out")
     if (certificate := certificate_error(failure, where)) is not None:
         return certificate
-    hint = _tls_hint(target)
+    hint = tls_hint(target)
     if not hint and not isinstance(failure, ConnectionRefusedError):
         hint = "; if it wants TLS there, write kafka+ssl://"
     if isinstance(failure, ssl.SSLError | ConnectionResetError | KafkaError):
@@ -211,7 +211,8 @@ def _told(target: Target, failure: Exception) -> TransportError:
     return TransportUnavailable(f"{where} cannot be reached: {_words(failure)}{hint}")
 
 
-def _tls_hint(target: Target) -> str:
+def tls_hint(target: Target) -> str:
+    """What to think of a broker of ``target`` that does not answer."""
     return "; does it speak TLS there?" if target.scheme == "kafka+ssl" else ""
 
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorization
 
 from wsrooms.errors import TransportError, TransportUnavailable
 from wsrooms.transports import BrokerLink, end_tasks, until_done
-from wsrooms_kafka.bootstrap import asked, cause
+from wsrooms_kafka.bootstrap import asked, cause, tls_hint
 from wsrooms_kafka.handle import Handle
 from wsrooms_kafka.login import security
 from wsrooms_kafka.quiet import quietly
@@ -55,6 +55,7 @@ class KafkaLink(BrokerLink):
 
     def __init__(self, transport: BrokerTransport, target: Target) -> None:
         """Connect for ``transport`` to ``target``."""
+        self.hint = tls_hint(target)
         self._transport = transport
         self._target = target
         self._reader = Reader(transport, target)
@@ -125,20 +126,21 @@ class KafkaLink(BrokerLink):
         held = (admin.close, Handle(admin, metadata))
         self._hold(held)
         await admin.start()
-        partitions = await self._ready(admin, until - patience / 1000)
+        async with asyncio.timeout_at(until):
+            partitions = await self._ready(admin, until - patience / 1000)
         await held[1].end(admin.close())
         self._check_wanted()
         self._handles.remove(held)
         return partitions
 
     async def _ready(self, admin: AIOKafkaAdminClient, until: float) -> int:
-        """See that the topic is there; tried again until then where a broker is slow."""
+        """See that the topic is there, and ask again until then where a broker is slow."""
         loop, logger = asyncio.get_running_loop(), self._transport.logger
         while True:
             try:
                 return await ready(admin, self._target, logger, first=not self._spread)
             except (TimeoutError, RequestTimedOutError):
-                # To make a topic may take it seconds; one that is silent is not asked for ever.
+                self._check_wanted()  # it may have been taken for that
                 if loop.time() > until:
                     raise
 

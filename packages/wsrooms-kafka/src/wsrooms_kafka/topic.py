@@ -13,6 +13,7 @@ from aiokafka.errors import (
     InvalidReplicationFactorError,
     LeaderNotAvailableError,
     NoError,
+    RequestTimedOutError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -115,6 +116,8 @@ async def _made(admin: AIOKafkaAdminClient, target: Target) -> type[Exception] |
             else:
                 await asyncio.sleep(LOOK)  # not one, at this moment
             continue
+        if error is RequestTimedOutError:
+            raise error(target.topic)  # which is no refusal: it may be there in a moment
         return None if error in (NoError, TopicAlreadyExistsError) else error
 
 
@@ -125,6 +128,8 @@ async def _enlarged(admin: AIOKafkaAdminClient, target: Target, logger: logging.
         await admin.create_partitions(wish)
     except InvalidPartitionsError:
         return True  # somebody else was quicker
+    except RequestTimedOutError:
+        raise  # which is no refusal
     except (BrokerResponseError, IncompatibleBrokerVersion) as error:
         refusal = type(error).__name__
     else:

@@ -111,8 +111,11 @@ class Conversation:
         They have to before the first question: of two instances that start at once at two
         servers neither would be asked about the other's subscriptions. So this returns
         :data:`SETTLE` seconds after its own server knows, unless ``join_settle`` is given.
+
+        Raises:
+            TransportError: The connection has ended meanwhile.
         """
-        if not self.can_ask or not self.is_open:
+        if not self.can_ask:
             return
         self._routes = Routes(self._target.subjects.prefix, token_hex(8))
         if self._target.options.join_settle is not None:
@@ -121,7 +124,11 @@ class Conversation:
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(answered)
         self._ask(self._routes.subscribed(), Asked(answered=answered))
-        await answered
+        if self.is_open:
+            await answered
+        if not self.is_open:
+            told = TransportUnavailable(f"{self.wire.where} has closed the connection")
+            raise await self.wire.lost() or told
 
     @property
     def can_ask(self) -> bool:

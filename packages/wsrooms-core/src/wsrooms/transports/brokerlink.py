@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from wsrooms.errors import TransportError, TransportUnavailable
-from wsrooms.transports.calls import cancelled_by_us
+from wsrooms.transports.calls import end_tasks
 
 if TYPE_CHECKING:
     import logging
@@ -17,6 +17,9 @@ __all__ = ["BrokerLink"]
 
 LOOKS = 10
 """At a link that is to close, after each of which the loop may be seen to be late."""
+
+CREDIT = 1.5
+"""How many times as long a close may take where it is: who waits for it waits twice as long."""
 
 
 class BrokerLink(ABC):
@@ -89,27 +92,28 @@ async def close_in_time(
 ) -> None:
     """Close ``link`` of ``transport``; that it fails, or takes too long, is logged only.
 
-    What a busy loop takes of the time is given back: a link that is cut short there leaves
-    something, where a turn more of the loop would have been enough.
+    What a busy loop takes of the time is given back, up to half of it: a link that is cut short
+    there leaves something, where a turn more of the loop would have been enough.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
+    began = loop.time()
+    until = began + seconds
     closing = loop.create_task(link.close(), name=f"wsrooms closes a link of {transport!r}")
     try:
         await asyncio.sleep(0)  # it has begun, whatever comes
         while not closing.done() and (now := loop.time()) < until:
             due = min(now + seconds / LOOKS, until)
             await asyncio.wait([closing], timeout=due - now)
-            until += max(loop.time() - due, 0.0)
-        if closing.done():
-            closing.result()
-        else:
-            logger.error("a link of %r did not close within %g s", transport, seconds)
-    except (Exception, asyncio.CancelledError) as failure:
-        if cancelled_by_us(failure):
-            raise
-        logger.exception("a link of %r failed to close", transport)
-    finally:
+            late = max(loop.time() - due, 0.0)
+            until = min(until + late, began + CREDIT * seconds)
         if not closing.done():
-            closing.cancel()
-            await asyncio.wait([closing])
+            logger.error("a link of %r did not close within %g s", transport, seconds)
+    finally:
+        by_itself = closing.done()
+        if await end_tasks([closing], seconds / LOOKS):
+            logger.error("%s does not end", closing.get_name())
+        elif by_itself or not closing.cancelled():
+            try:
+                closing.result()
+            except (Exception, asyncio.CancelledError):
+                logger.exception("a link of %r failed to close", transport)

@@ -96,7 +96,7 @@ async def flapping_many_channels_with_cuts(trial: Trial) -> None:
             await asyncio.sleep(0.001)
         trial.broke(f"cut {cut}", b)
         proxy_of(trial).cut()
-    # Up once more, and cut: what the cut before may have hit, just before it was up, is over.
+    # What is up now the cut before may have hit, and nobody knows yet: cut again, it goes for sure.
     await trial.up(b)
     await trial.cut(b)
     listeners = [each for channel in channels if (each := b.listener(channel))]

@@ -158,7 +158,7 @@ async def _hole(trial: Trial, instance: Instance) -> None:
 async def stalled_broker(trial: Trial) -> None:
     """A broker that stands still for a while hangs nothing, and nothing is delivered twice."""
     broker = broker_of(trial)
-    a, b = await trial.several(2, **quick(trial))
+    a, b = await trial.several(2, **{**quick(trial), **known(trial, **WAITING)})
     channel = trial.channel()
     listener = await b.listen(channel)
     loop = asyncio.get_running_loop()
