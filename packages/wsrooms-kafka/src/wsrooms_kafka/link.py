@@ -55,7 +55,7 @@ class KafkaLink(BrokerLink):
 
     def __init__(self, transport: BrokerTransport, target: Target) -> None:
         """Connect for ``transport`` to ``target``."""
-        self.hint = tls_hint(target)
+        self.hint: str = tls_hint(target)
         self._transport = transport
         self._target = target
         self._reader = Reader(transport, target)

@@ -46,7 +46,7 @@ class WireLink(BrokerLink, Generic[Wire]):
         self._scheme = scheme
         self._addresses = addresses
         self._shares = len(addresses)  # whatever more is learnt must not take their time
-        self.hint = hint
+        self.hint: str = hint
         self._wire: Wire | None = None
         self._pinged_at = 0.0
 
