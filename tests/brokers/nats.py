@@ -246,6 +246,8 @@ async def nats_cluster(
             for _ in range(size)
         ]
         for server in made:
+            stack.callback(server.release_ports)  # also of those that are not reached
+        for server in made:
             await stack.enter_async_context(server)
         yield made
 

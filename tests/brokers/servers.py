@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = promised(90.0)
 LOOK_AGAIN = 0.005
+TRIES = 3
 
 
 class DidNotStart(Exception):
@@ -144,6 +145,16 @@ class Server:
         Raises:
             DidNotStart: It ended instead, or was silent for too long.
         """
+        for _ in range(TRIES - 1):
+            try:
+                return await self._start()
+            except DidNotStart as error:
+                # In a container of a network Docker's own resolver listens too, where it likes.
+                if not self.setup.network or "address already in use" not in str(error).lower():
+                    raise
+        return await self._start()
+
+    async def _start(self) -> None:
         await asyncio.to_thread(self.runner.start, self)
         try:
             async with asyncio.timeout(self.setup.patience):

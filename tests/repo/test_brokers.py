@@ -29,8 +29,10 @@ from tests.brokers import (
 )
 from tests.brokers.containers import engine
 from tests.brokers.nats import NATS
+from tests.brokers.processes import ProcessRunner
 from tests.brokers.record import REQUIRE, missing
 from tests.brokers.redis import REDIS
+from tests.brokers.servers import Setup
 from tests.deadlines import DEADLINE
 
 if TYPE_CHECKING:
@@ -290,6 +292,33 @@ def test_with_docker_all_official_images_are_used(tmp_path: Path) -> None:
     assert "broker: redis:7 in Docker (started 2 times)" in output
     assert "broker: valkey/valkey:9 in Docker (started 1 times)" in output
     assert "broker: nats:2 in Docker (started 2 times)" in output
+
+
+TAKEN_AT_FIRST = """#!/bin/sh
+if [ ! -e tried ]; then touch tried; echo "bind: address already in use" >&2; exit 1; fi
+touch up
+exec sleep 600
+"""
+
+
+@pytest.mark.parametrize("network", ["some-network", None])
+async def test_one_whose_port_is_taken_within_its_network_is_started_again(
+    network: str | None, tmp_path: Path
+) -> None:
+    async def answers(server: Server) -> None:
+        (server.folder / "up").read_bytes()  # which raises an OSError while it is not
+
+    program = tmp_path / "program"
+    program.write_text(TAKEN_AT_FIRST, "utf-8")
+    program.chmod(0o700)
+    setup = Setup(listen=lambda _: (), answers=answers, network=network)
+    server = Server(setup, ProcessRunner(program, "a program"))
+    if network is None:
+        with pytest.raises(DidNotStart, match="already in use"):
+            await server.__aenter__()
+    else:
+        async with server:
+            assert server.awake
 
 
 @pytest.mark.parametrize("kind", [REDIS, NATS], ids=["redis", "nats"])
