@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 
 HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """One below those that the system hands out, so that it is still free a moment later."""
+    for port in random.Random().sample(range(20000, 30000), 100):
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError("100 ports of this machine are in use")
 
 
 class ReservedPort:

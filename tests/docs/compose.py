@@ -22,10 +22,9 @@ from docker.errors import ImageNotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-from demo_cluster.brokers import free_port
 from tests.brokers.containers import engine
 from tests.brokers.guardian import guardian
-from tests.brokers.ports import HOST
+from tests.brokers.ports import HOST, free_port
 from tests.brokers.record import missing
 from tests.deadlines import DEADLINE
 

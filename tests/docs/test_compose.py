@@ -18,7 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from demo_cluster.brokers import free_port
+from tests.brokers.ports import free_port
 from tests.deadlines import DEADLINE
 from wsrooms import MemoryBus, MemoryTransport
 
