@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType
 
 pytest_plugins = [
@@ -64,6 +65,15 @@ async def tasks_left_behind() -> set[asyncio.Task[object]]:
             break
         await asyncio.sleep(0)
     return left
+
+
+@pytest.fixture
+def without_garbage() -> Iterator[None]:
+    """Measure without it: a collection walks all that this process holds, whoever made it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class LoopWatch(threading.Thread):

@@ -13,6 +13,7 @@ def free_port() -> int:
     """One below those that the system hands out, so that it is still free a moment later."""
     for port in random.Random().sample(range(20000, 30000), 100):
         with socket.socket() as one:
+            # As servers do: a port whose last connections are still ending is free.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 one.bind((HOST, port))

@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 import wsrooms
+from tests.brokers.ports import free_port
 from tests.deadlines import DEADLINE
 
 pytest.importorskip("playwright.sync_api", reason="no playwright here: run make browser")
@@ -81,20 +80,6 @@ class Server:
         lines = self._log.read_text().splitlines()[self._read :]
         self._read += len(lines)
         return [line for line in lines if re.search(r"WARNING|ERROR|CRITICAL|Traceback", line)]
-
-
-def free_port() -> int:
-    """A port below those that the system hands out: nobody gets it while the server is down."""
-    for port in Random().sample(range(20000, 30000), 100):
-        with socket.socket() as one:
-            # As the server does: a port whose last connections are still ending is free.
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    pytest.fail("100 ports are in use")
 
 
 class Tab:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .tabs import expect, free_port
+from tests.brokers.ports import free_port
+
+from .tabs import expect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

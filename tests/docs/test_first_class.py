@@ -14,7 +14,6 @@ from tests.brokers.processes import ProcessRunner
 from tests.brokers.servers import Server, Setup
 from tests.conformance.running import lasting, run_case
 from tests.conformance.server_rig import Control
-from tests.deadlines import promised
 from wsrooms.testing import TcpProxy
 from wsrooms.testing.conformance import Case, Rig, cases
 from wsrooms.transports import BrokerOptions
@@ -59,7 +58,6 @@ class LineBrokerRig(Rig):
     """That broker, and a proxy before it."""
 
     name = "line broker"
-    slowdown = promised(1.0)
     options = frozenset(BrokerOptions.names())
 
     def __init__(self, server: Server, proxy: TcpProxy) -> None:

@@ -11,7 +11,6 @@ until the clock is looked at again. That is some 12 ms on a slow machine; 20 are
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import selectors
 import socket
@@ -26,11 +25,11 @@ from tests.deadlines import DEADLINE, promised
 from wsrooms import WsApp, use_ws_message, use_ws_rooms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from wsrooms import WsAddress
 
-pytestmark = pytest.mark.every_loop
+pytestmark = [pytest.mark.every_loop, pytest.mark.usefixtures("without_garbage")]
 
 FRAMES = 10_000
 
@@ -47,15 +46,6 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-
-
-@pytest.fixture(autouse=True)
-def _garbage_is_not_measured() -> Iterator[None]:
-    """A collection walks all that this test process holds; that is not the server's time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def frame(payload: bytes, opcode: int = 1) -> bytes:

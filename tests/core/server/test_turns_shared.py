@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import thread_time
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,7 @@ CLIENTS = round(promised(10))
 """As many more as the limit is longer: what the turn would be without the bound grows with it."""
 
 
-@pytest.fixture(autouse=True)
-def _garbage_is_not_measured() -> Iterator[None]:
-    """A collection walks all that this test process holds; that is not the server's time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
+@pytest.mark.usefixtures("without_garbage")
 @pytest.mark.may_block("handlers take time on purpose")
 async def test_many_clients_with_many_messages_leave_turns_to_the_loop(
     serve: Callable[..., Any], raw_client: Callable[..., Any]
